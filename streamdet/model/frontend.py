@@ -1,0 +1,117 @@
+"""Log-mel frames from 16 kHz samples, as one pure step that carries its own past.
+
+The whole contract: ``step(config, state, samples) -> (state, frames)`` takes
+``(streams, n) float32`` samples in [-1, 1] and gives ``(streams, f, bands) float32``
+frames; frame ``i`` of a stream ends at sample ``(i + 1) * hop`` and looks back over one
+window, so no frame waits for the future. Any chunking of the same samples gives the same
+frames: what does not yet fill a hop stays in the state.
+
+Serving, training and evaluation all call this one function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FrontendConfig:
+    """The shape of the log-mel analysis; every field is part of a bundle's card.
+
+    Lengths are in samples, frequencies in Hz. ``floor`` is added to the band power before
+    the logarithm (1.0 is a full-scale sine); ``mean`` and ``scale`` bring the natural
+    logarithm to about zero mean and unit variance.
+    """
+
+    sample_rate: int = 16_000
+    window: int = 400
+    hop: int = 160
+    n_fft: int = 512
+    bands: int = 64
+    f_min: float = 60.0
+    f_max: float = 7_800.0
+    floor: float = 1e-10
+    mean: float = -13.0
+    scale: float = 4.0
+
+
+class FrontendState(NamedTuple):
+    """``tail``: (streams, k) float32, the samples that the next frame still needs.
+
+    k is ``window - hop`` after whole hops, and up to ``hop - 1`` more between them.
+    """
+
+    tail: jax.Array
+
+
+def init(config: FrontendConfig, streams: int) -> FrontendState:
+    """The state of ``streams`` streams that have heard nothing: silence before sample 0."""
+    return FrontendState(jnp.zeros((streams, config.window - config.hop), jnp.float32))
+
+
+def step(
+    config: FrontendConfig, state: FrontendState, samples: jax.Array
+) -> tuple[FrontendState, jax.Array]:
+    """Turn ``(streams, n) float32`` samples into ``(streams, f, bands) float32`` frames.
+
+    ``f`` is the number of hops completed by these samples together with the state's tail,
+    zero included. Pure, and jittable: its shapes follow from the shapes of its arguments.
+    """
+    heard = jnp.concatenate([state.tail, samples], axis=1)
+    overlap = config.window - config.hop
+    count = (heard.shape[1] - overlap) // config.hop
+    tail = heard[:, count * config.hop :]
+    if count == 0:
+        return FrontendState(tail), jnp.zeros((heard.shape[0], 0, config.bands), jnp.float32)
+    power = _power_spectrum(config, heard[:, : count * config.hop + overlap], count)
+    mel = power @ jnp.asarray(mel_matrix(config))
+    frames = (jnp.log(mel + config.floor) - config.mean) / config.scale
+    return FrontendState(tail), frames
+
+
+def _power_spectrum(config: FrontendConfig, heard: jax.Array, count: int) -> jax.Array:
+    """(streams, samples) -> (streams, count, n_fft // 2 + 1), a full-scale sine reading 1."""
+    hops = -(-config.window // config.hop)
+    whole = (count + hops - 1) * config.hop
+    padded = jnp.pad(heard, ((0, 0), (0, whole - heard.shape[1])))
+    pieces = padded.reshape(heard.shape[0], count + hops - 1, config.hop)
+    windows = jnp.concatenate([pieces[:, i : i + count] for i in range(hops)], axis=2)
+    taper = hann(config.window)
+    windows = windows[:, :, : config.window] * (taper * (2.0 / taper.sum()))
+    spectrum = jnp.fft.rfft(windows, config.n_fft)
+    return spectrum.real**2 + spectrum.imag**2
+
+
+def hann(length: int) -> np.ndarray:
+    """The periodic Hann window, (length,) float32."""
+    phase = 2.0 * np.pi * np.arange(length) / length
+    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def mel_matrix(config: FrontendConfig) -> np.ndarray:
+    """Triangular mel filters, (n_fft // 2 + 1, bands) float32, each with a peak of 1.
+
+    Mel scale of O'Shaughnessy, *Speech Communication* (1987): 2595 log10(1 + f / 700).
+    """
+    edges_mel = np.linspace(_mel(config.f_min), _mel(config.f_max), config.bands + 2)
+    edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    bins = np.arange(config.n_fft // 2 + 1) * config.sample_rate / config.n_fft
+    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def _mel(hertz: float) -> float:
+    return 2595.0 * float(np.log10(1.0 + hertz / 700.0))
+
+
+def log_power(config: FrontendConfig, frames: jax.Array) -> jax.Array:
+    """Undo the normalisation: natural-log band power of frames of any shape."""
+    return frames * config.scale + config.mean

@@ -1,0 +1,170 @@
+"""The detector: two causal convolutions, two LSTMs, one linear head a frame.
+
+``step(config, params, state, frames) -> (state, logits)``: ``(streams, f, bands) float32``
+log-mel frames in, ``(streams, f / stride, labels) float32`` logits out, ``f`` a multiple of
+``config.stride``. Nothing looks ahead; all memory is in the state, so a stream may be fed
+in blocks of any number of strides with the same results.
+
+LSTM: Hochreiter & Schmidhuber, *Neural Computation* 9(8), 1997, with the forget gate of
+Gers et al., 2000. The input products of a whole block are one matrix product; only the
+recurrent product stays in the scan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of the network; every field is part of a bundle's card.
+
+    ``conv`` holds (channels, kernel, stride) for each convolution over time, ``cells`` the
+    width of each LSTM.
+    """
+
+    bands: int = 64
+    conv: tuple[tuple[int, int, int], ...] = ((96, 5, 2), (128, 5, 2))
+    cells: tuple[int, ...] = (128, 128)
+    labels: tuple[str, ...] = ("gunshot",)
+
+    @property
+    def stride(self) -> int:
+        """Log-mel frames for each frame of probabilities."""
+        product = 1
+        for _, _, stride in self.conv:
+            product *= stride
+        return product
+
+
+class LstmState(NamedTuple):
+    """``hidden`` and ``cell``: (streams, cells) float32."""
+
+    hidden: jax.Array
+    cell: jax.Array
+
+
+class ModelState(NamedTuple):
+    """``tails``: for each convolution the (streams, kernel - stride, channels) it looks
+    back on; ``lstm``: a state for each LSTM."""
+
+    tails: tuple[jax.Array, ...]
+    lstm: tuple[LstmState, ...]
+
+
+class Lstm(nn.Module):
+    """One LSTM layer: ``(streams, t, d) float32 -> (streams, t, cells)``, state carried."""
+
+    cells: int
+
+    @nn.compact
+    def __call__(self, state: LstmState, x: jax.Array) -> tuple[LstmState, jax.Array]:
+        kernel = self.param(
+            "input_kernel", nn.initializers.glorot_uniform(), (x.shape[-1], 4 * self.cells)
+        )
+        recurrent = self.param("recurrent_kernel", _orthogonal_gates, (self.cells, 4 * self.cells))
+        bias = self.param("bias", _remembering_bias, (4 * self.cells,))
+        driven = x @ kernel + bias
+
+        def tick(carry: LstmState, drive: jax.Array) -> tuple[LstmState, jax.Array]:
+            gates = drive + carry.hidden @ recurrent
+            enter, forget, candidate, leave = jnp.split(gates, 4, axis=-1)
+            cell = nn.sigmoid(forget) * carry.cell + nn.sigmoid(enter) * jnp.tanh(candidate)
+            hidden = nn.sigmoid(leave) * jnp.tanh(cell)
+            return LstmState(hidden, cell), hidden
+
+        state, hidden = jax.lax.scan(tick, state, driven.swapaxes(0, 1))
+        return state, hidden.swapaxes(0, 1)
+
+
+def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    keys = jax.random.split(key, 4)
+    square = nn.initializers.orthogonal()
+    return jnp.concatenate([square(k, (shape[0], shape[0])) for k in keys], axis=1)
+
+
+def _remembering_bias(key: jax.Array, shape: tuple[int]) -> jax.Array:
+    """Zeros, but 1 for the forget gate (Jozefowicz et al., ICML 2015)."""
+    cells = shape[0] // 4
+    return jnp.zeros(shape).at[cells : 2 * cells].set(1.0)
+
+
+class Detector(nn.Module):
+    """The network as a Flax module; `step` and `init_params` are its usual doors."""
+
+    config: ModelConfig
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, state: ModelState, frames: jax.Array, *, train: bool = False
+    ) -> tuple[ModelState, jax.Array]:
+        x = frames
+        tails = []
+        for i, (channels, kernel, stride) in enumerate(self.config.conv):
+            x = jnp.concatenate([state.tails[i], x], axis=1)
+            tails.append(x[:, x.shape[1] - (kernel - stride) :])
+            conv = nn.Conv(channels, (kernel,), (stride,), padding="VALID", name=f"conv_{i}")
+            x = nn.relu(conv(x))
+        states = []
+        for i, cells in enumerate(self.config.cells):
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            carried, hidden = Lstm(cells, name=f"lstm_{i}")(state.lstm[i], x)
+            x = x + hidden if x.shape[-1] == cells else hidden
+            states.append(carried)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        logits = nn.Dense(len(self.config.labels), name="head")(x)
+        return ModelState(tuple(tails), tuple(states)), logits
+
+
+def init_state(config: ModelConfig, streams: int) -> ModelState:
+    """The state of ``streams`` streams that have heard nothing: all zeros."""
+    tails, channels = [], config.bands
+    for out, kernel, stride in config.conv:
+        tails.append(jnp.zeros((streams, kernel - stride, channels), jnp.float32))
+        channels = out
+    lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
+    return ModelState(tuple(tails), lstm)
+
+
+def init_params(config: ModelConfig, key: jax.Array) -> Params:
+    """Fresh parameters, a nested dict of float32 arrays."""
+    frames = jnp.zeros((1, config.stride, config.bands), jnp.float32)
+    return Detector(config).init(key, init_state(config, 1), frames)["params"]
+
+
+def step(
+    config: ModelConfig, params: Params, state: ModelState, frames: jax.Array
+) -> tuple[ModelState, jax.Array]:
+    """``(streams, f, bands) -> (streams, f // stride, labels)`` logits, state carried.
+
+    Raises ValueError, at trace time, where ``f`` is not a multiple of ``config.stride``.
+    """
+    if frames.shape[1] % config.stride:
+        raise ValueError(f"{frames.shape[1]} frames are not a multiple of {config.stride}")
+    return Detector(config).apply({"params": params}, state, frames)  # type: ignore[return-value]
+
+
+def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every tensor of this network, ``layer/tensor`` by name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    width = config.bands
+    for i, (channels, kernel, _) in enumerate(config.conv):
+        shapes[f"conv_{i}/kernel"] = (kernel, width, channels)
+        shapes[f"conv_{i}/bias"] = (channels,)
+        width = channels
+    for i, cells in enumerate(config.cells):
+        shapes[f"lstm_{i}/input_kernel"] = (width, 4 * cells)
+        shapes[f"lstm_{i}/recurrent_kernel"] = (cells, 4 * cells)
+        shapes[f"lstm_{i}/bias"] = (4 * cells,)
+        width = cells
+    shapes["head/kernel"] = (width, len(config.labels))
+    shapes["head/bias"] = (len(config.labels),)
+    return shapes

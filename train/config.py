@@ -1,0 +1,57 @@
+"""What one training run is: a frozen record, one file of train/configs/ for each."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+
+from streamdet.model.frontend import FrontendConfig
+from streamdet.model.lstm import ModelConfig
+from train import configs
+from train.data.labels import LABELS
+from train.data.mixing import MixConfig
+
+
+class ConfigError(ValueError):
+    """There is no such config; the message lists those there are."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a run depends on, but for the data's folder.
+
+    ``carry_over`` is the share of rows that begin in the state where the step before ended:
+    a hard cut, as films have, and the only way to meet states of long streams in training.
+    """
+
+    name: str
+    version: str
+    seed: int = 1
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(labels=LABELS))
+    mix: MixConfig = field(default_factory=MixConfig)
+    batch: int = 32
+    steps: int = 5_000
+    warmup: int = 200
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    dropout: float = 0.15
+    average: float = 0.998
+    carry_over: float = 0.5
+    gunshot_weight: float = 4.0
+    checkpoint_every: int = 250
+    validate_every: int = 500
+
+
+def names() -> list[str]:
+    """The configs there are."""
+    return sorted(m.name for m in pkgutil.iter_modules(configs.__path__))
+
+
+def load(name: str) -> TrainConfig:
+    """The config called ``name``; raises ConfigError where there is none."""
+    if name not in names():
+        raise ConfigError(f"no config {name!r}; there are: {', '.join(names())}")
+    return importlib.import_module(f"train.configs.{name}").CONFIG

@@ -1,0 +1,144 @@
+"""The manifest's clips, decoded once into one array of int16 that every process maps.
+
+`prepare` writes ``clips.i16`` (all samples, end to end) and ``clips.json`` (one row a clip:
+the manifest's columns, where its samples lie, its activity and its onsets) into a folder
+that git ignores; `Corpus` reads them back.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from train.data.labels import head_for
+from train.data.shots import find_shots
+
+RATE = 16_000
+EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
+
+
+class CorpusError(ValueError):
+    """The corpus can't be read or built; the message says what and where."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the manifest, with its place in the array and its strong labels.
+
+    ``start`` and ``length`` are in samples; ``active`` holds (first, end) pairs and
+    ``onsets`` single frames, both in frames of 10 ms.
+    """
+
+    path: str
+    split: str
+    category: str
+    label: str
+    kind: str
+    head: str
+    source: str
+    group: str
+    licence: str
+    native_rate: int
+    start: int
+    length: int
+    active: tuple[tuple[int, int], ...]
+    onsets: tuple[int, ...]
+    located: bool
+
+
+class Corpus:
+    """The prepared clips; ``corpus.samples(clip)`` is its ``(n,) float32`` sound."""
+
+    def __init__(self, folder: Path) -> None:
+        index = folder / "clips.json"
+        if not index.is_file():
+            raise CorpusError(f"{folder}: no prepared clips; run `python -m train prepare` first")
+        rows = json.loads(index.read_text())
+        self.clips = [
+            Clip(**{**r, "active": tuple(map(tuple, r["active"])), "onsets": tuple(r["onsets"])})
+            for r in rows
+        ]
+        self._samples = np.memmap(folder / "clips.i16", np.int16, "r")
+
+    def samples(self, clip: Clip) -> np.ndarray:
+        """The clip's sound, (n,) float32 in [-1, 1], a fresh array."""
+        return self._samples[clip.start : clip.start + clip.length].astype(np.float32) / 32768.0
+
+    def select(self, split: str, *categories: str) -> list[Clip]:
+        """The clips of a split that are of one of the categories, in manifest order."""
+        return [c for c in self.clips if c.split == split and c.category in categories]
+
+
+def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")) -> int:
+    """Decode the splits' clips into ``folder``; returns the number of clips.
+
+    Raises CorpusError for a missing manifest or a clip that is not 16 kHz mono audio.
+    """
+    manifest = data / "manifest.csv"
+    if not manifest.is_file():
+        raise CorpusError(f"{manifest}: no such manifest")
+    excluded = {row["path"] for row in csv.DictReader(EXCLUSIONS.open())}
+    rows = [
+        row
+        for row in csv.DictReader(manifest.open())
+        if row["split"] in splits and row["category"] != "mixture" and row["path"] not in excluded
+    ]
+    events = _events(data / "events.csv")
+    folder.mkdir(parents=True, exist_ok=True)
+    clips, start = [], 0
+    with (folder / "clips.i16.part").open("wb") as sink, ProcessPoolExecutor() as pool:
+        decoded = pool.map(_decode, [data / r["path"] for r in rows], chunksize=32)
+        for row, (pcm, active, onsets) in zip(rows, decoded, strict=True):
+            sink.write(pcm.tobytes())
+            given = events.get(row["path"])
+            if given:
+                active = [(round(a * 100), round(b * 100)) for a, b in given]
+                onsets = [a for a, _ in active]
+            clips.append(
+                {
+                    **{k: row[k] for k in ("path", "split", "category", "label", "kind")},
+                    "head": head_for(row["category"], row["label"]),
+                    "source": row["source"],
+                    "group": row["origin_group"],
+                    "licence": row["licence"],
+                    "native_rate": int(row["native_rate"]),
+                    "start": start,
+                    "length": len(pcm),
+                    "active": active,
+                    "onsets": onsets,
+                    "located": bool(given) or row["kind"] != "field",
+                }
+            )
+            start += len(pcm)
+    (folder / "clips.i16.part").rename(folder / "clips.i16")
+    (folder / "clips.json").write_text(json.dumps(clips))
+    return len(clips)
+
+
+def _events(path: Path) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    if path.is_file():
+        for row in csv.DictReader(path.open()):
+            span = (float(row["onset_s"]), float(row["offset_s"]))
+            found.setdefault(row["path"], []).append(span)
+    return found
+
+
+def _decode(path: Path) -> tuple[np.ndarray, list[tuple[int, int]], list[int]]:
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise CorpusError(f"{path}: {error}") from error
+    if rate != RATE or samples.shape[1] != 1:
+        raise CorpusError(f"{path}: {rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted")
+    pcm = np.clip(np.round(samples[:, 0] * 32768.0), -32768, 32767).astype(np.int16)
+    shots = find_shots(pcm.astype(np.float32) / 32768.0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], shots.active.astype(np.int8), [0]])))
+    spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return pcm, spans, shots.onsets.tolist()

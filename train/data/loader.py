@@ -1,0 +1,58 @@
+"""Batches of scenes, each a function of (seed, step) alone, mixed ahead by `grain`.
+
+A worker process holds no model and imports no JAX; it opens the corpus for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import grain
+import numpy as np
+from absl import flags
+
+from train.data.corpus import Corpus
+from train.data.mixing import MixConfig, Mixer, Scene
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Makes the batch of a step: `(rows, ...)` arrays in a Scene."""
+
+    corpus: Path
+    mix: MixConfig
+    seed: int
+    rows: int
+
+    def __call__(self, step: int) -> Scene:
+        mixer = _mixer(self.corpus, self.mix)
+        scenes = [
+            mixer.scene(np.random.default_rng([self.seed, int(step), row]))
+            for row in range(self.rows)
+        ]
+        return Scene(*(np.stack(column) for column in zip(*scenes, strict=True)))
+
+    def from_step(self, first: int, last: int, workers: int) -> Iterator[Scene]:
+        """Batches of steps ``first`` to ``last - 1``, mixed ahead in ``workers`` processes
+        (0: in a thread of this one)."""
+        steps = grain.MapDataset.range(first, last).map(self)
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+        ahead = steps.to_iter_dataset(options)
+        if workers:
+            _without_command_line()
+            ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(workers, 4))
+        return iter(ahead)
+
+
+@cache
+def _mixer(corpus: Path, mix: MixConfig) -> Mixer:
+    return Mixer(Corpus(corpus), mix)
+
+
+def _without_command_line() -> None:
+    """grain reads absl's flags, which nobody parses here: their defaults are meant."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()

@@ -1,0 +1,117 @@
+"""Event metrics: alarms against truth, at one threshold or at all.
+
+The rules are the benchmark's: alarms less than 1 s apart are one; an event is found when an
+alarm overlaps [onset - collar, offset + collar]; ER = (misses + false alarms) / events
+(Mesaros et al., *Metrics for polyphonic sound event detection*, 2016). `onset_f1` is DCASE
+2017 task 2's: onset only, collar 0.5 s, the strongest alarm of a file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COLLAR_S = 0.5
+MERGE_S = 1.0
+
+Span = tuple[float, float]
+Alarm = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Hits, misses and false alarms at a threshold."""
+
+    threshold: float
+    hits: int
+    misses: int
+    false_alarms: int
+
+    @property
+    def error_rate(self) -> float:
+        """(misses + false alarms) / events; NaN where there is no event."""
+        events = self.hits + self.misses
+        return (self.misses + self.false_alarms) / events if events else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """2 hits / (2 hits + misses + false alarms); 0 where all are 0."""
+        return 2 * self.hits / max(1, 2 * self.hits + self.misses + self.false_alarms)
+
+    @property
+    def recall(self) -> float:
+        """hits / events; NaN where there is no event."""
+        events = self.hits + self.misses
+        return self.hits / events if events else float("nan")
+
+
+def alarms(scores: np.ndarray, hop_s: float, threshold: float) -> list[Alarm]:
+    """(onset_s, offset_s, score) of the runs of ``(t,)`` scores at or above a threshold."""
+    found: list[Alarm] = []
+    for frame in np.flatnonzero(scores >= threshold):
+        start, stop, score = frame * hop_s, (frame + 1) * hop_s, float(scores[frame])
+        if found and start - found[-1][1] <= MERGE_S:
+            found[-1] = (found[-1][0], stop, max(score, found[-1][2]))
+        else:
+            found.append((start, stop, score))
+    return found
+
+
+def match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
+    """Which truths are found, and how many alarms found none."""
+
+    def meet(alarm: Alarm, span: Span) -> bool:
+        return alarm[0] <= span[1] + COLLAR_S and alarm[1] >= span[0] - COLLAR_S
+
+    hits = [any(meet(e, t) for e in events) for t in truth]
+    return hits, sum(not any(meet(e, t) for t in truth) for e in events)
+
+
+def onset_match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
+    """DCASE 2017 task 2: the strongest alarm's onset within 0.5 s of the only truth's."""
+    if not events:
+        return [False] * len(truth), 0
+    best = max(events, key=lambda e: e[2])
+    if truth and abs(best[0] - truth[0][0]) <= COLLAR_S:
+        return [True] * len(truth), 0
+    return [False] * len(truth), 1
+
+
+def sweep(
+    files: Sequence[tuple[np.ndarray, Sequence[Span]]],
+    hop_s: float,
+    thresholds: Sequence[float],
+    rule=match,
+) -> list[Counts]:
+    """Counts over ``(scores, truth)`` pairs at each threshold."""
+    rows = []
+    for threshold in thresholds:
+        hits = misses = false_alarms = 0
+        for scores, truth in files:
+            found, false = rule(alarms(scores, hop_s, threshold), truth)
+            hits += sum(found)
+            misses += len(found) - sum(found)
+            false_alarms += false
+        rows.append(Counts(float(threshold), hits, misses, false_alarms))
+    return rows
+
+
+def thresholds_for(files: Sequence[tuple[np.ndarray, Sequence[Span]]], count: int = 80) -> list:
+    """Thresholds at the scores' upper quantiles, from rare to common."""
+    everything = np.concatenate([scores for scores, _ in files])
+    return np.unique(np.quantile(everything, 1 - np.logspace(-5, -0.7, count))).tolist()
+
+
+def recall_at(rows: Sequence[Counts], hours: float, rate: float) -> float:
+    """The best recall with at most ``rate`` false alarms an hour."""
+    allowed = [r.recall for r in rows if r.false_alarms / hours <= rate]
+    return max(allowed, default=0.0)
+
+
+def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision at each positive, ranked by score; ``(n,) bool`` and ``(n,) float``."""
+    ranked = positive[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / (np.arange(len(ranked)) + 1)
+    return float(precision[ranked.astype(bool)].mean()) if ranked.any() else float("nan")
