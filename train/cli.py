@@ -14,6 +14,7 @@ Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]
 Runs = Annotated[Path, typer.Option(help="Where checkpoints and logs go.")]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
+VAL = Path(".cache/val")
 
 
 @app.command()
@@ -43,3 +44,79 @@ def fit(
     from train.loop import fit as train
 
     train(configs.load(config), cache, runs / config, workers)
+
+
+@app.command()
+def mixtures(
+    to: Annotated[Path, typer.Argument(help="Folder for the files and truth.csv.")],
+    cache: Cache = CACHE,
+    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    seed: Annotated[int, typer.Option(help="The same seed, the same scenes.")] = 2026,
+    rare: Annotated[int, typer.Option(help="Mixtures of 30 s, half with a shot.")] = 240,
+    reels: Annotated[int, typer.Option(help="Film-like reels of 10 min.")] = 6,
+    ebr: Annotated[str, typer.Option(help="EBRs in dB, by commas.")] = "-6,0,6",
+) -> None:
+    """Write fixed scenes to measure on.
+
+    Example: python -m train mixtures .cache/val
+    """
+    from train.data.corpus import Corpus
+    from train.data.mixtures import film, write
+    from train.data.mixtures import rare as rare_mixtures
+
+    corpus = Corpus(cache)
+    ebrs = tuple(float(e) for e in ebr.split(","))
+    scenes = rare_mixtures(corpus, split, seed, rare, ebrs) + film(corpus, split, seed, reels)
+    write(scenes, to)
+    typer.echo(f"{len(scenes)} scenes in {to}")
+
+
+@app.command()
+def export(
+    config: Annotated[str, typer.Argument(help="A name in train/configs/.")],
+    to: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    val: Annotated[Path, typer.Option(help="Val scenes, to choose thresholds on.")] = VAL,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+) -> None:
+    """Make a bundle of a run's best weights, its thresholds chosen on val scenes.
+
+    Example: python -m train export first streamdet/model/zoo/first
+    """
+    from train import config as configs
+    from train.data.corpus import Corpus
+    from train.export import export as write
+
+    bundle = write(configs.load(config), config, Corpus(cache), runs / config, val, to)
+    for name, point in bundle.operating_points.items():
+        typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
+
+
+@app.command()
+def evaluate(
+    scenes: Annotated[Path, typer.Option("--set", help="Folder with truth.csv.")] = VAL,
+    bundle: Annotated[Path | None, typer.Option(help="The shipped one if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures, as JSON.")] = False,
+    frames_to: Annotated[
+        Path | None, typer.Option(help="Also write frame scores for the benchmark's ruler.")
+    ] = None,
+) -> None:
+    """Score a bundle on a set of scenes, through the serving engine and decision.
+
+    Example: python -m train evaluate --set ../shared/eval
+    """
+    import json
+
+    from streamdet.detect.engine import Engine
+    from streamdet.model import bundle as bundles
+    from train import evaluate as scoring
+
+    detector = bundles.load(bundle)
+    heard = scoring.hear(detector, scenes)
+    if frames_to is not None:
+        scoring.write_frames(frames_to, Engine(detector).grid, heard)
+    figures = scoring.report(detector, heard)
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    typer.echo(scoring.as_markdown(figures))

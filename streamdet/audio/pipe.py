@@ -1,0 +1,130 @@
+"""Samples from a pipe: WAV as it streams, or raw PCM of a stated format."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from streamdet.audio.source import Block, SourceError
+from streamdet.audio.wav import STREAMED
+
+Encoding = Literal["s16", "s24", "s32", "f32", "f64", "u8"]
+WIDTHS: dict[Encoding, int] = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8, "u8": 1}
+BLOCK_S = 0.5
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """What raw PCM (little-endian, interleaved) is taken for."""
+
+    rate: int = 16_000
+    channels: int = 1
+    encoding: Encoding = "s16"
+
+
+class PipeSource:
+    """A WAV stream where it begins with "RIFF", else raw PCM of the given format.
+
+    Raises SourceError for a pipe with nothing in it or a WAV header it can't follow;
+    `blocks` raises it where the pipe ends in the middle of what the header promised.
+    """
+
+    def __init__(self, pipe: BinaryIO, raw: RawFormat, name: str = "stdin") -> None:
+        self._pipe, self.name = pipe, name
+        self._left: int | None = None
+        begin = pipe.read(4)
+        if not begin:
+            raise SourceError("bad", f"{name}: empty (0 bytes)")
+        if begin == b"RIFF":
+            self.format, self._left, begin = *self._wav_header(), b""
+        else:
+            self.format = raw
+        self._begin = begin
+        self.rate, self.channels = self.format.rate, self.format.channels
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of up to half a second, as they come."""
+        step = WIDTHS[self.format.encoding] * self.channels
+        size = round(BLOCK_S * self.rate) * step
+        held, at, left = self._begin, 0, self._left
+        while left is None or left > 0:
+            wanted = size if left is None else min(size, left)
+            got = self._pipe.read(max(1, wanted - len(held))) if len(held) < wanted else b""
+            held += got
+            ended = not got
+            whole = len(held) // step * step
+            if whole:
+                samples = decode_pcm(held[:whole], self.format)
+                yield Block(at, samples)
+                at += len(samples)
+                left = None if left is None else left - whole
+                held = held[whole:]
+            if ended:
+                break
+        if held or left:
+            where = at / self.rate
+            raise SourceError("truncated", f"{self.name}: truncated: ends at {where:.3f} s")
+
+    def close(self) -> None:
+        """Leave the pipe to whoever opened it."""
+
+    def _wav_header(self) -> tuple[RawFormat, int | None]:
+        self._take(4)
+        if self._take(4) != b"WAVE":
+            raise SourceError("bad", f"{self.name}: RIFF, but not WAVE")
+        fmt: RawFormat | None = None
+        while True:
+            name, length = struct.unpack("<4sI", self._take(8))
+            if name == b"data":
+                if fmt is None:
+                    raise SourceError("bad", f"{self.name}: a WAV without a fmt chunk")
+                return fmt, None if length in STREAMED else length
+            if length > 1 << 24:
+                raise SourceError("bad", f"{self.name}: a WAV header chunk of {length} bytes")
+            chunk = self._take(length + length % 2)
+            if name == b"fmt ":
+                fmt = self._wav_format(chunk)
+
+    def _wav_format(self, chunk: bytes) -> RawFormat:
+        if len(chunk) < 16:
+            raise SourceError("bad", f"{self.name}: a WAV fmt chunk of {len(chunk)} bytes")
+        tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
+        if tag == _EXTENSIBLE and len(chunk) >= 26:
+            tag = struct.unpack("<H", chunk[24:26])[0]
+        encodings: dict[tuple[int, int], Encoding] = {
+            (_PCM, 8): "u8", (_PCM, 16): "s16", (_PCM, 24): "s24", (_PCM, 32): "s32",
+            (_FLOAT, 32): "f32", (_FLOAT, 64): "f64",
+        }  # fmt: skip
+        if (tag, bits) not in encodings or not channels or not rate:
+            raise SourceError(
+                "bad", f"{self.name}: a WAV of format {tag}, {bits} bits, {channels} channels, "
+                f"{rate} Hz; PCM or float is read from a pipe"
+            )
+        return RawFormat(rate, channels, encodings[tag, bits])
+
+    def _take(self, count: int) -> bytes:
+        taken = self._pipe.read(count)
+        if len(taken) < count:
+            raise SourceError("truncated", f"{self.name}: truncated in its WAV header")
+        return taken
+
+
+def decode_pcm(raw: bytes, fmt: RawFormat) -> np.ndarray:
+    """Interleaved little-endian PCM to ``(n, channels) float32`` in [-1, 1]."""
+    if fmt.encoding == "u8":
+        flat = (np.frombuffer(raw, np.uint8).astype(np.float32) - 128.0) / 128.0
+    elif fmt.encoding == "s24":
+        padded = np.zeros((len(raw) // 3, 4), np.uint8)
+        padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
+        flat = padded.view("<i4")[:, 0].astype(np.float32) / 2.0**31
+    elif fmt.encoding in ("s16", "s32"):
+        width = WIDTHS[fmt.encoding]
+        flat = np.frombuffer(raw, f"<i{width}").astype(np.float32) / 2.0 ** (8 * width - 1)
+    else:
+        flat = np.frombuffer(raw, f"<f{WIDTHS[fmt.encoding]}").astype(np.float32)
+    return flat.reshape(-1, fmt.channels)

@@ -1,0 +1,56 @@
+"""Any rate and channel count to 16 kHz mono, with the state that takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+
+class ChannelError(ValueError):
+    """The channel asked for is not in the source."""
+
+
+class Converter:
+    """Downmix and resample one source; the same samples come out for any chunking.
+
+    The downmix is the mean of the channels, or one channel, counted from 1. Resampling is
+    soxr's at high quality, whose linear phase is made up for: sample ``i`` out belongs to
+    the time ``i / to_rate`` in. Not-a-number and infinite samples are heard as silence,
+    since one would stay in a recurrent state for ever.
+    """
+
+    def __init__(
+        self, from_rate: int, channels: int, to_rate: int, channel: int | None = None
+    ) -> None:
+        if channel is not None and not 1 <= channel <= channels:
+            raise ChannelError(f"there is no channel {channel}; it has 1 to {channels}")
+        self._channel = channel
+        self._resampler = (
+            soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+            if from_rate != to_rate
+            else None
+        )
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """``(n, channels) float32`` in, ``(m,) float32`` out; m varies, and lags by what
+        the resampler still holds."""
+        mono = self._downmixed(samples)
+        return mono if self._resampler is None else self._resampler.resample_chunk(mono)
+
+    def finish(self) -> np.ndarray:
+        """What the resampler still held, ``(m,) float32``."""
+        nothing = np.zeros(0, np.float32)
+        if self._resampler is None:
+            return nothing
+        return self._resampler.resample_chunk(nothing, last=True)
+
+    def _downmixed(self, samples: np.ndarray) -> np.ndarray:
+        if self._channel is not None:
+            mono = samples[:, self._channel - 1]
+        elif samples.shape[1] == 1:
+            mono = samples[:, 0]
+        else:
+            mono = samples.mean(axis=1)
+        if not np.isfinite(mono).all():
+            mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.ascontiguousarray(mono, np.float32)

@@ -1,0 +1,23 @@
+"""How a command fails: one line, and an exit code that a supervisor can use."""
+
+from __future__ import annotations
+
+from streamdet.audio.source import Reason
+
+BAD_INPUT, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 2, 69, 74, 75, 130
+CODES: dict[Reason, int] = {
+    "bad": BAD_INPUT,
+    "truncated": BAD_INPUT,
+    "unavailable": UNAVAILABLE,
+    "lost": LOST,
+    "busy": BUSY,
+}
+"""69, 74 and 75 are EX_UNAVAILABLE, EX_IOERR and EX_TEMPFAIL of sysexits.h."""
+
+
+class Failure(Exception):
+    """Ends the command with a line on stderr and an exit code, no traceback."""
+
+    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,227 @@
+"""`streamdet file`: gunshots in files."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from streamdet.cli import options
+from streamdet.cli.failure import BAD_INPUT, INTERRUPTED, Failure
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from streamdet.audio.file import FileSource
+    from streamdet.audio.pipe import Encoding as PcmEncoding
+    from streamdet.audio.pipe import PipeSource
+    from streamdet.service.files import Listener
+    from streamdet.sinks import Sink
+
+
+class Format(StrEnum):
+    """How events are written."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    table = "table"
+
+
+class Encoding(StrEnum):
+    """Raw PCM, little-endian."""
+
+    s16 = "s16"
+    s24 = "s24"
+    s32 = "s32"
+    f32 = "f32"
+    f64 = "f64"
+    u8 = "u8"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What to do with each file."""
+
+    listener: Listener
+    sink: Sink
+    explain: bool
+    scores: Path | None
+    start_s: float
+    end_s: float | None
+    start_unix_s: float | None
+    raw: tuple[int, int, PcmEncoding]
+
+
+def file(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; - is stdin.")],
+    threshold: options.Threshold = None,
+    operating_point: options.Point = None,
+    output_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write events here, not to stdout.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder for each file's scores, <stem>.npz.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Hear from here: seconds or H:MM:SS.")] = None,
+    end: Annotated[str | None, typer.Option(help="Hear up to here.")] = None,
+    start_time: Annotated[
+        str | None, typer.Option(help="UTC time of a file's first sample, ISO 8601.")
+    ] = None,
+    model: options.Model = None,
+    channel: options.Channel = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add the scores and the top other labels.")
+    ] = False,
+    raw_rate: Annotated[int, typer.Option(min=1, help="Hz of raw PCM on stdin.")] = 16_000,
+    raw_channels: Annotated[int, typer.Option(min=1, help="Channels of raw PCM.")] = 1,
+    raw_encoding: Annotated[Encoding, typer.Option(help="Raw PCM's samples.")] = Encoding.s16,
+) -> None:
+    """Find the gunshots in wav, flac, ogg, opus, mp3 files, or in WAV or raw PCM on stdin.
+
+    Exit code 0 also where there are none; 2 where a file could not be heard to its end,
+    with a line on stderr, while the others still are.
+
+    Example: streamdet file movie.wav --operating-point sensitive --format csv
+    """
+    from streamdet.service.files import BLOCK_FRAMES, Listener
+    from streamdet.sinks import open_sink
+
+    _check_stems(paths, scores)
+    bundle = options.load_bundle(model)
+    decision = options.decision_for(bundle, threshold, operating_point)
+    begin = options.parse_clock(start, "--start") or 0.0
+    until = options.parse_clock(end, "--end")
+    began_at = _unix(start_time)
+    engine = options.build_engine(bundle, BLOCK_FRAMES)
+    with _opened(output) as stream:
+        kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
+        sink = open_sink(kind.value, stream, explain=explain)
+        raw = (raw_rate, raw_channels, raw_encoding.value)
+        listener = Listener(engine, decision, channel)
+        task = _Task(listener, sink, explain, scores, begin, until, began_at, raw)
+        code = _hear_all(paths, task)
+        sink.close()
+    if code:
+        raise typer.Exit(code)
+
+
+def _hear_all(paths: list[str], task: _Task) -> int:
+    """Each file in turn; the exit code."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from streamdet.audio.resample import ChannelError
+    from streamdet.audio.source import SourceError
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    code = 0
+    with bar, _interrupts() as interrupted:
+        for path in paths:
+            try:
+                _hear_one(path, task, bar, interrupted)
+            except (SourceError, ChannelError) as error:
+                where = "" if isinstance(error, SourceError) else f"{path}: "
+                line = f"streamdet: {where}{error}"
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                code = BAD_INPUT
+            if interrupted:
+                return INTERRUPTED
+    return code
+
+
+def _hear_one(path: str, task: _Task, bar: Progress, interrupted: list[int]) -> None:
+    from streamdet.sinks import Explanation
+
+    name = "stdin" if path == "-" else path
+    source = _source(path, task)
+    total = getattr(source, "samples_to_read", None)
+    shown = bar.add_task(name, total=total)
+    scores_to = task.scores / f"{Path(name).stem}.npz" if task.scores else None
+    try:
+        for heard in task.listener.hear(
+            source,
+            name,
+            start_unix_s=task.start_unix_s,
+            scores_to=scores_to,
+            progress=lambda samples: bar.advance(shown, samples),
+            stopped=lambda: bool(interrupted),
+        ):
+            task.sink.write(heard.event, Explanation(heard.scores) if task.explain else None)
+    finally:
+        source.close()
+        bar.remove_task(shown)
+
+
+def _source(path: str, task: _Task) -> FileSource | PipeSource:
+    from streamdet.audio.file import FileSource
+    from streamdet.audio.pipe import PipeSource, RawFormat
+
+    if path != "-":
+        return FileSource(Path(path), task.start_s, task.end_s)
+    if task.start_s or task.end_s is not None:
+        raise Failure("--start and --end: a pipe can't be cut; they are for files")
+    return PipeSource(sys.stdin.buffer, RawFormat(*task.raw))
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C once: stop after this block, everything found so far written. Twice: at once."""
+    seen: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        stream = output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise Failure(f"--output {output}: {error.strerror}") from error
+    with stream:
+        yield stream
+
+
+def _check_stems(paths: list[str], scores: Path | None) -> None:
+    stems = [Path("stdin" if p == "-" else p).stem for p in paths]
+    twice = sorted({s for s in stems if stems.count(s) > 1})
+    if scores is not None and twice:
+        raise Failure(f"--scores: two files would both write {twice[0]}.npz; scan them apart")
+    if scores is not None:
+        try:
+            scores.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"--scores {scores}: {error.strerror}") from error
+
+
+def _unix(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Failure(f"--start-time {text}: not ISO 8601, like 2026-11-22T19:54:03Z") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

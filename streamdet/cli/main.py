@@ -1,0 +1,60 @@
+"""The command line: parse, build, call, print. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from streamdet.cli import devices, file, listen, model, selftest
+from streamdet.cli.failure import Failure
+
+app = typer.Typer(
+    name="streamdet",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("file")(file.file)
+app.command("listen")(listen.listen)
+app.command("devices")(devices.devices)
+app.command("selftest")(selftest.selftest)
+app.add_typer(model.app, name="model")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import streamdet
+
+        typer.echo(f"streamdet {streamdet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Hear gunshots in live microphones and files.
+
+    Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input or
+    options, 69 no device or no PortAudio, 74 the device stopped, 75 the device is busy,
+    130 interrupted.
+    """
+
+
+def run() -> None:
+    """The console script: one clear line for a failure, silence for a broken pipe."""
+    try:
+        app()
+    except Failure as failure:
+        sys.stderr.write(f"streamdet: {failure}\n")
+        sys.exit(failure.code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,50 @@
+"""`streamdet selftest`: a smoke alarm's test button."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streamdet.cli import options
+from streamdet.cli.failure import CODES, Failure
+
+
+def selftest(
+    device: Annotated[
+        str | None,
+        typer.Option(help="Play it to the default output and listen on this input."),
+    ] = None,
+    threshold: options.Threshold = None,
+    operating_point: options.Point = None,
+    model: options.Model = None,
+) -> None:
+    """Make a muzzle blast, play it through the whole road, and say whether it was heard.
+
+    With --device the blast goes out of the default output and must come back by that
+    input: through a loopback, or through the air. Exit code 1 where it was not heard.
+
+    Example: streamdet selftest
+    """
+    from streamdet.service import trial
+
+    bundle = options.load_bundle(model)
+    decision = options.decision_for(bundle, threshold, operating_point)
+    engine = options.build_engine(bundle, options.LIVE_BLOCK_FRAMES)
+    if device is None:
+        heard = trial.through_ring(engine, decision)
+    else:
+        from streamdet.audio.source import SourceError
+
+        try:
+            heard = trial.through_device(engine, decision, device)
+        except SourceError as error:
+            raise Failure(str(error), CODES[error.reason]) from error
+    if heard is None:
+        typer.echo("not heard: no event for a synthetic muzzle blast")
+        raise typer.Exit(1)
+    d = heard.detection
+    typer.echo(
+        f"heard: a synthetic muzzle blast, score {d.score:.2f} (threshold {d.threshold:.2f}), "
+        f"{heard.late_s * 1000:.0f} ms after it began"
+    )

@@ -1,0 +1,100 @@
+"""Files through the road: events as they are found, scores if they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streamdet.audio.source import Source, SourceError
+from streamdet.detect.decision import DecisionConfig
+from streamdet.detect.engine import Engine
+from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.service.road import Road
+
+BLOCK_FRAMES = 128
+"""Frames in one step over a file: 5.12 s, large enough that the step's own cost is small."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An event of a file, and the scores around it as (time_s, score)."""
+
+    event: Event
+    scores: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An engine and a decision, ready for one file after another."""
+
+    engine: Engine
+    decision: DecisionConfig
+    channel: int | None = None
+
+    @property
+    def model(self) -> ModelName:
+        """Which bundle speaks."""
+        bundle = self.engine.bundle
+        return ModelName(bundle.name, bundle.version, bundle.sha256)
+
+    def hear(
+        self,
+        source: Source,
+        name: str,
+        *,
+        start_unix_s: float | None = None,
+        scores_to: Path | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Heard]:
+        """The final events of a source, in order.
+
+        Where the source fails, or ``stopped`` answers yes between two blocks, what is open
+        is closed and what was heard is kept; the source's SourceError then goes on to the
+        caller.
+        """
+        road = Road(
+            self.engine,
+            self.decision,
+            source.rate,
+            source.channels,
+            self.channel,
+            keep_scores=scores_to is not None,
+        )
+        fault: SourceError | None = None
+        try:
+            for block in source.blocks():
+                yield from self._finals(road, road.feed(block), name, start_unix_s)
+                progress(len(block.samples))
+                if stopped():
+                    break
+        except SourceError as error:
+            fault = error
+        yield from self._finals(road, road.finish(), name, start_unix_s)
+        if scores_to is not None:
+            _write_scores(scores_to, road)
+        if fault is not None:
+            raise fault
+
+    def _finals(
+        self, road: Road, found: list[Detection], name: str, start_unix_s: float | None
+    ) -> Iterator[Heard]:
+        rate = self.engine.grid.rate
+        for d in found:
+            if d.phase == "final":
+                unix_s = None if start_unix_s is None else start_unix_s + d.onset / rate
+                identity = event_id(name, self.model, d.onset, unix_s, rate)
+                yield Heard(
+                    Event(d, identity, name, rate, unix_s, self.model), road.around(d)
+                )
+
+
+def _write_scores(path: Path, road: Road) -> None:
+    times, scores = road.scores()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path, times_s=times, scores=scores, labels=np.array(road.grid.labels)
+    )

@@ -1,0 +1,116 @@
+"""The road of one source, from its blocks to detections: the same for a file and live.
+
+    blocks -> Converter -> Stream (frontend, model) -> decision -> detections
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from streamdet.audio.resample import Converter
+from streamdet.audio.source import Block
+from streamdet.detect import decision
+from streamdet.detect.decision import DecisionConfig, Frames
+from streamdet.detect.engine import Engine, Stream
+from streamdet.detect.event import Detection
+
+_KEPT_S = 30.0
+
+
+class Road:
+    """Feed it blocks in order; it answers with detections in samples of the source's time.
+
+    A gap between blocks (the next one's start is not where the last one ended) ends what
+    is open and begins anew behind it, so the time of what follows stays right.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: DecisionConfig,
+        rate: int,
+        channels: int,
+        channel: int | None = None,
+        *,
+        keep_scores: bool = False,
+    ) -> None:
+        self.engine, self.config = engine, config
+        self._rate, self._channels, self._channel = rate, channels, channel
+        self._keep_scores = keep_scores
+        self._kept: list[np.ndarray] = []
+        self._recent: deque[tuple[int, np.ndarray]] = deque()
+        self._next = 0
+        self.heard_level = 0.0
+        self._begin(0)
+
+    @property
+    def grid(self) -> decision.Grid:
+        """How frames lie on samples."""
+        return self.engine.grid
+
+    def feed(self, block: Block) -> list[Detection]:
+        """The detections that this block completes."""
+        found: list[Detection] = []
+        if block.start != self._next:
+            found = self.finish()
+            self._begin(block.start)
+        self._next = block.start + len(block.samples)
+        samples = self._converter.feed(block.samples)
+        return found + self._decide(self._stream.feed(samples))
+
+    def finish(self) -> list[Detection]:
+        """The stream ends here: what is still inside comes out, and what is open closes."""
+        frames = self._stream.feed(self._converter.finish()) + self._stream.finish()
+        found = self._decide(frames)
+        self._state, closed = decision.finish(self.config, self.grid, self._state)
+        return found + [self._placed(d) for d in closed]
+
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """(times_s (t,) of each frame's start, scores (t, labels)), if they were kept."""
+        if not self._kept:
+            return np.zeros(0), np.zeros((0, len(self.grid.labels)), np.float32)
+        scores = np.concatenate(self._kept)
+        first = self._base / self.grid.rate
+        return first + np.arange(len(scores)) * self.grid.frame / self.grid.rate, scores
+
+    def around(self, detection: Detection, margin_s: float = 0.2) -> list[tuple[float, float]]:
+        """(time_s, gunshot score) of the frames from a little before its onset to its end,
+        as far as the last 30 s hold them."""
+        rate = self.grid.rate
+        margin = round(margin_s * rate)
+        end = detection.offset if detection.offset is not None else detection.detected
+        return [
+            (round(at / rate, 3), round(float(scores[0]), 4))
+            for at, scores in self._recent
+            if detection.onset - margin <= at < end + margin
+        ]
+
+    def _begin(self, start: int) -> None:
+        self._next = start
+        self._base = round(start * self.grid.rate / self._rate)
+        self._converter = Converter(self._rate, self._channels, self.grid.rate, self._channel)
+        self._stream = Stream(self.engine)
+        self._state = decision.init(self.config, self.grid)
+
+    def _decide(self, blocks: list[Frames]) -> list[Detection]:
+        found: list[Detection] = []
+        for frames in blocks:
+            self._remember(frames)
+            self._state, some = decision.step(self.config, self.grid, self._state, frames)
+            found += [self._placed(d) for d in some]
+        return found
+
+    def _remember(self, frames: Frames) -> None:
+        if self._keep_scores:
+            self._kept.append(frames.scores)
+        self.heard_level = float(np.mean(frames.level)) ** 0.5
+        at = self._base + self._state.frame * self.grid.frame
+        for i, scores in enumerate(frames.scores):
+            self._recent.append((at + i * self.grid.frame, scores))
+        while len(self._recent) > _KEPT_S * self.grid.rate / self.grid.frame:
+            self._recent.popleft()
+
+    def _placed(self, d: Detection) -> Detection:
+        return d if not self._base else d.moved(self._base)

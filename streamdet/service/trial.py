@@ -1,0 +1,82 @@
+"""The self-test's sound, and the two roads it is played through."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+from streamdet.audio import device as audio
+from streamdet.audio.ring import Ring
+from streamdet.audio.source import Block, SourceError
+from streamdet.detect.decision import DecisionConfig
+from streamdet.detect.engine import Engine
+from streamdet.detect.event import Detection
+from streamdet.service.road import Road
+from streamdet.synth import RATE, muzzle_blast
+
+ONSET_S = 1.5
+_LENGTH_S = 3.0
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The first detection, and how long after the blast began it was told, in seconds."""
+
+    detection: Detection
+    late_s: float
+
+
+def blast_scene(rate: int, seed: int = 3) -> np.ndarray:
+    """3 s of faint noise with one blast at 1.5 s, ``(n,) float32`` at ``rate`` Hz."""
+    rng = np.random.default_rng(seed)
+    scene = rng.normal(0.0, 2e-4, round(_LENGTH_S * RATE)).astype(np.float32)
+    blast = muzzle_blast(rng)
+    at = round(ONSET_S * RATE)
+    scene[at : at + len(blast)] += 0.5 * blast
+    return scene if rate == RATE else soxr.resample(scene, RATE, rate).astype(np.float32)
+
+
+def through_ring(engine: Engine, config: DecisionConfig, rate: int = 48_000) -> Heard | None:
+    """Through ring, resampler, model and decision, in blocks of 20 ms as a device gives."""
+    scene = blast_scene(rate)[:, None]
+    ring = Ring(rate, 1)
+    road = Road(engine, config, rate, 1)
+    size = rate // 50
+    out = np.zeros((size, 1), np.float32)
+    for at in range(0, len(scene), size):
+        ring.write(scene[at : at + size])
+        start, count = ring.read_into(out, 1.0)
+        for detection in road.feed(Block(start, out[:count])):
+            return Heard(detection, (start + count) / rate - ONSET_S)
+    return next((Heard(d, _LENGTH_S - ONSET_S) for d in road.finish()), None)
+
+
+def through_device(engine: Engine, config: DecisionConfig, name: str) -> Heard | None:
+    """Out of the default output and in by the named input; ``late_s`` counts from the
+    moment that playing began. Raises SourceError where a device can't be opened."""
+    sd = audio.portaudio()
+    chosen = audio.choose(audio.devices(), name)
+    source = audio.DeviceSource(chosen, 2)
+    road = Road(engine, config, source.rate, source.channels)
+    out = np.zeros((round(engine.block * source.rate / engine.grid.rate), source.channels))
+    out = out.astype(np.float32)
+    engine.step(engine.start(), np.zeros((1, engine.block), np.float32))
+    source.start()
+    try:
+        sd.play(blast_scene(48_000), 48_000)
+        played = time.monotonic()
+        while time.monotonic() - played < _PATIENCE_S and not source.ring.ended:
+            start, count = source.ring.read_into(out, 0.5)
+            for detection in road.feed(Block(start, out[:count])):
+                return Heard(detection, time.monotonic() - played - ONSET_S)
+    except sd.PortAudioError as error:
+        raise SourceError("unavailable", f"the default output: can't be played to: {error}") from (
+            error
+        )
+    finally:
+        source.close()
+    return None

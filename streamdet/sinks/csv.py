@@ -1,0 +1,38 @@
+"""Comma-separated values (RFC 4180): a header, then a row an event."""
+
+from __future__ import annotations
+
+import csv
+from typing import TextIO
+
+from streamdet.detect.event import Event
+from streamdet.sinks.sink import Explanation
+
+COLUMNS = (
+    "source", "onset_s", "offset_s", "rounds", "score", "threshold", "time", "level_dbfs",
+    "onset_sample", "sample_rate", "id", "model",
+)  # fmt: skip
+
+
+class CsvSink:
+    """Writes to an open text stream; the header comes first, also where no event does."""
+
+    def __init__(self, stream: TextIO, *, explain: bool = False) -> None:
+        self._stream = stream
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow((*COLUMNS, "explain") if explain else COLUMNS)
+
+    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+        """One row; a time or an offset that is not known is empty."""
+        record = event.record()
+        model = record.pop("model")
+        record["model"] = f"{model['name']}/{model['version']}"
+        row = ["" if record[c] is None else record[c] for c in COLUMNS]
+        if explanation is not None:
+            row.append(explanation.words(event))
+        self._rows.writerow(row)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Flush a header that nothing followed."""
+        self._stream.flush()

@@ -1,0 +1,236 @@
+"""Scores a bundle on a folder of scenes, through the serving road: engine, then decision.
+
+A set is a folder with audio files and a ``truth.csv`` (file, onset_s, offset_s, group,
+ebr_db); files of ``rare/`` and ``film/`` are reported apart, as are single clips.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamdet.audio.file import FileSource
+from streamdet.audio.resample import Converter
+from streamdet.detect import decision
+from streamdet.detect.decision import DecisionConfig, Frames
+from streamdet.detect.engine import Engine, Stream
+from streamdet.model.bundle import Bundle
+from train import metrics
+from train.metrics import Counts, Span
+
+BLOCK_FRAMES = 128
+ONSET_COLLAR_S = 0.5
+
+
+class SetError(ValueError):
+    """The folder is no set; the message says why."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One file as the engine heard it, and what is true of it."""
+
+    name: str
+    frames: Frames
+    truth: tuple[Span, ...]
+    ebr_db: tuple[str, ...]
+
+
+def hear(bundle: Bundle, folder: Path) -> list[Heard]:
+    """Run every file of a set through the engine; raises SetError where it is none."""
+    truth = _truth(folder)
+    paths = sorted(
+        p for kind in ("rare", "film") for p in (folder / kind).glob("*") if p.is_file()
+    )
+    if not paths:
+        raise SetError(f"{folder}: neither rare/ nor film/ holds a file")
+    engine = Engine(bundle, block_frames=BLOCK_FRAMES)
+    heard = []
+    for path in paths:
+        name = f"{path.parent.name}/{path.name}"
+        spans = tuple(span for span, _ in truth.get(name, []))
+        ebrs = tuple(ebr for _, ebr in truth.get(name, []))
+        heard.append(Heard(name, frames_of(engine, path), spans, ebrs))
+    return heard
+
+
+def frames_of(engine: Engine, path: Path) -> Frames:
+    """The frames of a whole file."""
+    source = FileSource(path)
+    converter = Converter(source.rate, source.channels, engine.grid.rate)
+    stream = Stream(engine)
+    frames: list[Frames] = []
+    for block in source.blocks():
+        frames += stream.feed(converter.feed(block.samples))
+    frames += stream.feed(converter.finish()) + stream.finish()
+    source.close()
+    return Frames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
+
+
+def events(engine_grid: decision.Grid, config: DecisionConfig, frames: Frames) -> list:
+    """The final detections of a file's frames."""
+    state, found = decision.step(config, engine_grid, decision.init(config, engine_grid), frames)
+    return [d for d in found + decision.finish(config, engine_grid, state)[1] if d.offset]
+
+
+def at_threshold(
+    grid: decision.Grid, heard: Sequence[Heard], config: DecisionConfig
+) -> tuple[Counts, list[float]]:
+    """Counts by the benchmark's overlap rule, and each hit's onset error in seconds."""
+    hits = misses = false_alarms = 0
+    errors: list[float] = []
+    for file in heard:
+        found = events(grid, config, file.frames)
+        spans = [(d.onset / grid.rate, d.offset / grid.rate, d.score) for d in found]
+        matched, false = metrics.match(spans, file.truth)
+        hits, misses = hits + sum(matched), misses + len(matched) - sum(matched)
+        false_alarms += false
+        for hit, (onset, _) in zip(matched, file.truth, strict=True):
+            if hit:
+                errors.append(min((span[0] - onset for span in spans), key=abs))
+    return Counts(config.threshold, hits, misses, false_alarms), errors
+
+
+def onset_counts(
+    grid: decision.Grid, heard: Sequence[Heard], config: DecisionConfig
+) -> Counts:
+    """DCASE 2017 task 2: the strongest event of a file, its onset within 0.5 s."""
+    hits = misses = false_alarms = 0
+    for file in heard:
+        spans = [
+            (d.onset / grid.rate, d.offset / grid.rate, d.score)
+            for d in events(grid, config, file.frames)
+        ]
+        matched, false = metrics.onset_match(spans, file.truth)
+        hits, misses = hits + sum(matched), misses + len(matched) - sum(matched)
+        false_alarms += false
+    return Counts(config.threshold, hits, misses, false_alarms)
+
+
+def report(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Any]:
+    """Every figure of a set, by kind of scene; a plain dict for JSON."""
+    engine = Engine(bundle)
+    grid = engine.grid
+    out: dict[str, Any] = {"bundle": f"{bundle.name}/{bundle.version}", "sha256": bundle.sha256}
+    for kind, files in _by_kind(heard).items():
+        hours = sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
+        scored = [(f.frames.scores[:, 0], f.truth) for f in files]
+        rows = metrics.sweep(
+            scored, grid.frame / grid.rate, metrics.thresholds_for(scored, 120)
+        )
+        best = min(rows, key=lambda r: r.error_rate)
+        out[kind] = {
+            "files": len(files),
+            "hours": round(hours, 3),
+            "events": best.hits + best.misses,
+            "best_error_rate": round(best.error_rate, 3),
+            "best_f1": round(best.f1, 3),
+            **{f"recall_at_{n}_fa_h": round(metrics.recall_at(rows, hours, n), 3) for n in (1, 6, 20)},
+            "points": {
+                name: _point(grid, files, hours, point.threshold)
+                for name, point in bundle.operating_points.items()
+            },
+        }
+    return out
+
+
+def as_markdown(figures: dict[str, Any]) -> str:
+    """The figures as the README's table: a row for each kind of scene and operating point."""
+    lines = [
+        "| scenes | point | threshold | recall | false alarms an hour | event F1 | onset F1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind in ("rare", "film"):
+        for name, row in figures.get(kind, {}).get("points", {}).items():
+            lines.append(
+                f"| {kind}: {figures[kind]['events']} events, {figures[kind]['hours']:.2f} h "
+                f"| {name} | {row['threshold']:.3f} | {row['recall']:.3f} "
+                f"| {row['false_alarms_h']:.1f} | {row['f1']:.3f} | {row.get('onset_f1', '')} |"
+            )
+    return "\n".join(lines)
+
+
+def best_onset_f1(bundle: Bundle, heard: Sequence[Heard]) -> Counts:
+    """The best onset-only counts over 60 thresholds, through the decision."""
+    grid = Engine(bundle).grid
+    return max(
+        (onset_counts(grid, heard, DecisionConfig(t)) for t in candidate_thresholds()),
+        key=lambda c: c.f1,
+    )
+
+
+def candidate_thresholds() -> list[float]:
+    """60 thresholds, evenly apart in logit from 0.02 to 0.998."""
+    logits = np.linspace(np.log(0.02 / 0.98), np.log(0.998 / 0.002), 60)
+    return [float(t) for t in 1.0 / (1.0 + np.exp(-logits))]
+
+
+def _point(
+    grid: decision.Grid, files: Sequence[Heard], hours: float, threshold: float
+) -> dict[str, Any]:
+    counts, errors = at_threshold(grid, files, DecisionConfig(threshold))
+    onsets = onset_counts(grid, files, DecisionConfig(threshold))
+    row: dict[str, Any] = {
+        "threshold": round(threshold, 4),
+        "recall": round(counts.recall, 3),
+        "false_alarms_h": round(counts.false_alarms / hours, 2),
+        "error_rate": round(counts.error_rate, 3),
+        "f1": round(counts.f1, 3),
+    }
+    if files[0].name.startswith("rare/"):
+        row["onset_f1"] = round(onsets.f1, 3)
+        row["recall_by_ebr"] = _by_ebr(grid, files, DecisionConfig(threshold))
+    if errors:
+        sizes = np.abs(errors)
+        row["onset_error_s"] = {
+            "median": round(float(np.median(sizes)), 3),
+            "p90": round(float(np.quantile(sizes, 0.9)), 3),
+        }
+    return row
+
+
+def _by_ebr(grid: decision.Grid, files: Sequence[Heard], config: DecisionConfig) -> dict[str, str]:
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for file in files:
+        found = events(grid, config, file.frames)
+        spans = [(d.onset / grid.rate, d.offset / grid.rate, d.score) for d in found]
+        for hit, ebr in zip(metrics.match(spans, file.truth)[0], file.ebr_db, strict=True):
+            counts[ebr][0] += hit
+            counts[ebr][1] += 1
+    ordered = sorted(counts.items(), key=lambda item: float(item[0]))
+    return {ebr: f"{a}/{b}" for ebr, (a, b) in ordered}
+
+
+def write_frames(path: Path, grid: decision.Grid, heard: Iterable[Heard]) -> None:
+    """The frame scores as the benchmark's ruler reads them, a JSON line a file."""
+    hop = grid.frame / grid.rate
+    with path.open("w") as sink:
+        for file in heard:
+            scores = file.frames.scores[:, 0]
+            frames = [[round(i * hop, 3), round(float(p), 5)] for i, p in enumerate(scores)]
+            sink.write(json.dumps({"file": file.name, "win": hop, "frames": frames}) + "\n")
+
+
+def _by_kind(heard: Sequence[Heard]) -> dict[str, list[Heard]]:
+    kinds: dict[str, list[Heard]] = defaultdict(list)
+    for file in heard:
+        kinds[file.name.split("/")[0]].append(file)
+    return dict(kinds)
+
+
+def _truth(folder: Path) -> dict[str, list[tuple[Span, str]]]:
+    path = folder / "truth.csv"
+    if not path.is_file():
+        raise SetError(f"{path}: no such file; is {folder} a set of scenes?")
+    truth: dict[str, list[tuple[Span, str]]] = {}
+    for row in csv.DictReader(path.open()):
+        span = (float(row["onset_s"]), float(row["offset_s"]))
+        truth.setdefault(row["file"], []).append((span, row["ebr_db"]))
+    return truth

@@ -1,0 +1,105 @@
+"""From a run to a bundle: its best weights, operating points from val, and its card."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from streamdet.detect.decision import DecisionConfig
+from streamdet.detect.engine import Engine
+from streamdet.model import bundle as bundles
+from streamdet.model import lstm
+from streamdet.model.bundle import Bundle, OperatingPoint
+from train import evaluate
+from train.config import TrainConfig
+from train.data.corpus import Corpus
+from train.evaluate import Heard
+
+FALSE_ALARMS_H = {"sensitive": 20.0, "balanced": 6.0, "strict": 1.0}
+"""At most so many false alarms an hour of val scenes, rare and film together."""
+DEFAULT_POINT = "balanced"
+
+
+def best_params(config: TrainConfig, run: Path) -> lstm.Params:
+    """The weights that detected best on val, as numpy arrays."""
+    like = lstm.init_params(config.model, jax.random.key(0))
+    with ocp.StandardCheckpointer() as checkpointer:
+        return jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))
+
+
+def choose_points(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, OperatingPoint]:
+    """For each name the lowest threshold whose events keep its false alarms, and what it
+    measured; the highest there is where none does."""
+    grid = Engine(bundle).grid
+    hours = sum(len(f.frames.level) for f in heard) * grid.frame / grid.rate / 3600
+    rows = []
+    for threshold in evaluate.candidate_thresholds():
+        rows.append(evaluate.at_threshold(grid, heard, DecisionConfig(threshold))[0])
+    points = {}
+    for name, most in FALSE_ALARMS_H.items():
+        fitting = [r for r in rows if r.false_alarms / hours <= most]
+        row = max(fitting, key=lambda r: r.hits) if fitting else rows[-1]
+        figures = {
+            "val_recall": round(row.recall, 3),
+            "val_false_alarms_h": round(row.false_alarms / hours, 2),
+            "val_f1": round(row.f1, 3),
+            "val_hours": round(hours, 2),
+        }
+        points[name] = OperatingPoint(round(row.threshold, 4), figures)
+    return points
+
+
+def export(
+    config: TrainConfig, config_name: str, corpus: Corpus, run: Path, val: Path, to: Path
+) -> Bundle:
+    """Write the bundle to ``to`` and read it back."""
+    params = best_params(config, run)
+    about = {
+        "licence": "Apache-2.0",
+        "trained_with": f"python -m train fit {config_name}",
+        "config": asdict(config),
+        "seed": config.seed,
+        "commit": _commit(),
+        "data": data_sources(corpus),
+    }
+
+    def write(points: dict[str, OperatingPoint]) -> Bundle:
+        bundles.save(
+            to,
+            name=config.name,
+            version=config.version,
+            frontend=config.frontend,
+            model=config.model,
+            params=params,
+            operating_points=points,
+            default_point=DEFAULT_POINT,
+            about=about,
+        )
+        return bundles.load(to)
+
+    raw = write({DEFAULT_POINT: OperatingPoint(0.5, {})})
+    return write(choose_points(raw, evaluate.hear(raw, val)))
+
+
+def data_sources(corpus: Corpus) -> list[dict[str, Any]]:
+    """Every source and licence that train clips came from, and how many."""
+    clips = [c for c in corpus.clips if c.split == "train"]
+    counted = Counter((c.source, c.licence) for c in clips)
+    rows = [{"source": s, "licence": lic, "clips": n} for (s, lic), n in sorted(counted.items())]
+    synthetic = {"source": "synthetic muzzle blasts (streamdet.synth)", "licence": "Apache-2.0"}
+    return [*rows, {**synthetic, "clips": 0}]
+
+
+def _commit() -> str:
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
