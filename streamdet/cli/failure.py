@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from streamdet.audio.source import Reason
 
 BAD_INPUT, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 2, 69, 74, 75, 130
@@ -21,3 +26,13 @@ class Failure(Exception):
     def __init__(self, message: str, code: int = BAD_INPUT) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """Whoever read stdout has gone (``| head``): end without a word, exit code 0."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

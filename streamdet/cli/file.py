@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import BAD_INPUT, INTERRUPTED, Failure
+from streamdet.cli.failure import BAD_INPUT, INTERRUPTED, Failure, quiet_pipe
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -104,7 +104,7 @@ def file(
     until = options.parse_clock(end, "--end")
     began_at = _unix(start_time)
     engine = options.build_engine(bundle, BLOCK_FRAMES)
-    with _opened(output) as stream:
+    with quiet_pipe(), _opened(output) as stream:
         kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
         sink = open_sink(kind.value, stream, explain=explain)
         raw = (raw_rate, raw_channels, raw_encoding.value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import CODES, Failure
+from streamdet.cli.failure import CODES, Failure, quiet_pipe
 
 if TYPE_CHECKING:
     from streamdet.detect.event import Event
@@ -91,7 +91,8 @@ def listen(
     where = "off" if host is None else f"http://{host}:{port}/metrics"
     _say(f"listening to {chosen.name} at {chosen.rate} Hz; metrics {where}")
     try:
-        summary = daemon.run()
+        with quiet_pipe():
+            summary = daemon.run()
     finally:
         if server is not None:
             server.shutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -49,12 +48,9 @@ def main(
 
 
 def run() -> None:
-    """The console script: one clear line for a failure, silence for a broken pipe."""
+    """The console script: one clear line for a failure."""
     try:
         app()
     except Failure as failure:
         sys.stderr.write(f"streamdet: {failure}\n")
         sys.exit(failure.code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -19,7 +19,8 @@ ROUNDS = (1, 3, 1)
 
 
 def scene() -> np.ndarray:
-    """20 s at 16 kHz, ``(n,) float32``: wind, a mains hum, a far cricket, three events."""
+    """20 s at 16 kHz, ``(n,) float32``: wind, a mains hum, a far cricket, three events,
+    faded in and out over a second."""
     rng = np.random.default_rng(2026)
     count = round(LENGTH_S * RATE)
     t = np.arange(count) / RATE
@@ -32,7 +33,7 @@ def scene() -> np.ndarray:
         for i in range(rounds):
             at = round((onset + 0.25 * i) * RATE)
             out[at : at + len(blast)] += rng.uniform(0.3, 0.4) * blast
-    return out.astype(np.float32)
+    return (out * np.minimum(1.0, np.minimum(t, t[::-1]))).astype(np.float32)
 
 
 def _wind(count: int, rng: np.random.Generator) -> np.ndarray:

@@ -25,8 +25,9 @@ class DecisionConfig:
 
     ``refractory_s`` is the shortest pause from the close of one event to the opening of
     the next, ``longest_s`` closes an event that will not end, ``lookback_s`` bounds the
-    search for the onset, and a round is a rise of ``round_flux_db`` (mean over the bands)
-    at least ``round_gap_s`` after the one before.
+    search for the onset. A round is a rise of ``round_flux_db`` (mean over the bands), at
+    least ``round_gap_s`` after the one before and within ``round_drop_db`` of the event's
+    loudest frame so far.
     """
 
     threshold: float
@@ -35,7 +36,8 @@ class DecisionConfig:
     refractory_s: float = 0.1
     longest_s: float = 20.0
     lookback_s: float = 0.4
-    round_flux_db: float = 3.0
+    round_flux_db: float = 5.0
+    round_drop_db: float = 15.0
     round_gap_s: float = 0.05
 
     @property
@@ -157,7 +159,8 @@ def _opened(
     rounds, last_round, armed = 1, onset, False
     event = OpenEvent(frame, onset, frame, rounds, last_round, armed, scores, float(levels.max()))
     for k in range(sharpest + 1, len(rises)):
-        event = _round(config, grid, event, first + k, float(rises[k]))
+        level = float(levels[k // grid.stride])
+        event = _round(config, grid, event, first + k, float(rises[k]), level)
     return event
 
 
@@ -170,25 +173,27 @@ def _continued(
     heard: Frames,
     i: int,
 ) -> OpenEvent:
+    level = float(heard.level[i])
     for k in range(grid.stride):
-        event = _round(config, grid, event, frame * grid.stride + k, float(flux[k]))
+        event = _round(config, grid, event, frame * grid.stride + k, float(flux[k]), level)
     loud = heard.scores[i, 0] >= config.release
     return replace(
         event,
         last_loud=frame if loud else event.last_loud,
         scores=np.maximum(event.scores, heard.scores[i]),
-        level=max(event.level, float(heard.level[i])),
+        level=max(event.level, level),
     )
 
 
 def _round(
-    config: DecisionConfig, grid: Grid, event: OpenEvent, at: int, flux: float
+    config: DecisionConfig, grid: Grid, event: OpenEvent, at: int, flux: float, level: float
 ) -> OpenEvent:
     """Count a round at 10 ms frame ``at`` where the sound rises again after a fall."""
     if flux < config.round_flux_db / 2:
         return event if event.armed else replace(event, armed=True)
     apart = at - event.last_round >= config.round_gap_s * grid.rate / grid.hop
-    if event.armed and apart and flux >= config.round_flux_db:
+    loud = level >= event.level * 10.0 ** (-config.round_drop_db / 10.0)
+    if event.armed and apart and loud and flux >= config.round_flux_db:
         return replace(event, rounds=event.rounds + 1, last_round=at, armed=False)
     return event
 

@@ -88,9 +88,9 @@ class Daemon:
         )
         block = round(self.engine.block * self.source.rate / self.engine.grid.rate)
         self._samples = np.zeros((block, self.source.channels), np.float32)
-        self._fresh = time.monotonic()
         self._seen_lost = self._seen_overflows = self._seen_dropped = 0
         self.source.start()
+        self._fresh = time.monotonic()
 
     def main_loop(self) -> None:
         """Read a block, analyse it, tell what was found."""

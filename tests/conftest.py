@@ -1,0 +1,81 @@
+"""Shared fixtures: the command line as a user runs it, scenes, and real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from streamdet import demo
+from streamdet.synth import RATE
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def need(*programs: str) -> None:
+    """Skip where a program is missing; CI installs them all, so there it is a failure."""
+    missing = [p for p in programs if shutil.which(p) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"CI has no {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def need_shared() -> Path:
+    """The recordings' folder; skip, saying so, on a machine without it."""
+    if not (SHARED / "data" / "manifest.csv").is_file():
+        pytest.skip("no recordings: ../shared/data/manifest.csv is not there")
+    return SHARED
+
+
+def streamdet(
+    *args: str | Path, stdin: bytes | None = None, **kwargs
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "streamdet", *map(str, args)]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, timeout=120, check=False, **kwargs
+    )
+
+
+def records(out: bytes) -> list[dict]:
+    """The JSON objects of stdout's lines."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def wait_for(check, seconds: float = 20.0):
+    """Poll until ``check()`` is true; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"nothing after {seconds} s")
+
+
+@pytest.fixture(scope="session")
+def scene() -> np.ndarray:
+    return demo.scene()
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    from streamdet.model import bundle
+
+    return bundle.load()
+
+
+@pytest.fixture(scope="session")
+def wav(tmp_path_factory, scene) -> Path:
+    path = tmp_path_factory.mktemp("audio") / "scene.wav"
+    soundfile.write(path, scene, RATE, subtype="PCM_16")
+    return path

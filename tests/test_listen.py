@@ -1,0 +1,269 @@
+"""`streamdet listen` on a real sound server, scraped by a real Prometheus."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+import soundfile
+from conftest import need, records, streamdet, wait_for
+
+from streamdet import demo
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def sample(text: str, name: str) -> float:
+    (value,) = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+    return float(value)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """The environment of a headless PulseAudio whose null sink is the default input."""
+    need("pulseaudio", "paplay")
+    home = tmp_path_factory.mktemp("pulse")
+    runtime = home / "run"
+    runtime.mkdir(mode=0o700)
+    (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
+    environment.pop("PULSE_SERVER", None)
+    command = [
+        "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+        "-L", "module-null-sink sink_name=virt", "-L", "module-native-protocol-unix",
+    ]  # fmt: skip
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
+        wait_for(lambda: (runtime / "pulse" / "native").exists())
+        yield environment
+        server.terminate()
+
+
+class Listener:
+    """`streamdet listen` in the background, its lines collected by files."""
+
+    def __init__(self, folder: Path, environment, *options: str) -> None:
+        self.out, self.err = folder / "out.jsonl", folder / "err.txt"
+        self.port = free_port()
+        command = [sys.executable, "-m", "streamdet", "listen", "--metrics",
+                   f"127.0.0.1:{self.port}", *options]  # fmt: skip
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
+
+    def events(self) -> list[dict]:
+        return records(self.out.read_bytes())
+
+    def metrics(self) -> str:
+        return fetch(f"http://127.0.0.1:{self.port}/metrics")
+
+    def hears(self) -> bool:
+        try:
+            return sample(self.metrics(), "streamdet_audio_seconds_total") > 0.5
+        except OSError:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def listener(tmp_path, sound):
+    started = []
+
+    def start(*options: str) -> Listener:
+        started.append(Listener(tmp_path, sound, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+
+
+def play(wav, environment) -> float:
+    began = time.time()
+    subprocess.run(["paplay", "--device=virt", str(wav)], env=environment, check=True, timeout=60)
+    return began
+
+
+def test_a_scene_played_is_heard_counted_and_scraped(listener, sound, wav, tmp_path):
+    need("prometheus", "promtool")
+    ear = listener("--device", "default", "--threshold", "0.5", "--name", "yard")
+    wait_for(ear.hears, 40)
+    with Prometheus(tmp_path, ear.port) as prometheus:
+        began = play(wav, sound)
+        wait_for(lambda: len([e for e in ear.events() if e["phase"] == "final"]) >= 3)
+        wait_for(lambda: prometheus.query('streamdet_detections_total{source="yard"}') == 3.0)
+        assert prometheus.query("streamdet_source_up") == 1.0
+        assert prometheus.query("streamdet_false_positives_total") == 0.0
+    text = ear.metrics()
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout + checked.stderr == ""
+    assert ear.stop() == 0
+
+    events = ear.events()
+    for phase in ("onset", "final"):
+        of_phase = [e for e in events if e["phase"] == phase]
+        assert len(of_phase) == 3
+        apart = [e["onset_s"] - of_phase[0]["onset_s"] for e in of_phase]
+        assert apart == pytest.approx([o - demo.ONSETS_S[0] for o in demo.ONSETS_S], abs=0.1)
+    assert len({e["id"] for e in events}) == 3
+    assert {e["source"] for e in events} == {"yard"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", events[0]["time"])
+    assert sample(text, "streamdet_last_detection_timestamp_seconds") == pytest.approx(
+        began + demo.ONSETS_S[2], abs=2.0
+    )
+    assert sample(text, "streamdet_last_audio_timestamp_seconds") == pytest.approx(
+        time.time(), abs=30.0
+    )
+    assert sample(text, "streamdet_detection_latency_seconds_count") == 3
+    assert "process_resident_memory_bytes" in text
+    assert "streamdet_build_info{" in text
+    assert re.search(r"heard \d+\.\d s, lost 0\.0 s: 3 events", ear.err.read_text())
+
+
+class Prometheus:
+    """A real server that scrapes one port every half second."""
+
+    def __init__(self, folder: Path, target: int) -> None:
+        self.port = free_port()
+        config = folder / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 500ms}\n"
+            "scrape_configs:\n- job_name: streamdet\n  static_configs:\n"
+            f"  - targets: ['127.0.0.1:{target}']\n"
+        )
+        self._command = [
+            "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]  # fmt: skip
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        wait_for(self._ready, 30)
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait()
+
+    def _ready(self) -> bool:
+        try:
+            return "Ready" in fetch(f"http://127.0.0.1:{self.port}/-/ready")
+        except OSError:
+            return False
+
+    def query(self, expression: str) -> float | None:
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?query={urllib.parse.quote(expression)}"
+        result = json.loads(fetch(url))["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+
+def test_every_series_stands_at_0_from_the_start(listener):
+    ear = listener("--device", "default", "--name", "yard")
+    wait_for(ear.hears, 40)
+    text = ear.metrics()
+    for name in ("detections_total", "false_positives_total", "input_overflows_total",
+                 "last_detection_timestamp_seconds"):  # fmt: skip
+        assert f'streamdet_{name}{{source="yard"}} 0.0' in text
+    assert 'streamdet_dropped_audio_seconds_total{reason="backlog",source="yard"} 0.0' in text
+    assert sample(text, "streamdet_source_up") == 1.0
+
+
+def test_sigint_closes_the_open_event_and_ends_with_0(listener, sound, tmp_path, scene):
+    endless = tmp_path / "burst.wav"
+    shot = scene[round(4.15 * 16_000) : round(4.6 * 16_000)]
+    soundfile.write(endless, list(shot) * 40, 16_000)
+    ear = listener("--device", "default", "--threshold", "0.3")
+    wait_for(ear.hears, 40)
+    with subprocess.Popen(["paplay", "--device=virt", str(endless)], env=sound) as player:
+        wait_for(ear.events)
+        assert ear.stop(signal.SIGINT) == 0
+        player.terminate()
+    events = ear.events()
+    assert events[-1]["phase"] == "final"
+    assert {e["id"] for e in events if e["phase"] == "onset"} == {
+        e["id"] for e in events if e["phase"] == "final"
+    }
+
+
+def test_one_line_an_event_can_be_asked_for_and_a_duration(listener, sound, wav):
+    ear = listener("--device", "default", "--threshold", "0.5", "--phase", "final",
+                   "--duration", "25")  # fmt: skip
+    wait_for(ear.hears, 40)
+    play(wav, sound)
+    assert ear.process.wait(60) == 0
+    assert [e["phase"] for e in ear.events()] == ["final"] * 3
+
+
+def test_devices_are_listed_for_people_and_programs(sound):
+    rows = json.loads(streamdet("devices", "--json", env=sound).stdout)
+    (default,) = [r for r in rows if r["name"] == "default"]
+    assert default["rate"] > 0
+    assert default["channels"] > 0
+    assert set(default) == {"name", "host_api", "channels", "rate", "default"}
+    assert "default" in streamdet("devices", env=sound).stdout.decode()
+
+
+def test_the_self_test_is_heard_through_a_loopback(sound):
+    done = streamdet("selftest", "--device", "default", "--threshold", "0.3", env=sound)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(b"heard")
+
+
+def test_a_device_that_is_not_there_is_one_line_and_code_69(sound):
+    done = streamdet("listen", "--device", "no such thing", "--metrics", "off", env=sound)
+    assert done.returncode == 69
+    assert done.stderr.startswith(b"streamdet: no input device named 'no such thing'; there are:")
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_address_in_use_is_one_line_and_code_2(sound):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = streamdet("listen", "--device", "default", "--metrics", address, env=sound)
+    assert done.returncode == 2
+    assert address in done.stderr.decode()
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_sound_server_that_goes_away_ends_the_daemon_with_a_code_to_restart_on(
+    tmp_path, listener, sound
+):
+    ear = listener("--device", "default", "--stall", "3")
+    wait_for(ear.hears, 40)
+    subprocess.run(["pkill", "-STOP", "-n", "pulseaudio"], check=True)
+    try:
+        assert ear.process.wait(30) == 74
+    finally:
+        subprocess.run(["pkill", "-CONT", "-n", "pulseaudio"], check=True)
+    assert "no sample for 3 s" in ear.err.read_text()
+
+
+@pytest.mark.parametrize("address", ["9477", "localhost:", "localhost:http", "h:99999"])
+def test_an_address_that_is_none_is_one_line_and_code_2(address):
+    done = streamdet("listen", "--metrics", address)
+    assert done.returncode == 2
+    assert done.stderr == f"streamdet: --metrics {address}: not HOST:PORT, nor off\n".encode()
