@@ -17,7 +17,9 @@ def params():
     return lstm.init_params(SMALL, jax.random.key(0))
 
 
-@pytest.mark.parametrize("config", [SMALL, ModelConfig(labels=tuple("abc")), ModelConfig(cells=(9,))])
+@pytest.mark.parametrize(
+    "config", [SMALL, ModelConfig(labels=tuple("abc")), ModelConfig(cells=(9,))]
+)
 def test_the_named_shapes_are_those_of_the_network(config):
     params = lstm.init_params(config, jax.random.key(1))
     shapes = {f"{a}/{b}": x.shape for a, layer in params.items() for b, x in layer.items()}

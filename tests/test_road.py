@@ -47,7 +47,9 @@ def assert_same(one, other):
         assert a.score == pytest.approx(b.score, abs=1e-5)
 
 
-@given(sizes=st.lists(st.integers(1, 160_000), min_size=1, max_size=6), block=st.sampled_from([2, 128]))
+@given(
+    sizes=st.lists(st.integers(1, 160_000), min_size=1, max_size=6), block=st.sampled_from([2, 128])
+)
 @settings(max_examples=12, deadline=None)
 def test_chunks_up_to_10_s_give_the_same_events_and_scores(engines, scene, whole, sizes, block):
     assert_same(walk(engines[block], scene[:, None], sizes=sizes), whole)
@@ -61,9 +63,7 @@ def test_single_samples_give_the_same_events_and_scores(engines, scene):
 @given(sizes=st.lists(st.integers(1, 30_000), min_size=1, max_size=5))
 @settings(max_examples=6, deadline=None)
 def test_chunks_at_44100_hz_in_stereo_give_the_same_too(engines, stereo, sizes):
-    assert_same(
-        walk(engines[2], stereo, 44_100, sizes=sizes), walk(engines[128], stereo, 44_100)
-    )
+    assert_same(walk(engines[2], stereo, 44_100, sizes=sizes), walk(engines[128], stereo, 44_100))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,9 @@ def test_an_impulse_stays_at_its_time_through_the_resampler(rate):
     samples = np.zeros((rate, 1), np.float32)
     samples[rate // 2] = 1.0
     converter = Converter(rate, 1, 16_000)
-    out = np.concatenate([converter.feed(samples[:100]), converter.feed(samples[100:]), converter.finish()])
+    out = np.concatenate(
+        [converter.feed(samples[:100]), converter.feed(samples[100:]), converter.finish()]
+    )
     assert abs(len(out) - 16_000) <= 1
     assert abs(int(np.argmax(np.abs(out))) - 8_000) <= 1
 

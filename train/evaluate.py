@@ -6,7 +6,6 @@ ebr_db); files of ``rare/`` and ``film/`` are reported apart, as are single clip
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from streamdet.detect.decision import DecisionConfig, Frames
 from streamdet.detect.engine import Engine, Stream
 from streamdet.model.bundle import Bundle
 from train import metrics
+from train.data.table import read_rows
 from train.metrics import Counts, Span
 
 BLOCK_FRAMES = 128
@@ -46,9 +46,7 @@ class Heard:
 def hear(bundle: Bundle, folder: Path) -> list[Heard]:
     """Run every file of a set through the engine; raises SetError where it is none."""
     truth = _truth(folder)
-    paths = sorted(
-        p for kind in ("rare", "film") for p in (folder / kind).glob("*") if p.is_file()
-    )
+    paths = sorted(p for kind in ("rare", "film") for p in (folder / kind).glob("*") if p.is_file())
     if not paths:
         raise SetError(f"{folder}: neither rare/ nor film/ holds a file")
     engine = Engine(bundle, block_frames=BLOCK_FRAMES)
@@ -98,9 +96,7 @@ def at_threshold(
     return Counts(config.threshold, hits, misses, false_alarms), errors
 
 
-def onset_counts(
-    grid: decision.Grid, heard: Sequence[Heard], config: DecisionConfig
-) -> Counts:
+def onset_counts(grid: decision.Grid, heard: Sequence[Heard], config: DecisionConfig) -> Counts:
     """DCASE 2017 task 2: the strongest event of a file, its onset within 0.5 s."""
     hits = misses = false_alarms = 0
     for file in heard:
@@ -122,9 +118,7 @@ def report(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Any]:
     for kind, files in _by_kind(heard).items():
         hours = sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
         scored = [(f.frames.scores[:, 0], f.truth) for f in files]
-        rows = metrics.sweep(
-            scored, grid.frame / grid.rate, metrics.thresholds_for(scored, 120)
-        )
+        rows = metrics.sweep(scored, grid.frame / grid.rate, metrics.thresholds_for(scored, 120))
         best = min(rows, key=lambda r: r.error_rate)
         out[kind] = {
             "files": len(files),
@@ -132,7 +126,10 @@ def report(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Any]:
             "events": best.hits + best.misses,
             "best_error_rate": round(best.error_rate, 3),
             "best_f1": round(best.f1, 3),
-            **{f"recall_at_{n}_fa_h": round(metrics.recall_at(rows, hours, n), 3) for n in (1, 6, 20)},
+            **{
+                f"recall_at_{n}_fa_h": round(metrics.recall_at(rows, hours, n), 3)
+                for n in (1, 6, 20)
+            },
             "points": {
                 name: _point(grid, files, hours, point.threshold)
                 for name, point in bundle.operating_points.items()
@@ -230,7 +227,7 @@ def _truth(folder: Path) -> dict[str, list[tuple[Span, str]]]:
     if not path.is_file():
         raise SetError(f"{path}: no such file; is {folder} a set of scenes?")
     truth: dict[str, list[tuple[Span, str]]] = {}
-    for row in csv.DictReader(path.open()):
+    for row in read_rows(path):
         span = (float(row["onset_s"]), float(row["offset_s"]))
         truth.setdefault(row["file"], []).append((span, row["ebr_db"]))
     return truth

@@ -40,9 +40,10 @@ def choose_points(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Operating
     measured; the highest there is where none does."""
     grid = Engine(bundle).grid
     hours = sum(len(f.frames.level) for f in heard) * grid.frame / grid.rate / 3600
-    rows = []
-    for threshold in evaluate.candidate_thresholds():
-        rows.append(evaluate.at_threshold(grid, heard, DecisionConfig(threshold))[0])
+    rows = [
+        evaluate.at_threshold(grid, heard, DecisionConfig(threshold))[0]
+        for threshold in evaluate.candidate_thresholds()
+    ]
     points = {}
     for name, most in FALSE_ALARMS_H.items():
         fitting = [r for r in rows if r.false_alarms / hours <= most]
@@ -102,4 +103,3 @@ def _commit() -> str:
     asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
-

@@ -10,7 +10,7 @@ import json
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,23 +71,20 @@ def train_step(
     start = jax.tree.map(
         lambda x: jnp.where(keep.reshape((-1,) + (1,) * (x.ndim - 1)), x, 0.0), state.carried
     )
-    samples = batch.samples.astype(jnp.float32)
-    _, frames = frontend.step(
-        config.frontend, frontend.init(config.frontend, config.batch), samples
-    )
+    hearing = frontend.init(config.frontend, config.batch)
+    _, frames = frontend.step(config.frontend, hearing, jnp.asarray(batch.samples))
     module = lstm.Detector(config.model, config.dropout)
 
     def loss_of(params: lstm.Params) -> tuple[jax.Array, lstm.ModelState]:
-        carried, logits = module.apply(
-            {"params": params}, start, frames, train=True, rngs={"dropout": dropout_key}
-        )
-        return frame_loss(config, logits, batch.targets, batch.weights), carried
+        carried, logits = lstm.apply(module, params, start, frames, dropout_key)
+        targets, weights = jnp.asarray(batch.targets), jnp.asarray(batch.weights)
+        return frame_loss(config, logits, targets, weights), carried
 
     (loss, carried), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     update, opt_state = optimizer(config).update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, update)
+    params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
-    average = optax.incremental_update(params, state.average, 1.0 - decay)
+    average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
     return TrainState(state.step + 1, params, average, opt_state, carried), loss
 
 
@@ -145,7 +142,8 @@ def fit(config: TrainConfig, corpus: Path, folder: Path, workers: int = 1) -> Tr
     )
     state = create_state(config)
     if manager.latest_step() is not None:
-        state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
+        restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
+        state = restored
         log.print(f"going on from step {int(state.step)}")
     mixtures = rare(Corpus(corpus), "val", 17, 120, (-6.0, 0.0, 6.0))
     best = _best_so_far(folder)
@@ -183,4 +181,3 @@ def _best_so_far(folder: Path) -> float:
 def _keep(params: lstm.Params, folder: Path) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / "best").absolute(), params, force=True)
-

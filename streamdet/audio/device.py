@@ -117,7 +117,8 @@ class DeviceSource:
         except sd.PortAudioError as error:
             reason = "busy" if "unavailable" in str(error).lower() else "unavailable"
             raise SourceError(
-                reason, f"{self.device.name}: can't be opened: {error}; is another program using it?"
+                reason,
+                f"{self.device.name}: can't be opened: {error}; is another program using it?",
             ) from error
         self._thread.start()
 
@@ -141,18 +142,17 @@ class DeviceSource:
                     behind = size / self.rate + self._stream.latency
                     self.anchor = Anchor(time.time() - behind, now - behind)
                 if overflowed:
-                    self._make_up(now)
+                    self._make_up(now, self.anchor)
                 self.ring.write(samples)
         except sd.PortAudioError as error:
             self.failure = SourceError("lost", f"{self.device.name}: stopped: {error}")
         finally:
             self.ring.close()
 
-    def _make_up(self, now: float) -> None:
+    def _make_up(self, now: float, anchor: Anchor) -> None:
         """Put silence where PortAudio lost samples, as many as the clock says are missing."""
         self.overflows += 1
-        assert self.anchor is not None
-        due = int((now - self.anchor.monotonic_s - self._stream.latency) * self.rate)
+        due = int((now - anchor.monotonic_s - self._stream.latency) * self.rate)
         missing = min(due - self.ring.written, self.ring.capacity)
         if missing > 0:
             self.lost += missing

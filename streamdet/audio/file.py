@@ -39,8 +39,9 @@ class FileSource:
         if self._first >= self._last:
             self.close()
             raise SourceError(
-                "bad", f"{path}: nothing to hear: --start lies behind its {self.seconds:.3f} s"
-                " or behind --end"
+                "bad",
+                f"{path}: nothing to hear: --start lies behind its {self.seconds:.3f} s"
+                " or behind --end",
             )
 
     @property

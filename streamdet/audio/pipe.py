@@ -102,8 +102,9 @@ class PipeSource:
         }  # fmt: skip
         if (tag, bits) not in encodings or not channels or not rate:
             raise SourceError(
-                "bad", f"{self.name}: a WAV of format {tag}, {bits} bits, {channels} channels, "
-                f"{rate} Hz; PCM or float is read from a pipe"
+                "bad",
+                f"{self.name}: a WAV of format {tag}, {bits} bits, {channels} channels, "
+                f"{rate} Hz; PCM or float is read from a pipe",
             )
         return RawFormat(rate, channels, encodings[tag, bits])
 

@@ -21,7 +21,7 @@ class SourceError(Exception):
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: Reason = reason
 
 
 class Block(NamedTuple):

@@ -26,7 +26,9 @@ Point = Annotated[
     str | None,
     typer.Option("--operating-point", help="A threshold by name: sensitive, balanced, strict."),
 ]
-Model = Annotated[Path | None, typer.Option(help="A bundle's folder; the shipped one if not given.")]
+Model = Annotated[
+    Path | None, typer.Option(help="A bundle's folder; the shipped one if not given.")
+]
 Channel = Annotated[
     int | None, typer.Option(help="Hear this channel alone, from 1; their mean if not given.")
 ]

@@ -26,6 +26,7 @@ def selftest(
 
     Example: streamdet selftest
     """
+    from streamdet.audio.source import SourceError
     from streamdet.service import trial
 
     bundle = options.load_bundle(model)
@@ -34,8 +35,6 @@ def selftest(
     if device is None:
         heard = trial.through_ring(engine, decision)
     else:
-        from streamdet.audio.source import SourceError
-
         try:
             heard = trial.through_device(engine, decision, device)
         except SourceError as error:

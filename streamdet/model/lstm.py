@@ -66,6 +66,7 @@ class Lstm(nn.Module):
 
     @nn.compact
     def __call__(self, state: LstmState, x: jax.Array) -> tuple[LstmState, jax.Array]:
+        """Run the layer over t ticks."""
         kernel = self.param(
             "input_kernel", nn.initializers.glorot_uniform(), (x.shape[-1], 4 * self.cells)
         )
@@ -90,7 +91,7 @@ def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return jnp.concatenate([square(k, (shape[0], shape[0])) for k in keys], axis=1)
 
 
-def _remembering_bias(key: jax.Array, shape: tuple[int]) -> jax.Array:
+def _remembering_bias(_key: jax.Array, shape: tuple[int]) -> jax.Array:
     """Zeros, but 1 for the forget gate (Jozefowicz et al., ICML 2015)."""
     cells = shape[0] // 4
     return jnp.zeros(shape).at[cells : 2 * cells].set(1.0)
@@ -106,6 +107,7 @@ class Detector(nn.Module):
     def __call__(
         self, state: ModelState, frames: jax.Array, *, train: bool = False
     ) -> tuple[ModelState, jax.Array]:
+        """Logits of the frames; ``train`` switches dropout on."""
         x = frames
         tails = []
         for i, (channels, kernel, stride) in enumerate(self.config.conv):
@@ -137,7 +139,8 @@ def init_state(config: ModelConfig, streams: int) -> ModelState:
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
     """Fresh parameters, a nested dict of float32 arrays."""
     frames = jnp.zeros((1, config.stride, config.bands), jnp.float32)
-    return Detector(config).init(key, init_state(config, 1), frames)["params"]
+    variables: Any = Detector(config).init(key, init_state(config, 1), frames)
+    return variables["params"]
 
 
 def step(
@@ -149,7 +152,21 @@ def step(
     """
     if frames.shape[1] % config.stride:
         raise ValueError(f"{frames.shape[1]} frames are not a multiple of {config.stride}")
-    return Detector(config).apply({"params": params}, state, frames)  # type: ignore[return-value]
+    return apply(Detector(config), params, state, frames)
+
+
+def apply(
+    module: Detector,
+    params: Params,
+    state: ModelState,
+    frames: jax.Array,
+    dropout_key: jax.Array | None = None,
+) -> tuple[ModelState, jax.Array]:
+    """`step` of a module; with a key for its dropout, as training runs it."""
+    train = dropout_key is not None
+    rngs = {"dropout": dropout_key} if train else {}
+    answer: Any = module.apply({"params": params}, state, frames, train=train, rngs=rngs)
+    return answer
 
 
 def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -87,14 +87,10 @@ class Listener:
             if d.phase == "final":
                 unix_s = None if start_unix_s is None else start_unix_s + d.onset / rate
                 identity = event_id(name, self.model, d.onset, unix_s, rate)
-                yield Heard(
-                    Event(d, identity, name, rate, unix_s, self.model), road.around(d)
-                )
+                yield Heard(Event(d, identity, name, rate, unix_s, self.model), road.around(d))
 
 
 def _write_scores(path: Path, road: Road) -> None:
     times, scores = road.scores()
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path, times_s=times, scores=scores, labels=np.array(road.grid.labels)
-    )
+    np.savez_compressed(path, times_s=times, scores=scores, labels=np.array(road.grid.labels))

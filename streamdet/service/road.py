@@ -1,6 +1,6 @@
 """The road of one source, from its blocks to detections: the same for a file and live.
 
-    blocks -> Converter -> Stream (frontend, model) -> decision -> detections
+blocks -> Converter -> Stream (frontend, model) -> decision -> detections
 """
 
 from __future__ import annotations

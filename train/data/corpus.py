@@ -7,7 +7,6 @@ that git ignores; `Corpus` reads them back.
 
 from __future__ import annotations
 
-import csv
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import soundfile
 
 from train.data.labels import head_for
 from train.data.shots import find_shots
+from train.data.table import read_rows
 
 RATE = 16_000
 EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
@@ -83,10 +83,10 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"{manifest}: no such manifest")
-    excluded = {row["path"] for row in csv.DictReader(EXCLUSIONS.open())}
+    excluded = {row["path"] for row in read_rows(EXCLUSIONS)}
     rows = [
         row
-        for row in csv.DictReader(manifest.open())
+        for row in read_rows(manifest)
         if row["split"] in splits and row["category"] != "mixture" and row["path"] not in excluded
     ]
     events = _events(data / "events.csv")
@@ -124,7 +124,7 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
 def _events(path: Path) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     if path.is_file():
-        for row in csv.DictReader(path.open()):
+        for row in read_rows(path):
             span = (float(row["onset_s"]), float(row["offset_s"]))
             found.setdefault(row["path"], []).append(span)
     return found

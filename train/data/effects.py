@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import scipy.fft
+from scipy.fft import next_fast_len
 
 RATE = 16_000
 
@@ -89,14 +89,14 @@ def through(
 ) -> np.ndarray:
     """Convolve with an impulse response and apply magnitudes (functions of Hz), in one FFT."""
     length = len(x) + (len(response) - 1 if response is not None else 0)
-    size = scipy.fft.next_fast_len(length + 256, real=True)
-    spectrum = scipy.fft.rfft(x, size)
+    size = next_fast_len(length + 256, real=True)
+    spectrum = np.fft.rfft(x, size)
     if response is not None:
-        spectrum *= scipy.fft.rfft(response, size)
+        spectrum *= np.fft.rfft(response, size)
     frequencies = np.linspace(0.0, RATE / 2, spectrum.size, dtype=np.float32)
     for shape in magnitudes:
         spectrum *= shape(frequencies).astype(np.float32)
-    return scipy.fft.irfft(spectrum, size)[:length].astype(np.float32)
+    return np.fft.irfft(spectrum, size)[:length].astype(np.float32)
 
 
 def soft_limit(x: np.ndarray, drive_db: float) -> np.ndarray:
@@ -108,9 +108,9 @@ def soft_limit(x: np.ndarray, drive_db: float) -> np.ndarray:
 
 def coloured_noise(count: int, rng: np.random.Generator) -> np.ndarray:
     """Noise between white and brown, unit RMS."""
-    size = scipy.fft.next_fast_len(count, real=True)
-    spectrum = scipy.fft.rfft(rng.standard_normal(size, dtype=np.float32))
+    size = next_fast_len(count, real=True)
+    spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     slope = rng.uniform(0.0, 1.0)
     spectrum *= (np.arange(spectrum.size, dtype=np.float32) + 8.0) ** -slope
-    noise = scipy.fft.irfft(spectrum, size)[:count]
+    noise = np.fft.irfft(spectrum, size)[:count]
     return (noise / (np.sqrt(np.mean(noise**2)) + 1e-12)).astype(np.float32)

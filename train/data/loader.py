@@ -28,6 +28,7 @@ class Batches:
     rows: int
 
     def __call__(self, step: int) -> Scene:
+        """The batch of one step."""
         mixer = _mixer(self.corpus, self.mix)
         scenes = [
             mixer.scene(np.random.default_rng([self.seed, int(step), row]))

@@ -134,9 +134,7 @@ class Mixer:
             self._place(scene, bed_db, sound, LABELS.index(head), targets, weights, rng)
         return Scene(self._recorded(scene, rng), *_by_model_frame(targets, weights))
 
-    def _bed(
-        self, count: int, targets: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
+    def _bed(self, count: int, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Background layers over a noise floor, at a drawn level; marks the context heads."""
         cfg = self.config
         level_db = rng.uniform(-62.0, -22.0)
@@ -210,9 +208,7 @@ class Mixer:
             x[len(x) - len(ramp) :] *= ramp[::-1]
         return self._processed(x, onsets, rng)
 
-    def _processed(
-        self, x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
-    ) -> Sound:
+    def _processed(self, x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator) -> Sound:
         """The same road for shots and negatives: speed, repetition, place and distance."""
         cfg = self.config
         if rng.random() < cfg.varispeed:
@@ -307,9 +303,7 @@ def _draw_ebr(rng: np.random.Generator) -> float:
     return rng.uniform(14.0, 30.0) if draw < 0.85 else rng.uniform(30.0, 60.0)
 
 
-def _repeated(
-    x: np.ndarray, onset: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _repeated(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A burst of 2 to 12 of one sound, 60 to 500 ms apart, each a little different."""
     count = int(rng.integers(2, 13))
     gap = int(rng.uniform(0.06, 0.5) * 100)
