@@ -26,7 +26,7 @@ bench: $(BUILT)
 $(BUILT): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(BUILT)
 
 # Newer versions of everything that pyproject.toml allows.

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ SHARED = ROOT.parent / "shared"
 def need(*programs: str) -> None:
     """Skip where a program is missing; CI installs them all, so there it is a failure."""
     missing = [p for p in programs if shutil.which(p) is None]
+    if "pulseaudio" in programs and find_library("portaudio") is None:
+        missing.append("libportaudio2")
     if missing and os.environ.get("CI"):
         pytest.fail(f"CI has no {', '.join(missing)}")
     if missing:

@@ -34,13 +34,14 @@ class TrainConfig:
     batch: int = 32
     steps: int = 5_000
     warmup: int = 200
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
     dropout: float = 0.15
     average: float = 0.998
     carry_over: float = 0.5
-    gunshot_weight: float = 4.0
+    gunshot_weight: float = 5.0
+    context_weight: float = 0.3
     checkpoint_every: int = 250
     validate_every: int = 500
 

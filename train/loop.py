@@ -23,7 +23,7 @@ from streamdet.model import frontend, lstm
 from train import metrics
 from train.config import TrainConfig
 from train.data.corpus import Corpus
-from train.data.labels import GUNSHOT
+from train.data.labels import CONTEXT, GUNSHOT
 from train.data.loader import Batches
 from train.data.mixing import Scene
 from train.data.mixtures import Mixture, rare
@@ -92,8 +92,8 @@ def frame_loss(
     config: TrainConfig, logits: jax.Array, targets: jax.Array, weights: jax.Array
 ) -> jax.Array:
     """Weighted mean binary cross-entropy of ``(streams, frames, labels)``, a scalar."""
-    of_label = jnp.ones(len(config.model.labels)).at[GUNSHOT].set(config.gunshot_weight)
-    weights = weights * of_label
+    weight = {"gunshot": config.gunshot_weight, **dict.fromkeys(CONTEXT, config.context_weight)}
+    weights = weights * jnp.array([weight.get(label, 1.0) for label in config.model.labels])
     losses = optax.sigmoid_binary_cross_entropy(logits, targets)
     return jnp.sum(losses * weights) / jnp.maximum(1.0, jnp.sum(weights))
 
@@ -145,7 +145,7 @@ def fit(config: TrainConfig, corpus: Path, folder: Path, workers: int = 1) -> Tr
         restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
         state = restored
         log.print(f"going on from step {int(state.step)}")
-    mixtures = rare(Corpus(corpus), "val", 17, 120, (-6.0, 0.0, 6.0))
+    mixtures = rare(Corpus(corpus), "val", 17, 160, (-6.0, 0.0, 6.0))
     best = _best_so_far(folder)
     began, losses = time.monotonic(), []
     batches = Batches(corpus, config.mix, config.seed, config.batch)

@@ -140,6 +140,7 @@ def _from_card(card: dict[str, Any], sha256: str, flat: Mapping[str, np.ndarray]
         bands=int(shape.pop("bands")),
         conv=tuple(_triple(layer) for layer in shape.pop("conv")),
         cells=tuple(int(c) for c in shape.pop("cells")),
+        norm=bool(shape.pop("norm", False)),
         labels=tuple(str(label) for label in shape.pop("labels")),
     )
     if shape:

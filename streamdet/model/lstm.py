@@ -27,12 +27,14 @@ class ModelConfig:
     """The shape of the network; every field is part of a bundle's card.
 
     ``conv`` holds (channels, kernel, stride) for each convolution over time, ``cells`` the
-    width of each LSTM.
+    width of each LSTM; ``norm`` puts a layer normalisation (Ba et al., 2016) behind each
+    convolution.
     """
 
     bands: int = 64
     conv: tuple[tuple[int, int, int], ...] = ((96, 5, 2), (128, 5, 2))
     cells: tuple[int, ...] = (128, 128)
+    norm: bool = True
     labels: tuple[str, ...] = ("gunshot",)
 
     @property
@@ -114,7 +116,8 @@ class Detector(nn.Module):
             x = jnp.concatenate([state.tails[i], x], axis=1)
             tails.append(x[:, x.shape[1] - (kernel - stride) :])
             conv = nn.Conv(channels, (kernel,), (stride,), padding="VALID", name=f"conv_{i}")
-            x = nn.relu(conv(x))
+            x = conv(x)
+            x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x) if self.config.norm else x)
         states = []
         for i, cells in enumerate(self.config.cells):
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -176,6 +179,8 @@ def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     for i, (channels, kernel, _) in enumerate(config.conv):
         shapes[f"conv_{i}/kernel"] = (kernel, width, channels)
         shapes[f"conv_{i}/bias"] = (channels,)
+        if config.norm:
+            shapes[f"norm_{i}/scale"] = shapes[f"norm_{i}/bias"] = (channels,)
         width = channels
     for i, cells in enumerate(config.cells):
         shapes[f"lstm_{i}/input_kernel"] = (width, 4 * cells)

@@ -1,8 +1,16 @@
-"""The first shipped detector: 0.36 M parameters, 64 log-mel bands, two LSTM(128).
+"""The first shipped detector: 64 log-mel bands, two convolutions, two LSTM(128).
 
 python -m train fit first
 """
 
 from train.config import TrainConfig
+from train.data.mixing import MixConfig
 
-CONFIG = TrainConfig(name="streamdet-first", version="1", steps=5_000)
+CONFIG = TrainConfig(
+    name="streamdet-first",
+    version="1",
+    mix=MixConfig(scene_s=6.0),
+    batch=24,
+    steps=8_000,
+    warmup=300,
+)

@@ -20,7 +20,7 @@ LABELS = (
     "ambience",
 )
 GUNSHOT = LABELS.index("gunshot")
-BACKGROUND = ("speech", "music", "ambience")
+CONTEXT = ("speech", "music", "ambience")
 
 _HARD_NEGATIVES = {
     "fireworks": {"fireworks", "firecracker", "party_popper"},

@@ -19,6 +19,11 @@ import soundfile
 from train.data.corpus import RATE, Clip, Corpus
 from train.data.mixing import Pool, find_event
 
+BED_S = 4.0
+"""A bed is a recording of a place: shorter clips are of single sounds, and looping one would
+make a rhythm that no place has."""
+JOIN = 1_600
+
 FIELDS = ("file", "onset_s", "offset_s", "group", "ebr_db")
 
 
@@ -46,7 +51,8 @@ class _Sources:
         self.corpus = corpus
         shots = [c for c in corpus.select(split, "gunshot") if c.kind != "field"]
         self.shots = Pool(shots, by_label=False)
-        self.beds = Pool(corpus.select(split, "ambient"))
+        ambient = corpus.select(split, "ambient")
+        self.beds = Pool([c for c in ambient if c.length >= BED_S * RATE])
         self.negatives = Pool(corpus.select(split, "hard_negative"))
         self.music = Pool(corpus.select(split, "music"), by_label=False)
         self.speech = Pool(corpus.select(split, "speech"), by_label=False)
@@ -57,9 +63,14 @@ class _Sources:
         return clip, x, *find_event(x)
 
     def bed(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
-        """One clip of the pool, looped from a random place over ``count`` samples."""
+        """One clip of the pool, looped from a random place over ``count`` samples, each
+        turn cross-faded into the next over 100 ms."""
         x = self.corpus.samples(pool.draw(rng))
-        return np.take(x, np.arange(count) + rng.integers(len(x)), mode="wrap")
+        join = min(JOIN, len(x) // 2)
+        ramp = np.linspace(0.0, 1.0, join, dtype=np.float32)
+        turn = x[join:].copy()
+        turn[len(turn) - join :] = turn[len(turn) - join :] * (1.0 - ramp) + x[:join] * ramp
+        return np.take(turn, np.arange(count) + rng.integers(len(turn)), mode="wrap")
 
 
 def rare(
