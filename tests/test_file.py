@@ -177,6 +177,23 @@ def test_a_bad_option_is_one_clear_line_and_code_2(wav, options, says):
     assert done.stdout == b""
 
 
+def test_the_file_to_hear_is_never_written_over(wav):
+    before = wav.read_bytes()
+    done = streamdet("file", wav, "--output", wav)
+    assert done.returncode == 2
+    assert wav.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "table"])
+def test_a_name_that_is_no_text_is_still_heard(tmp_path, wav, kind):
+    odd = os.fsencode(tmp_path) + b"/\xff\x1b[2Jodd.wav"
+    os.link(wav, odd)
+    done = streamdet("file", os.fsdecode(odd), "--format", kind, *T)
+    assert done.returncode == 0, done.stderr
+    assert b"odd.wav" in done.stdout
+    assert kind == "csv" or b"\x1b" not in done.stdout
+
+
 def test_stdin_with_nothing_or_with_a_cut_header_is_refused():
     for stdin in (b"", b"RIFF\x00", b"RIFF0000WAVEfmt "):
         done = streamdet("file", "-", stdin=stdin)

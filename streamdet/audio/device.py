@@ -131,6 +131,11 @@ class DeviceSource:
             self._stream.close()
         self.ring.close()
 
+    @property
+    def stuck(self) -> bool:
+        """Its thread waits in PortAudio and will not come back: a dead device does that."""
+        return self._thread.is_alive()
+
     def _read(self) -> None:
         sd = portaudio()
         size = round(BLOCK_S * self.rate)

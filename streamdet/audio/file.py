@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ class FileSource:
         self.path = path
         _check_readable(path)
         try:
-            self._file = soundfile.SoundFile(path)
+            self._file = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, OSError) as error:
             raise SourceError("bad", f"{path}: not audio that libsndfile reads: {error}") from error
         self.rate, self.channels = self._file.samplerate, self._file.channels

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -98,6 +99,7 @@ def file(
     from streamdet.sinks import open_sink
 
     _check_stems(paths, scores)
+    _check_output(paths, output)
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
     begin = options.parse_clock(start, "--start") or 0.0
@@ -123,6 +125,7 @@ def _hear_all(paths: list[str], task: _Task) -> int:
 
     from streamdet.audio.resample import ChannelError
     from streamdet.audio.source import SourceError
+    from streamdet.sinks.table import printable
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -134,7 +137,7 @@ def _hear_all(paths: list[str], task: _Task) -> int:
                 _hear_one(path, task, bar, interrupted)
             except (SourceError, ChannelError) as error:
                 where = "" if isinstance(error, SourceError) else f"{path}: "
-                line = f"streamdet: {where}{error}"
+                line = printable(f"streamdet: {where}{error}")
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
                 code = BAD_INPUT
             if interrupted:
@@ -195,14 +198,25 @@ def _interrupts() -> Iterator[list[int]]:
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     try:
-        stream = output.open("w", encoding="utf-8", newline="")
+        stream = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
         raise Failure(f"--output {output}: {error.strerror}") from error
     with stream:
         yield stream
+
+
+def _check_output(paths: list[str], output: Path | None) -> None:
+    """Writing over what is about to be read would lose it."""
+    if output is None or not output.exists():
+        return
+    for path in paths:
+        if path != "-" and Path(path).exists() and output.samefile(path):
+            raise Failure(f"--output {output}: is one of the files to hear; choose another")
 
 
 def _check_stems(paths: list[str], scores: Path | None) -> None:

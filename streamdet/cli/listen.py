@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -99,7 +100,17 @@ def listen(
         if server is not None:
             server.shutdown()
             server.server_close()
-    _tell(summary)
+    _report(summary)
+    failure = summary.failure
+    code = 0 if failure is None else CODES[failure.reason]
+    if source.stuck:
+        # PortAudio's own clean-up would wait for the dead device for ever.
+        if failure is not None:
+            _say(str(failure))
+        sys.stdout.flush()
+        os._exit(code)
+    if failure is not None:
+        raise Failure(str(failure), code)
 
 
 def parse_address(text: str) -> tuple[str | None, int]:
@@ -112,15 +123,13 @@ def parse_address(text: str) -> tuple[str | None, int]:
     return host.strip("[]"), int(port)
 
 
-def _tell(summary: Summary) -> None:
+def _report(summary: Summary) -> None:
     events = "event" if summary.events == 1 else "events"
     rounds = "round" if summary.rounds == 1 else "rounds"
     _say(
         f"heard {summary.heard_s:.1f} s, lost {summary.dropped_s:.1f} s: "
         f"{summary.events} {events}, {summary.rounds} {rounds}"
     )
-    if summary.failure is not None:
-        raise Failure(str(summary.failure), CODES[summary.failure.reason])
 
 
 def _say(line: str) -> None:

@@ -103,7 +103,7 @@ def event_id(source: str, model: ModelName, onset: int, unix_s: float | None, ra
     milliseconds since the stream began. The other bits are a hash of what it names.
     """
     at = onset / rate if unix_s is None else unix_s
-    named = f"{source}\0{model.sha256}\0{onset}\0{at:.3f}".encode()
+    named = f"{source}\0{model.sha256}\0{onset}\0{at:.3f}".encode(errors="surrogateescape")
     bits = int.from_bytes(hashlib.sha256(named).digest()[:10], "big")
     rand_a, rand_b = bits >> 68, bits & ((1 << 62) - 1)
     milliseconds = max(0, round(at * 1000)) & ((1 << 48) - 1)

@@ -27,7 +27,7 @@ class TableSink:
         level = f"{d.level_dbfs:.1f} dBFS"
         self._stream.write(
             f"{clock(d.onset / rate):>12}  {offset:>12}  {d.rounds:>6}  {d.score:>5.2f}"
-            f"  {level:>11}  {event.source}\n"
+            f"  {level:>11}  {printable(event.source)}\n"
         )
         if explanation is not None:
             self._stream.write(f"{'':>12}  {explanation.words(event)}\n")
@@ -38,6 +38,11 @@ class TableSink:
         if not self._count:
             self._stream.write("no gunshots found\n")
             self._stream.flush()
+
+
+def printable(text: str) -> str:
+    """The text on one line, without the control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def clock(seconds: float) -> str:
