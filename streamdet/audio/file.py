@@ -27,7 +27,8 @@ class FileSource:
         self.path = path
         _check_readable(path)
         try:
-            self._file = soundfile.SoundFile(os.fsencode(path))
+            # bytes: soundfile can't encode a str that is no valid UTF-8, as a name may be
+            self._file = soundfile.SoundFile(os.fsencode(path))  # pyright: ignore[reportArgumentType]
         except (soundfile.LibsndfileError, OSError) as error:
             raise SourceError("bad", f"{path}: not audio that libsndfile reads: {error}") from error
         self.rate, self.channels = self._file.samplerate, self._file.channels

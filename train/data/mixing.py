@@ -9,7 +9,6 @@ its activity against the RMS of the background under it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +18,8 @@ from streamdet.synth import muzzle_blast
 from train.data import effects
 from train.data.corpus import RATE, Clip, Corpus
 from train.data.labels import GUNSHOT, LABELS
-from train.data.shots import DROP_DB, HOP, find_shots, frame_level_db
+from train.data.pool import Pool
+from train.data.shots import DROP_DB, HOP, frame_level_db
 
 FRAME = 4
 """10 ms frames in one frame of targets: the detector's stride."""
@@ -75,27 +75,6 @@ class Sound(NamedTuple):
     samples: np.ndarray
     active: np.ndarray
     onsets: np.ndarray
-
-
-class Pool:
-    """Clips drawn with every label as likely as the next, then every group, then clips."""
-
-    def __init__(self, clips: list[Clip], *, by_label: bool = True) -> None:
-        tree: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
-        for clip in clips:
-            tree[clip.label if by_label else ""][clip.group].append(clip)
-        self._tree = [[list(clips) for clips in groups.values()] for groups in tree.values()]
-        sizes = np.array([len(groups) for groups in self._tree], float)
-        self._odds = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
-
-    def __bool__(self) -> bool:
-        return bool(self._tree)
-
-    def draw(self, rng: np.random.Generator) -> Clip:
-        """A clip; labels are weighed by the square root of their number of groups."""
-        groups = self._tree[rng.choice(len(self._tree), p=self._odds)]
-        clips = groups[rng.integers(len(groups))]
-        return clips[rng.integers(len(clips))]
 
 
 class Mixer:
@@ -335,9 +314,3 @@ def _by_model_frame(targets: np.ndarray, weights: np.ndarray) -> tuple[np.ndarra
     t = targets[: frames * FRAME].reshape(frames, FRAME, -1).max(axis=1)
     w = weights[: frames * FRAME].reshape(frames, FRAME, -1)
     return t, np.where(t > 0.0, w.max(axis=1), w.min(axis=1)).astype(np.float32)
-
-
-def find_event(samples: np.ndarray) -> tuple[int, int]:
-    """Onset and offset in samples of a clip's activity, by the benchmark's rule."""
-    active = np.flatnonzero(find_shots(samples).active)
-    return int(active[0]) * HOP, min(len(samples), int(active[-1] + 1) * HOP)

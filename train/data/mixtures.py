@@ -17,7 +17,8 @@ import numpy as np
 import soundfile
 
 from train.data.corpus import RATE, Clip, Corpus
-from train.data.mixing import Pool, find_event
+from train.data.pool import Pool
+from train.data.shots import find_event
 
 BED_S = 4.0
 """A bed is a recording of a place: shorter clips are of single sounds, and looping one would

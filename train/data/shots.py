@@ -44,6 +44,12 @@ def find_shots(samples: np.ndarray) -> Shots:
     return Shots(active, np.asarray(onsets, np.int32))
 
 
+def find_event(samples: np.ndarray) -> tuple[int, int]:
+    """Onset and offset in samples of a clip's activity, by the benchmark's rule."""
+    active = np.flatnonzero(find_shots(samples).active)
+    return int(active[0]) * HOP, min(len(samples), int(active[-1] + 1) * HOP)
+
+
 def frame_level_db(samples: np.ndarray) -> np.ndarray:
     """RMS of each 10 ms frame in dB re full scale, (frames,) float32."""
     frames = _framed(samples, HOP)
