@@ -129,7 +129,14 @@ def _hear_all(paths: list[str], task: _Task) -> int:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    )
     code = 0
     with bar, _interrupts() as interrupted:
         for path in paths:
@@ -162,7 +169,9 @@ def _hear_one(path: str, task: _Task, bar: Progress, interrupted: list[int]) -> 
             progress=lambda samples: bar.advance(shown, samples),
             stopped=lambda: bool(interrupted),
         ):
+            bar.stop()  # the bar and a table may share the terminal
             task.sink.write(heard.event, Explanation(heard.scores) if task.explain else None)
+            bar.start()
     finally:
         source.close()
         bar.remove_task(shown)

@@ -66,12 +66,23 @@ def build_engine(bundle: Bundle, block_frames: int) -> Engine:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import jax
 
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(base / "streamdet" / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if (cache := _compilation_cache()) is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     from streamdet.detect.engine import Engine
 
     return Engine(bundle, block_frames=block_frames)
+
+
+def _compilation_cache() -> Path | None:
+    """Where compiled steps are kept; None where no folder can be written."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = base / "streamdet" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def parse_clock(text: str | None, option: str) -> float | None:

@@ -85,6 +85,10 @@ class Engine:
         """The state before the first sample."""
         return init(self.bundle.frontend, self.bundle.model, self.streams)
 
+    def warm_up(self) -> None:
+        """Compile now, so that no audio has to wait for it."""
+        self.step(self.start(), np.zeros((self.streams, self.block), np.float32))
+
     def step(self, state: EngineState, samples: np.ndarray) -> tuple[EngineState, list[Frames]]:
         """``(streams, block) float32`` -> the new state and the frames of each stream."""
         front, model = self.bundle.frontend, self.bundle.model

@@ -60,6 +60,21 @@ class Daemon:
     summary: Summary = field(default_factory=Summary)
     _stop: threading.Event = field(default_factory=threading.Event)
 
+    def __post_init__(self) -> None:
+        bundle, source = self.engine.bundle, self.source
+        self.model = ModelName(bundle.name, bundle.version, bundle.sha256)
+        self.road = Road(
+            self.engine,
+            self.config.decision,
+            source.rate,
+            source.channels,
+            self.config.channel,
+        )
+        block = round(self.engine.block * source.rate / self.engine.grid.rate)
+        self._samples = np.zeros((block, source.channels), np.float32)
+        self._seen_lost = self._seen_overflows = self._seen_dropped = 0
+        self._fresh = 0.0
+
     def run(self) -> Summary:
         """Listen until a signal, the end of the device, or the set duration."""
         before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -76,19 +91,7 @@ class Daemon:
 
     def startup(self) -> None:
         """Compile first, then open the device, so that no audio waits for the compiler."""
-        bundle = self.engine.bundle
-        self.model = ModelName(bundle.name, bundle.version, bundle.sha256)
-        self.engine.step(self.engine.start(), np.zeros((1, self.engine.block), np.float32))
-        self.road = Road(
-            self.engine,
-            self.config.decision,
-            self.source.rate,
-            self.source.channels,
-            self.config.channel,
-        )
-        block = round(self.engine.block * self.source.rate / self.engine.grid.rate)
-        self._samples = np.zeros((block, self.source.channels), np.float32)
-        self._seen_lost = self._seen_overflows = self._seen_dropped = 0
+        self.engine.warm_up()
         self.source.start()
         self._fresh = time.monotonic()
 
@@ -117,8 +120,7 @@ class Daemon:
         """Close the device, then whatever event is still open."""
         self.source.close()
         self.metrics.up.labels(self.config.source).set(0)
-        if hasattr(self, "road"):
-            self._tell(self.road.finish())
+        self._tell(self.road.finish())
 
     def stop(self) -> None:
         """End the main loop soon; safe from any thread and from a signal handler."""

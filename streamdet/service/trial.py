@@ -64,7 +64,7 @@ def through_device(engine: Engine, config: DecisionConfig, name: str) -> Heard |
     road = Road(engine, config, source.rate, source.channels)
     out = np.zeros((round(engine.block * source.rate / engine.grid.rate), source.channels))
     out = out.astype(np.float32)
-    engine.step(engine.start(), np.zeros((1, engine.block), np.float32))
+    engine.warm_up()
     source.start()
     try:
         sd.play(blast_scene(48_000), 48_000)
