@@ -118,14 +118,17 @@ def report(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Any]:
     for kind, files in _by_kind(heard).items():
         hours = sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
         scored = [(f.frames.scores[:, 0], f.truth) for f in files]
-        rows = metrics.sweep(scored, grid.frame / grid.rate, metrics.thresholds_for(scored, 120))
+        thresholds, hop_s = metrics.thresholds_for(scored, 120), grid.frame / grid.rate
+        rows = metrics.sweep(scored, hop_s, thresholds)
         best = min(rows, key=lambda r: r.error_rate)
+        onsets = metrics.sweep(scored, hop_s, thresholds, metrics.onset_match)
         out[kind] = {
             "files": len(files),
             "hours": round(hours, 3),
             "events": best.hits + best.misses,
             "best_error_rate": round(best.error_rate, 3),
-            "best_f1": round(best.f1, 3),
+            "best_f1": round(max(r.f1 for r in rows), 3),
+            "best_onset_f1": round(max(r.f1 for r in onsets), 3) if kind == "rare" else None,
             **{
                 f"recall_at_{n}_fa_h": round(metrics.recall_at(rows, hours, n), 3)
                 for n in (1, 6, 20)
@@ -151,15 +154,20 @@ def as_markdown(figures: dict[str, Any]) -> str:
                 f"| {name} | {row['threshold']:.3f} | {row['recall']:.3f} "
                 f"| {row['false_alarms_h']:.1f} | {row['f1']:.3f} | {row.get('onset_f1', '')} |"
             )
+    lines.append("")
+    for kind in ("rare", "film"):
+        if kind in figures:
+            lines.append(_best_line(kind, figures[kind]))
     return "\n".join(lines)
 
 
-def best_onset_f1(bundle: Bundle, heard: Sequence[Heard]) -> Counts:
-    """The best onset-only counts over 60 thresholds, through the decision."""
-    grid = Engine(bundle).grid
-    return max(
-        (onset_counts(grid, heard, DecisionConfig(t)) for t in candidate_thresholds()),
-        key=lambda c: c.f1,
+def _best_line(kind: str, row: dict[str, Any]) -> str:
+    """What the scores allow, whatever the threshold: as the benchmark's ruler counts."""
+    recalls = " / ".join(f"{row[f'recall_at_{n}_fa_h']:.3f}" for n in (1, 6, 20))
+    onset = f", onset F1 {row['best_onset_f1']:.3f}" if row["best_onset_f1"] is not None else ""
+    return (
+        f"{kind}, each figure at its own best threshold: event ER {row['best_error_rate']:.3f}, "
+        f"event F1 {row['best_f1']:.3f}{onset}, recall at 1 / 6 / 20 false alarms an hour {recalls}"
     )
 
 

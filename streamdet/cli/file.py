@@ -113,7 +113,8 @@ def file(
         listener = Listener(engine, decision, channel)
         task = _Task(listener, sink, explain, scores, begin, until, began_at, raw)
         code = _hear_all(paths, task)
-        sink.close()
+        if not code:
+            sink.close()
     if code:
         raise typer.Exit(code)
 
