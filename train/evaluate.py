@@ -155,9 +155,7 @@ def as_markdown(figures: dict[str, Any]) -> str:
                 f"| {row['false_alarms_h']:.1f} | {row['f1']:.3f} | {row.get('onset_f1', '')} |"
             )
     lines.append("")
-    for kind in ("rare", "film"):
-        if kind in figures:
-            lines.append(_best_line(kind, figures[kind]))
+    lines.extend(_best_line(k, figures[k]) for k in ("rare", "film") if k in figures)
     return "\n".join(lines)
 
 
