@@ -36,8 +36,8 @@ def sample(text: str, name: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    """The environment of a headless PulseAudio whose null sink is the default input."""
+def sound_server(tmp_path_factory):
+    """A headless PulseAudio whose null sink is the default input: (environment, process)."""
     need("pulseaudio", "paplay")
     home = tmp_path_factory.mktemp("pulse")
     runtime = home / "run"
@@ -51,8 +51,14 @@ def sound(tmp_path_factory):
     ]  # fmt: skip
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
         wait_for(lambda: (runtime / "pulse" / "native").exists())
-        yield environment
+        yield environment, server
         server.terminate()
+
+
+@pytest.fixture(scope="module")
+def sound(sound_server):
+    """The environment in which that server is the sound system."""
+    return sound_server[0]
 
 
 class Listener:
@@ -250,15 +256,15 @@ def test_an_address_in_use_is_one_line_and_code_2(sound):
 
 
 def test_a_sound_server_that_goes_away_ends_the_daemon_with_a_code_to_restart_on(
-    tmp_path, listener, sound
+    listener, sound_server
 ):
     ear = listener("--device", "default", "--stall", "3")
     wait_for(ear.hears, 40)
-    subprocess.run(["pkill", "-STOP", "-n", "pulseaudio"], check=True)
+    sound_server[1].send_signal(signal.SIGSTOP)
     try:
         assert ear.process.wait(30) == 74
     finally:
-        subprocess.run(["pkill", "-CONT", "-n", "pulseaudio"], check=True)
+        sound_server[1].send_signal(signal.SIGCONT)
     assert "no sample for 3 s" in ear.err.read_text()
 
 
