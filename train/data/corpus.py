@@ -8,6 +8,7 @@ that git ignores; `Corpus` reads them back.
 from __future__ import annotations
 
 import json
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,11 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
     events = _events(data / "events.csv")
     folder.mkdir(parents=True, exist_ok=True)
     clips, start = [], 0
-    with (folder / "clips.i16.part").open("wb") as sink, ProcessPoolExecutor() as pool:
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process with JAX can hang
+    with (
+        (folder / "clips.i16.part").open("wb") as sink,
+        ProcessPoolExecutor(mp_context=spawn) as pool,
+    ):
         decoded = pool.map(_decode, [data / r["path"] for r in rows], chunksize=32)
         for row, (pcm, active, onsets) in zip(rows, decoded, strict=True):
             sink.write(pcm.tobytes())
