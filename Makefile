@@ -9,7 +9,7 @@ BUILT := $(VENV)/.built
 .PHONY: demo test lint bench lock clean
 
 demo: $(BUILT)
-	$(BIN)/streamdet file streamdet/demo/scene.flac --format jsonl
+	@$(BIN)/streamdet file streamdet/demo/scene.flac --format jsonl
 
 test: $(BUILT)
 	$(BIN)/python -m pytest
