@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from conftest import need_shared
+from conftest import ROOT, need_shared
 
 from streamdet.model import bundle as bundles
 from streamdet.model.lstm import ModelConfig
@@ -238,6 +240,24 @@ def test_an_unknown_config_or_set_is_named(tmp_path):
         configs.load("nope")
     with pytest.raises(evaluate.SetError, match=r"truth\.csv"):
         evaluate.hear(bundles.load(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["prepare", "--data", "nowhere"], "manifest.csv"),
+        (["fit", "nope"], "no config 'nope'"),
+        (["mixtures", "x", "--cache", "nowhere"], "prepare"),
+        (["evaluate", "--set", "nowhere"], "truth.csv"),
+        (["evaluate", "--bundle", "nowhere"], "card.json"),
+    ],
+)
+def test_bad_input_to_a_training_command_is_one_line_and_code_2(arguments, says):
+    command = [sys.executable, "-m", "train", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_matcher_follows_the_benchmarks_rules():

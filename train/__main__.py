@@ -1,5 +1,13 @@
 """`python -m train`: prepare the clips, fit a config, evaluate and export a bundle."""
 
-from train.cli import app
+import sys
 
-app(prog_name="python -m train")
+from train.cli import app
+from train.failure import TrainError
+
+if __name__ == "__main__":
+    try:
+        app(prog_name="python -m train")
+    except TrainError as error:
+        sys.stderr.write(f"train: {error}\n")
+        sys.exit(2)

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+from train.failure import TrainError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 
 Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio.")]
 Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]
@@ -111,7 +115,10 @@ def evaluate(
     from streamdet.model import bundle as bundles
     from train import evaluate as scoring
 
-    detector = bundles.load(bundle)
+    try:
+        detector = bundles.load(bundle)
+    except bundles.BundleError as error:
+        raise TrainError(str(error)) from error
     heard = scoring.hear(detector, scenes)
     if frames_to is not None:
         scoring.write_frames(frames_to, Engine(detector).grid, heard)

@@ -11,9 +11,10 @@ from streamdet.model.lstm import ModelConfig
 from train import configs
 from train.data.labels import LABELS
 from train.data.mixing import MixConfig
+from train.failure import TrainError
 
 
-class ConfigError(ValueError):
+class ConfigError(TrainError):
     """There is no such config; the message lists those there are."""
 
 

@@ -23,13 +23,14 @@ from streamdet.detect.engine import Engine, Stream
 from streamdet.model.bundle import Bundle
 from train import metrics
 from train.data.table import read_rows
+from train.failure import TrainError
 from train.metrics import Counts, Span
 
 BLOCK_FRAMES = 128
 ONSET_COLLAR_S = 0.5
 
 
-class SetError(ValueError):
+class SetError(TrainError):
     """The folder is no set; the message says why."""
 
 

@@ -22,6 +22,7 @@ from train import evaluate
 from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.evaluate import Heard
+from train.failure import TrainError
 
 STRICT_FALSE_ALARMS_H = 6.0
 DEFAULT_POINT = "balanced"
@@ -29,6 +30,8 @@ DEFAULT_POINT = "balanced"
 
 def best_params(config: TrainConfig, run: Path) -> lstm.Params:
     """The weights that detected best on val, as numpy arrays."""
+    if not (run / "best").is_dir():
+        raise TrainError(f"{run}: no finished validation; run `python -m train fit` first")
     like = lstm.init_params(config.model, jax.random.key(0))
     with ocp.StandardCheckpointer() as checkpointer:
         return jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))

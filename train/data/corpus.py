@@ -19,12 +19,13 @@ import soundfile
 from train.data.labels import head_for
 from train.data.shots import find_shots
 from train.data.table import read_rows
+from train.failure import TrainError
 
 RATE = 16_000
 EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
 
 
-class CorpusError(ValueError):
+class CorpusError(TrainError):
     """The corpus can't be read or built; the message says what and where."""
 
 
