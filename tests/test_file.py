@@ -19,7 +19,7 @@ from conftest import records, streamdet
 
 from streamdet import demo
 
-T = ("--threshold", "0.5")
+T = ("--threshold", "0.6")
 
 
 def onsets(out: bytes) -> list[float]:

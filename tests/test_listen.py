@@ -111,7 +111,7 @@ def play(wav, environment) -> float:
 
 def test_a_scene_played_is_heard_counted_and_scraped(listener, sound, wav, tmp_path):
     need("prometheus", "promtool")
-    ear = listener("--device", "default", "--threshold", "0.5", "--name", "yard")
+    ear = listener("--device", "default", "--threshold", "0.6", "--name", "yard")
     wait_for(ear.hears, 40)
     with Prometheus(tmp_path, ear.port) as prometheus:
         began = play(wav, sound)
@@ -214,7 +214,7 @@ def test_sigint_closes_the_open_event_and_ends_with_0(listener, sound, tmp_path,
 
 
 def test_one_line_an_event_can_be_asked_for_and_a_duration(listener, sound, wav):
-    ear = listener("--device", "default", "--threshold", "0.5", "--phase", "final",
+    ear = listener("--device", "default", "--threshold", "0.6", "--phase", "final",
                    "--duration", "25")  # fmt: skip
     wait_for(ear.hears, 40)
     play(wav, sound)

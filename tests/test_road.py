@@ -13,7 +13,7 @@ from streamdet.detect.decision import DecisionConfig
 from streamdet.detect.engine import Engine
 from streamdet.service.road import Road
 
-CONFIG = DecisionConfig(threshold=0.5)
+CONFIG = DecisionConfig(threshold=0.6)
 
 
 @pytest.fixture(scope="module")

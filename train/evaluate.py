@@ -150,10 +150,11 @@ def as_markdown(figures: dict[str, Any]) -> str:
     ]
     for kind in ("rare", "film"):
         for name, row in figures.get(kind, {}).get("points", {}).items():
+            onset_f1 = f"{row['onset_f1']:.3f}" if "onset_f1" in row else ""
             lines.append(
                 f"| {kind}: {figures[kind]['events']} events, {figures[kind]['hours']:.2f} h "
                 f"| {name} | {row['threshold']:.3f} | {row['recall']:.3f} "
-                f"| {row['false_alarms_h']:.1f} | {row['f1']:.3f} | {row.get('onset_f1', '')} |"
+                f"| {row['false_alarms_h']:.1f} | {row['f1']:.3f} | {onset_f1} |"
             )
     lines.append("")
     lines.extend(_best_line(k, figures[k]) for k in ("rare", "film") if k in figures)

@@ -21,7 +21,7 @@ ROUNDS = (1, 3, 1)
 def scene() -> np.ndarray:
     """20 s at 16 kHz, ``(n,) float32``: wind, a mains hum, a far cricket, three events,
     faded in and out over a second."""
-    rng = np.random.default_rng(2026)
+    rng = np.random.default_rng(2047)
     count = round(LENGTH_S * RATE)
     t = np.arange(count) / RATE
     out = 0.006 * _wind(count, rng) * (1.0 + 0.5 * np.sin(2 * np.pi * 0.13 * t))
