@@ -1,7 +1,7 @@
 """Scores a bundle on a folder of scenes, through the serving road: engine, then decision.
 
 A set is a folder with audio files and a ``truth.csv`` (file, onset_s, offset_s, group,
-ebr_db); files of ``rare/`` and ``film/`` are reported apart, as are single clips.
+ebr_db); files of ``rare/`` and ``film/`` are reported apart.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from streamdet.model.bundle import Bundle
 from train import metrics
 from train.data.table import read_rows
 from train.failure import TrainError
-from train.metrics import Counts, Span
+from train.metrics import Alarm, Counts, Rule, Span
 
 BLOCK_FRAMES = 128
-ONSET_COLLAR_S = 0.5
 
 
 class SetError(TrainError):
@@ -35,7 +34,7 @@ class SetError(TrainError):
 
 
 @dataclass(frozen=True)
-class Heard:
+class ScoredFile:
     """One file as the engine heard it, and what is true of it."""
 
     name: str
@@ -44,7 +43,7 @@ class Heard:
     ebr_db: tuple[str, ...]
 
 
-def hear(bundle: Bundle, folder: Path) -> list[Heard]:
+def hear(bundle: Bundle, folder: Path) -> list[ScoredFile]:
     """Run every file of a set through the engine; raises SetError where it is none."""
     truth = _truth(folder)
     paths = sorted(p for kind in ("rare", "film") for p in (folder / kind).glob("*") if p.is_file())
@@ -56,7 +55,7 @@ def hear(bundle: Bundle, folder: Path) -> list[Heard]:
         name = f"{path.parent.name}/{path.name}"
         spans = tuple(span for span, _ in truth.get(name, []))
         ebrs = tuple(ebr for _, ebr in truth.get(name, []))
-        heard.append(Heard(name, frames_of(engine, path), spans, ebrs))
+        heard.append(ScoredFile(name, frames_of(engine, path), spans, ebrs))
     return heard
 
 
@@ -73,58 +72,53 @@ def frames_of(engine: Engine, path: Path) -> Frames:
     return Frames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
 
 
-def events(engine_grid: decision.Grid, config: DecisionConfig, frames: Frames) -> list:
-    """The final detections of a file's frames."""
-    state, found = decision.step(config, engine_grid, decision.init(config, engine_grid), frames)
-    return [d for d in found + decision.finish(config, engine_grid, state)[1] if d.offset]
+def alarms(grid: decision.Grid, config: DecisionConfig, frames: Frames) -> list[Alarm]:
+    """A file's final events as (onset_s, offset_s, score)."""
+    state, found = decision.step(config, grid, decision.init(config, grid), frames)
+    found += decision.finish(config, grid, state)[1]
+    return [
+        (d.onset / grid.rate, d.offset / grid.rate, d.score) for d in found if d.offset is not None
+    ]
 
 
 def at_threshold(
-    grid: decision.Grid, heard: Sequence[Heard], config: DecisionConfig
-) -> tuple[Counts, list[float]]:
-    """Counts by the benchmark's overlap rule, and each hit's onset error in seconds."""
-    hits = misses = false_alarms = 0
+    grid: decision.Grid,
+    files: Sequence[ScoredFile],
+    config: DecisionConfig,
+    rule: Rule = metrics.match,
+) -> Counts:
+    """Counts of the decision's events by a rule: the benchmark's, or `metrics.onset_match`."""
+    heard = ((alarms(grid, config, file.frames), file.truth) for file in files)
+    return metrics.count(config.threshold, heard, rule)
+
+
+def onset_errors(
+    grid: decision.Grid, files: Sequence[ScoredFile], config: DecisionConfig
+) -> list[float]:
+    """Seconds from each found event's true onset to its nearest alarm's."""
     errors: list[float] = []
-    for file in heard:
-        found = events(grid, config, file.frames)
-        spans = [(d.onset / grid.rate, d.offset / grid.rate, d.score) for d in found]
-        matched, false = metrics.match(spans, file.truth)
-        hits, misses = hits + sum(matched), misses + len(matched) - sum(matched)
-        false_alarms += false
-        for hit, (onset, _) in zip(matched, file.truth, strict=True):
+    for file in files:
+        found = alarms(grid, config, file.frames)
+        for hit, (onset, _) in zip(metrics.match(found, file.truth)[0], file.truth, strict=True):
             if hit:
-                errors.append(min((span[0] - onset for span in spans), key=abs))
-    return Counts(config.threshold, hits, misses, false_alarms), errors
+                errors.append(min(abs(alarm[0] - onset) for alarm in found))
+    return errors
 
 
-def onset_counts(grid: decision.Grid, heard: Sequence[Heard], config: DecisionConfig) -> Counts:
-    """DCASE 2017 task 2: the strongest event of a file, its onset within 0.5 s."""
-    hits = misses = false_alarms = 0
-    for file in heard:
-        spans = [
-            (d.onset / grid.rate, d.offset / grid.rate, d.score)
-            for d in events(grid, config, file.frames)
-        ]
-        matched, false = metrics.onset_match(spans, file.truth)
-        hits, misses = hits + sum(matched), misses + len(matched) - sum(matched)
-        false_alarms += false
-    return Counts(config.threshold, hits, misses, false_alarms)
-
-
-def report(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Any]:
+def report(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
     """Every figure of a set, by kind of scene; a plain dict for JSON."""
     engine = Engine(bundle)
     grid = engine.grid
     out: dict[str, Any] = {"bundle": f"{bundle.name}/{bundle.version}", "sha256": bundle.sha256}
-    for kind, files in _by_kind(heard).items():
-        hours = sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
-        scored = [(f.frames.scores[:, 0], f.truth) for f in files]
+    for kind, some in _by_kind(files).items():
+        hours = sum(len(f.frames.level) for f in some) * grid.frame / grid.rate / 3600
+        scored = [(f.frames.scores[:, 0], f.truth) for f in some]
         thresholds, hop_s = metrics.thresholds_for(scored, 120), grid.frame / grid.rate
         rows = metrics.sweep(scored, hop_s, thresholds)
         best = min(rows, key=lambda r: r.error_rate)
         onsets = metrics.sweep(scored, hop_s, thresholds, metrics.onset_match)
         out[kind] = {
-            "files": len(files),
+            "files": len(some),
             "hours": round(hours, 3),
             "events": best.hits + best.misses,
             "best_error_rate": round(best.error_rate, 3),
@@ -135,7 +129,7 @@ def report(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Any]:
                 for n in (1, 6, 20)
             },
             "points": {
-                name: _point(grid, files, hours, point.threshold)
+                name: _point(grid, some, hours, point.threshold)
                 for name, point in bundle.operating_points.items()
             },
         }
@@ -178,10 +172,10 @@ def candidate_thresholds() -> list[float]:
 
 
 def _point(
-    grid: decision.Grid, files: Sequence[Heard], hours: float, threshold: float
+    grid: decision.Grid, files: Sequence[ScoredFile], hours: float, threshold: float
 ) -> dict[str, Any]:
-    counts, errors = at_threshold(grid, files, DecisionConfig(threshold))
-    onsets = onset_counts(grid, files, DecisionConfig(threshold))
+    config = DecisionConfig(threshold)
+    counts, errors = at_threshold(grid, files, config), onset_errors(grid, files, config)
     row: dict[str, Any] = {
         "threshold": round(threshold, 4),
         "recall": round(counts.recall, 3),
@@ -190,42 +184,42 @@ def _point(
         "f1": round(counts.f1, 3),
     }
     if files[0].name.startswith("rare/"):
-        row["onset_f1"] = round(onsets.f1, 3)
-        row["recall_by_ebr"] = _by_ebr(grid, files, DecisionConfig(threshold))
+        row["onset_f1"] = round(at_threshold(grid, files, config, metrics.onset_match).f1, 3)
+        row["recall_by_ebr"] = _by_ebr(grid, files, config)
     if errors:
-        sizes = np.abs(errors)
         row["onset_error_s"] = {
-            "median": round(float(np.median(sizes)), 3),
-            "p90": round(float(np.quantile(sizes, 0.9)), 3),
+            "median": round(float(np.median(errors)), 3),
+            "p90": round(float(np.quantile(errors, 0.9)), 3),
         }
     return row
 
 
-def _by_ebr(grid: decision.Grid, files: Sequence[Heard], config: DecisionConfig) -> dict[str, str]:
+def _by_ebr(
+    grid: decision.Grid, files: Sequence[ScoredFile], config: DecisionConfig
+) -> dict[str, str]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for file in files:
-        found = events(grid, config, file.frames)
-        spans = [(d.onset / grid.rate, d.offset / grid.rate, d.score) for d in found]
-        for hit, ebr in zip(metrics.match(spans, file.truth)[0], file.ebr_db, strict=True):
+        found = alarms(grid, config, file.frames)
+        for hit, ebr in zip(metrics.match(found, file.truth)[0], file.ebr_db, strict=True):
             counts[ebr][0] += hit
             counts[ebr][1] += 1
     ordered = sorted(counts.items(), key=lambda item: float(item[0]))
     return {ebr: f"{a}/{b}" for ebr, (a, b) in ordered}
 
 
-def write_frames(path: Path, grid: decision.Grid, heard: Iterable[Heard]) -> None:
+def write_frames(path: Path, grid: decision.Grid, files: Iterable[ScoredFile]) -> None:
     """The frame scores as the benchmark's ruler reads them, a JSON line a file."""
     hop = grid.frame / grid.rate
     with path.open("w") as sink:
-        for file in heard:
+        for file in files:
             scores = file.frames.scores[:, 0]
             frames = [[round(i * hop, 3), round(float(p), 5)] for i, p in enumerate(scores)]
             sink.write(json.dumps({"file": file.name, "win": hop, "frames": frames}) + "\n")
 
 
-def _by_kind(heard: Sequence[Heard]) -> dict[str, list[Heard]]:
-    kinds: dict[str, list[Heard]] = defaultdict(list)
-    for file in heard:
+def _by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
+    kinds: dict[str, list[ScoredFile]] = defaultdict(list)
+    for file in files:
         kinds[file.name.split("/")[0]].append(file)
     return dict(kinds)
 

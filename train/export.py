@@ -18,10 +18,10 @@ from streamdet.detect.engine import Engine
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle, OperatingPoint
-from train import evaluate
+from train import evaluate, metrics
 from train.config import TrainConfig
 from train.data.corpus import Corpus
-from train.evaluate import Heard
+from train.evaluate import ScoredFile
 from train.failure import TrainError
 
 STRICT_FALSE_ALARMS_H = 6.0
@@ -37,7 +37,7 @@ def best_params(config: TrainConfig, run: Path) -> lstm.Params:
         return jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))
 
 
-def choose_points(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, OperatingPoint]:
+def choose_points(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, OperatingPoint]:
     """Thresholds by name, and what each measured on all val scenes.
 
     "sensitive" has the best onset F1 (DCASE 2017 task 2) on the rare shots, "balanced" the
@@ -45,13 +45,16 @@ def choose_points(bundle: Bundle, heard: Sequence[Heard]) -> dict[str, Operating
     hour over all of them.
     """
     grid = Engine(bundle).grid
-    hours = sum(len(f.frames.level) for f in heard) * grid.frame / grid.rate / 3600
-    rare = [f for f in heard if f.name.startswith("rare/")]
+    hours = sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
+    rare = [f for f in files if f.name.startswith("rare/")]
     rows = [
-        evaluate.at_threshold(grid, heard, DecisionConfig(threshold))[0]
+        evaluate.at_threshold(grid, files, DecisionConfig(threshold))
         for threshold in evaluate.candidate_thresholds()
     ]
-    onsets = [evaluate.onset_counts(grid, rare, DecisionConfig(r.threshold)).f1 for r in rows]
+    onsets = [
+        evaluate.at_threshold(grid, rare, DecisionConfig(r.threshold), metrics.onset_match).f1
+        for r in rows
+    ]
     fitting = [r for r in rows if r.false_alarms / hours <= STRICT_FALSE_ALARMS_H]
     chosen = {
         "sensitive": rows[onsets.index(max(onsets))],

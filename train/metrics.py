@@ -8,7 +8,7 @@ alarm overlaps [onset - collar, offset + collar]; ER = (misses + false alarms) /
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,23 +79,34 @@ def onset_match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bo
     return [False] * len(truth), 1
 
 
+Rule = Callable[[Sequence[Alarm], Sequence[Span]], tuple[list[bool], int]]
+"""`match` or `onset_match`: which truths are found, and how many alarms are false."""
+
+
+def count(
+    threshold: float, files: Iterable[tuple[Sequence[Alarm], Sequence[Span]]], rule: Rule = match
+) -> Counts:
+    """Counts over ``(alarms, truth)`` pairs, one a file."""
+    hits = misses = false_alarms = 0
+    for events, truth in files:
+        found, false = rule(events, truth)
+        hits += sum(found)
+        misses += len(found) - sum(found)
+        false_alarms += false
+    return Counts(threshold, hits, misses, false_alarms)
+
+
 def sweep(
     files: Sequence[tuple[np.ndarray, Sequence[Span]]],
     hop_s: float,
     thresholds: Sequence[float],
-    rule=match,
+    rule: Rule = match,
 ) -> list[Counts]:
     """Counts over ``(scores, truth)`` pairs at each threshold."""
-    rows = []
-    for threshold in thresholds:
-        hits = misses = false_alarms = 0
-        for scores, truth in files:
-            found, false = rule(alarms(scores, hop_s, threshold), truth)
-            hits += sum(found)
-            misses += len(found) - sum(found)
-            false_alarms += false
-        rows.append(Counts(float(threshold), hits, misses, false_alarms))
-    return rows
+    return [
+        count(float(t), ((alarms(scores, hop_s, t), truth) for scores, truth in files), rule)
+        for t in thresholds
+    ]
 
 
 def thresholds_for(files: Sequence[tuple[np.ndarray, Sequence[Span]]], count: int = 80) -> list:
@@ -108,10 +119,3 @@ def recall_at(rows: Sequence[Counts], hours: float, rate: float) -> float:
     """The best recall with at most ``rate`` false alarms an hour."""
     allowed = [r.recall for r in rows if r.false_alarms / hours <= rate]
     return max(allowed, default=0.0)
-
-
-def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Mean precision at each positive, ranked by score; ``(n,) bool`` and ``(n,) float``."""
-    ranked = positive[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ranked) / (np.arange(len(ranked)) + 1)
-    return float(precision[ranked.astype(bool)].mean()) if ranked.any() else float("nan")

@@ -31,7 +31,7 @@ class EngineState(NamedTuple):
     before: jax.Array
 
 
-class Heard(NamedTuple):
+class Analysis(NamedTuple):
     """A block's results: ``scores`` (streams, t, labels), ``flux`` (streams, t, stride) in
     dB, ``level`` (streams, t) mean square; float32."""
 
@@ -54,7 +54,7 @@ def step(
     params: lstm.Params,
     state: EngineState,
     samples: jax.Array,
-) -> tuple[EngineState, Heard]:
+) -> tuple[EngineState, Analysis]:
     """``(streams, n) float32`` at the model's rate, n a multiple of hop * stride.
 
     Flux is the mean over the bands of the rise over two hops, falls counted as none
@@ -68,7 +68,7 @@ def step(
     flux = (rises * (front.scale * _TO_DB)).reshape(streams, -1, model.stride)
     level = jnp.mean(samples.reshape(streams, flux.shape[1], -1) ** 2, axis=2)
     state = EngineState(heard, carried, history[:, -_RISE:])
-    return state, Heard(jax.nn.sigmoid(logits), flux, level)
+    return state, Analysis(jax.nn.sigmoid(logits), flux, level)
 
 
 class Engine:

@@ -19,7 +19,7 @@ BLOCK_FRAMES = 128
 
 
 @dataclass(frozen=True)
-class Heard:
+class FileEvent:
     """An event of a file, and the scores around it as (time_s, score)."""
 
     event: Event
@@ -49,7 +49,7 @@ class Listener:
         scores_to: Path | None = None,
         progress: Callable[[int], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Heard]:
+    ) -> Iterator[FileEvent]:
         """The final events of a source, in order.
 
         Where the source fails, or ``stopped`` answers yes between two blocks, what is open
@@ -81,13 +81,13 @@ class Listener:
 
     def _finals(
         self, road: Road, found: list[Detection], name: str, start_unix_s: float | None
-    ) -> Iterator[Heard]:
+    ) -> Iterator[FileEvent]:
         rate = self.engine.grid.rate
         for d in found:
             if d.phase == "final":
                 unix_s = None if start_unix_s is None else start_unix_s + d.onset / rate
                 identity = event_id(name, self.model, d.onset, unix_s, rate)
-                yield Heard(Event(d, identity, name, rate, unix_s, self.model), road.around(d))
+                yield FileEvent(Event(d, identity, name, rate, unix_s, self.model), road.around(d))
 
 
 def _write_scores(path: Path, road: Road) -> None:

@@ -23,7 +23,7 @@ _PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class Outcome:
     """The first detection, and how long after the blast began it was told, in seconds."""
 
     detection: Detection
@@ -40,7 +40,7 @@ def blast_scene(rate: int, seed: int = 3) -> np.ndarray:
     return scene if rate == RATE else soxr.resample(scene, RATE, rate).astype(np.float32)
 
 
-def through_ring(engine: Engine, config: DecisionConfig, rate: int = 48_000) -> Heard | None:
+def through_ring(engine: Engine, config: DecisionConfig, rate: int = 48_000) -> Outcome | None:
     """Through ring, resampler, model and decision, in blocks of 20 ms as a device gives."""
     scene = blast_scene(rate)[:, None]
     ring = Ring(rate, 1)
@@ -51,11 +51,11 @@ def through_ring(engine: Engine, config: DecisionConfig, rate: int = 48_000) -> 
         ring.write(scene[at : at + size])
         start, count = ring.read_into(out, 1.0)
         for detection in road.feed(Block(start, out[:count])):
-            return Heard(detection, (start + count) / rate - ONSET_S)
-    return next((Heard(d, _LENGTH_S - ONSET_S) for d in road.finish()), None)
+            return Outcome(detection, (start + count) / rate - ONSET_S)
+    return next((Outcome(d, _LENGTH_S - ONSET_S) for d in road.finish()), None)
 
 
-def through_device(engine: Engine, config: DecisionConfig, name: str) -> Heard | None:
+def through_device(engine: Engine, config: DecisionConfig, name: str) -> Outcome | None:
     """Out of the default output and in by the named input; ``late_s`` counts from the
     moment that playing began. Raises SourceError where a device can't be opened."""
     sd = audio.portaudio()
@@ -72,7 +72,7 @@ def through_device(engine: Engine, config: DecisionConfig, name: str) -> Heard |
         while time.monotonic() - played < _PATIENCE_S and not source.ring.ended:
             start, count = source.ring.read_into(out, 0.5)
             for detection in road.feed(Block(start, out[:count])):
-                return Heard(detection, time.monotonic() - played - ONSET_S)
+                return Outcome(detection, time.monotonic() - played - ONSET_S)
     except sd.PortAudioError as error:
         raise SourceError("unavailable", f"the default output: can't be played to: {error}") from (
             error
