@@ -215,6 +215,8 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path):
         SMALL, "tiny", corpus, tmp_path / "whole", tmp_path / "val", tmp_path / "bundle"
     )
     assert set(made.operating_points) == {"sensitive", "balanced", "strict"}
+    began_at = (tmp_path / "whole" / "commit.txt").read_text().strip()
+    assert made.card["commit"] == began_at != ""
     assert made.card["data"][0] == {"source": "made", "licence": "CC0", "clips": 20}
     figures = evaluate.report(made, evaluate.hear(made, tmp_path / "val"))
     assert figures["rare"]["events"] == 2

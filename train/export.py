@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from streamdet.detect.engine import Engine
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle, OperatingPoint
-from train import evaluate, metrics
+from train import evaluate, loop, metrics
 from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.evaluate import ScoredFile
@@ -85,7 +84,7 @@ def export(
         "trained_with": f"python -m train fit {config_name}",
         "config": asdict(config),
         "seed": config.seed,
-        "commit": _commit(),
+        "commit": (run / loop.COMMIT).read_text().strip(),
         "data": data_sources(corpus),
     }
 
@@ -114,9 +113,3 @@ def data_sources(corpus: Corpus) -> list[dict[str, Any]]:
     rows = [{"source": s, "licence": lic, "clips": n} for (s, lic), n in sorted(counted.items())]
     synthetic = {"source": "synthetic muzzle blasts (streamdet.synth)", "licence": "Apache-2.0"}
     return [*rows, {**synthetic, "clips": 0}]
-
-
-def _commit() -> str:
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

@@ -7,6 +7,7 @@ exactly what an uninterrupted one would.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from train.data.mixing import Scene
 from train.data.mixtures import Mixture, rare
 
 log = Console(stderr=True, highlight=False)
+COMMIT = "commit.txt"
 
 
 class TrainState(NamedTuple):
@@ -132,10 +134,12 @@ def validate(config: TrainConfig, params: lstm.Params, mixtures: list[Mixture]) 
 def fit(config: TrainConfig, corpus: Path, folder: Path, workers: int = 1) -> TrainState:
     """Train to the config's last step, going on from the newest checkpoint in ``folder``.
 
-    Writes ``log.jsonl`` beside the checkpoints, and ``best/`` keeps the averaged weights
-    that detected best on the val mixtures.
+    Beside the checkpoints ``log.jsonl`` has a row a validation, ``commit.txt`` the code that
+    began the run, and ``best/`` the averaged weights that detected best on the val mixtures.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / COMMIT).is_file():
+        (folder / COMMIT).write_text(current_commit() + "\n")
     manager = ocp.CheckpointManager(
         (folder / "checkpoints").absolute(),
         options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
@@ -181,3 +185,10 @@ def _best_so_far(folder: Path) -> float:
 def _keep(params: lstm.Params, folder: Path) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / "best").absolute(), params, force=True)
+
+
+def current_commit() -> str:
+    """The checkout's commit, marked where files differ from it."""
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
