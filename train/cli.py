@@ -10,8 +10,17 @@ import typer
 from train.failure import TrainError
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
+
+
+@app.callback()
+def main() -> None:
+    """Learn a detector from recordings: prepare, mixtures, fit, export, evaluate."""
+
 
 Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio.")]
 Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]

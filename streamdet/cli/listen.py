@@ -92,7 +92,7 @@ def listen(
         config, options.build_engine(bundle, options.LIVE_BLOCK_FRAMES), source, counted, emit
     )
     where = "off" if host is None else f"http://{host}:{port}/metrics"
-    _say(f"listening to {chosen.name} at {chosen.rate} Hz; metrics {where}")
+    _say(f"opening {chosen.name} at {chosen.rate} Hz; metrics {where}")
     try:
         with quiet_pipe():
             summary = daemon.run()
