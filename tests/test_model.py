@@ -1,6 +1,9 @@
 """The network: its shapes, its state, its causality."""
 
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +11,10 @@ from hypothesis import strategies as st
 
 from streamdet.model import lstm
 from streamdet.model.lstm import ModelConfig
+from streamdet.model.recurrence import recur
 
 SMALL = ModelConfig(bands=8, conv=((6, 5, 2), (8, 3, 2)), cells=(8, 8), labels=("gunshot", "drum"))
+PATCHED = replace(SMALL, patch=(4, 2), residual=((3, 1), (3, 4)), norm_cells=True)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +23,8 @@ def params():
 
 
 @pytest.mark.parametrize(
-    "config", [SMALL, ModelConfig(labels=tuple("abc")), ModelConfig(cells=(9,))]
+    "config",
+    [SMALL, PATCHED, ModelConfig(labels=tuple("abc")), ModelConfig(cells=(9,))],
 )
 def test_the_named_shapes_are_those_of_the_network(config):
     params = lstm.init_params(config, jax.random.key(1))
@@ -26,18 +32,51 @@ def test_the_named_shapes_are_those_of_the_network(config):
     assert shapes == lstm.param_shapes(config)
 
 
-@given(cuts=st.lists(st.integers(1, 12), min_size=1, max_size=4))
-@settings(max_examples=5, deadline=None)
-def test_any_number_of_strides_a_block_gives_the_same_logits(params, cuts):
+@given(
+    cuts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    config=st.sampled_from([SMALL, PATCHED]),
+)
+@settings(max_examples=8, deadline=None)
+def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
+    params = lstm.init_params(config, jax.random.key(0))
     frames = np.random.default_rng(len(cuts)).normal(size=(2, 4 * sum(cuts), 8)).astype("f")
-    _, whole = lstm.step(SMALL, params, lstm.init_state(SMALL, 2), frames)
-    state, parts, at = lstm.init_state(SMALL, 2), [], 0
+    _, whole = lstm.step(config, params, lstm.init_state(config, 2), frames)
+    state, parts, at = lstm.init_state(config, 2), [], 0
     for cut in cuts:
-        state, logits = lstm.step(SMALL, params, state, frames[:, at : at + 4 * cut])
+        state, logits = lstm.step(config, params, state, frames[:, at : at + 4 * cut])
         parts.append(logits)
         at += 4 * cut
     assert whole.shape == (2, sum(cuts), 2)
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
+
+
+def test_the_recurrences_own_gradient_is_the_automatic_one():
+    """Given the same recurrence written plainly, its gradients are the same."""
+    rng = np.random.default_rng(0)
+    state = tuple(rng.normal(size=(3, 5)).astype("f") for _ in range(2))
+    driven = rng.normal(size=(7, 3, 20)).astype("f")
+    kernel = rng.normal(size=(5, 20)).astype("f")
+
+    def plainly(state, driven, kernel):
+        out = []
+        for drive in driven:
+            enter, forget, new, leave = jnp.split(drive + state[0] @ kernel, 4, axis=-1)
+            cell = jax.nn.sigmoid(forget) * state[1] + jax.nn.sigmoid(enter) * jnp.tanh(new)
+            state = (jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
+            out.append(state[0])
+        return state, jnp.stack(out)
+
+    def total(recur):
+        def of(*arguments):
+            (hidden, cell), out = recur(*arguments)
+            return jnp.sum(out**2) + jnp.sum(hidden) + jnp.sum(cell**3)
+
+        return jax.grad(of, argnums=(0, 1, 2))(state, driven, kernel)
+
+    for ours, theirs in zip(
+        jax.tree.leaves(total(recur)), jax.tree.leaves(total(plainly)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_the_future_never_changes_the_past(params):

@@ -141,6 +141,9 @@ def _from_card(card: dict[str, Any], sha256: str, flat: Mapping[str, np.ndarray]
         conv=tuple(_triple(layer) for layer in shape.pop("conv")),
         cells=tuple(int(c) for c in shape.pop("cells")),
         norm=bool(shape.pop("norm", False)),
+        patch=_pair(patch) if (patch := shape.pop("patch", None)) else None,
+        residual=tuple(_pair(layer) for layer in shape.pop("residual", [])),
+        norm_cells=bool(shape.pop("norm_cells", False)),
         labels=tuple(str(label) for label in shape.pop("labels")),
     )
     if shape:
@@ -169,6 +172,11 @@ def _from_card(card: dict[str, Any], sha256: str, flat: Mapping[str, np.ndarray]
         params=params,
         card=card,
     )
+
+
+def _pair(two: list[int]) -> tuple[int, int]:
+    first, second = (int(n) for n in two)
+    return first, second
 
 
 def _triple(layer: list[int]) -> tuple[int, int, int]:

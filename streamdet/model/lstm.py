@@ -19,6 +19,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from streamdet.model.recurrence import recur
+
 Params = dict[str, Any]
 
 
@@ -28,13 +30,19 @@ class ModelConfig:
 
     ``conv`` holds (channels, kernel, stride) for each convolution over time, ``cells`` the
     width of each LSTM; ``norm`` puts a layer normalisation (Ba et al., 2016) behind each
-    convolution.
+    convolution. ``patch`` (bands, stride) makes the first convolution slide over the bands
+    too: one kernel for all pitches, its channels at every position laid end to end.
+    ``residual`` (kernel, dilation) are causal convolutions that keep the width and are added
+    to what they hear; ``norm_cells`` normalises before each LSTM.
     """
 
     bands: int = 64
     conv: tuple[tuple[int, int, int], ...] = ((96, 5, 2), (128, 5, 2))
     cells: tuple[int, ...] = (128, 128)
     norm: bool = True
+    patch: tuple[int, int] | None = None
+    residual: tuple[tuple[int, int], ...] = ()
+    norm_cells: bool = False
     labels: tuple[str, ...] = ("gunshot",)
 
     @property
@@ -45,6 +53,16 @@ class ModelConfig:
             product *= stride
         return product
 
+    @property
+    def positions(self) -> int:
+        """Places over the bands of the first convolution: 1 where it spans them all."""
+        return 1 if self.patch is None else (self.bands - self.patch[0]) // self.patch[1] + 1
+
+    def widths(self) -> list[int]:
+        """The features of a frame that each convolution gives."""
+        places = [self.positions] + [1] * (len(self.conv) - 1)
+        return [layer[0] * p for layer, p in zip(self.conv, places, strict=True)]
+
 
 class LstmState(NamedTuple):
     """``hidden`` and ``cell``: (streams, cells) float32."""
@@ -54,8 +72,8 @@ class LstmState(NamedTuple):
 
 
 class ModelState(NamedTuple):
-    """``tails``: for each convolution the (streams, kernel - stride, channels) it looks
-    back on; ``lstm``: a state for each LSTM."""
+    """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
+    that it looks back on; ``lstm``: a state for each LSTM."""
 
     tails: tuple[jax.Array, ...]
     lstm: tuple[LstmState, ...]
@@ -75,16 +93,20 @@ class Lstm(nn.Module):
         recurrent = self.param("recurrent_kernel", _orthogonal_gates, (self.cells, 4 * self.cells))
         bias = self.param("bias", _remembering_bias, (4 * self.cells,))
         driven = x @ kernel + bias
+        (hidden, cell), out = recur(tuple(state), driven.swapaxes(0, 1), recurrent)
+        return LstmState(hidden, cell), out.swapaxes(0, 1)
 
-        def tick(carry: LstmState, drive: jax.Array) -> tuple[LstmState, jax.Array]:
-            gates = drive + carry.hidden @ recurrent
-            enter, forget, candidate, leave = jnp.split(gates, 4, axis=-1)
-            cell = nn.sigmoid(forget) * carry.cell + nn.sigmoid(enter) * jnp.tanh(candidate)
-            hidden = nn.sigmoid(leave) * jnp.tanh(cell)
-            return LstmState(hidden, cell), hidden
 
-        state, hidden = jax.lax.scan(tick, state, driven.swapaxes(0, 1))
-        return state, hidden.swapaxes(0, 1)
+def _over_bands(conv: nn.Conv, patch: tuple[int, int], x: jax.Array) -> jax.Array:
+    """A convolution over time and bands: ``(streams, t, bands) -> (streams, ticks, positions *
+    channels)``. Each position is a stream of its own to ``conv``, which is several times
+    faster on a CPU than a two-dimensional convolution."""
+    high, step = patch
+    places = range(0, x.shape[2] - high + 1, step)
+    strips = jnp.stack([x[:, :, at : at + high] for at in places], axis=1)
+    out = conv(strips.reshape(-1, x.shape[1], high))
+    out = out.reshape(x.shape[0], len(places), -1, out.shape[-1])
+    return out.swapaxes(1, 2).reshape(x.shape[0], out.shape[2], -1)
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -109,22 +131,33 @@ class Detector(nn.Module):
     def __call__(
         self, state: ModelState, frames: jax.Array, *, train: bool = False
     ) -> tuple[ModelState, jax.Array]:
-        """Logits of the frames; ``train`` switches dropout on."""
+        """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
+        & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
         x = frames
         tails = []
         for i, (channels, kernel, stride) in enumerate(self.config.conv):
             x = jnp.concatenate([state.tails[i], x], axis=1)
             tails.append(x[:, x.shape[1] - (kernel - stride) :])
             conv = nn.Conv(channels, (kernel,), (stride,), padding="VALID", name=f"conv_{i}")
-            x = conv(x)
+            patch = self.config.patch if i == 0 else None
+            x = conv(x) if patch is None else _over_bands(conv, patch, x)
             x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x) if self.config.norm else x)
+        for i, (kernel, dilation) in enumerate(self.config.residual):
+            past = jnp.concatenate([state.tails[len(self.config.conv) + i], x], axis=1)
+            tails.append(past[:, past.shape[1] - (kernel - 1) * dilation :])
+            name = f"residual_{i}"
+            conv = nn.Conv(
+                x.shape[-1], (kernel,), kernel_dilation=dilation, padding="VALID", name=name
+            )
+            x = x + nn.relu(nn.LayerNorm(name=f"{name}_norm")(conv(past)))
         states = []
         for i, cells in enumerate(self.config.cells):
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-            carried, hidden = Lstm(cells, name=f"lstm_{i}")(state.lstm[i], x)
+            x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
+            heard = nn.LayerNorm(name=f"lstm_{i}_norm")(x) if self.config.norm_cells else x
+            carried, hidden = Lstm(cells, name=f"lstm_{i}")(state.lstm[i], heard)
             x = x + hidden if x.shape[-1] == cells else hidden
             states.append(carried)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
         logits = nn.Dense(len(self.config.labels), name="head")(x)
         return ModelState(tuple(tails), tuple(states)), logits
 
@@ -132,9 +165,11 @@ class Detector(nn.Module):
 def init_state(config: ModelConfig, streams: int) -> ModelState:
     """The state of ``streams`` streams that have heard nothing: all zeros."""
     tails, channels = [], config.bands
-    for out, kernel, stride in config.conv:
+    for (_, kernel, stride), width in zip(config.conv, config.widths(), strict=True):
         tails.append(jnp.zeros((streams, kernel - stride, channels), jnp.float32))
-        channels = out
+        channels = width
+    for kernel, dilation in config.residual:
+        tails.append(jnp.zeros((streams, (kernel - 1) * dilation, channels), jnp.float32))
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
     return ModelState(tuple(tails), lstm)
 
@@ -176,13 +211,22 @@ def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The name and shape of every tensor of this network, ``layer/tensor`` by name."""
     shapes: dict[str, tuple[int, ...]] = {}
     width = config.bands
-    for i, (channels, kernel, _) in enumerate(config.conv):
-        shapes[f"conv_{i}/kernel"] = (kernel, width, channels)
+    for i, ((channels, kernel, _), out) in enumerate(
+        zip(config.conv, config.widths(), strict=True)
+    ):
+        wide = config.patch[0] if i == 0 and config.patch is not None else width
+        shapes[f"conv_{i}/kernel"] = (kernel, wide, channels)
         shapes[f"conv_{i}/bias"] = (channels,)
         if config.norm:
-            shapes[f"norm_{i}/scale"] = shapes[f"norm_{i}/bias"] = (channels,)
-        width = channels
+            shapes[f"norm_{i}/scale"] = shapes[f"norm_{i}/bias"] = (out,)
+        width = out
+    for i, (kernel, _) in enumerate(config.residual):
+        shapes[f"residual_{i}/kernel"] = (kernel, width, width)
+        for tensor in (f"residual_{i}/bias", f"residual_{i}_norm/scale", f"residual_{i}_norm/bias"):
+            shapes[tensor] = (width,)
     for i, cells in enumerate(config.cells):
+        if config.norm_cells:
+            shapes[f"lstm_{i}_norm/scale"] = shapes[f"lstm_{i}_norm/bias"] = (width,)
         shapes[f"lstm_{i}/input_kernel"] = (width, 4 * cells)
         shapes[f"lstm_{i}/recurrent_kernel"] = (cells, 4 * cells)
         shapes[f"lstm_{i}/bias"] = (4 * cells,)
