@@ -18,6 +18,8 @@ import soundfile
 from streamdet import demo
 from streamdet.synth import RATE
 
+pytest_plugins = ["corpus"]
+
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 

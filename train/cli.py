@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from train.data_commands import app as data_commands
 from train.failure import TrainError
 
 app = typer.Typer(
@@ -15,6 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(data_commands, name="data")
 
 
 @app.callback()
@@ -48,15 +52,16 @@ def fit(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     workers: Annotated[int, typer.Option(help="Processes that mix scenes ahead.")] = 1,
+    hours: Annotated[float, typer.Option(help="Stop at the first checkpoint after them.")] = 1e9,
 ) -> None:
     """Train a config; a run that was cut off goes on from its last checkpoint.
 
-    Example: python -m train fit first
+    Example: python -m train fit second --hours 2
     """
     from train import config as configs
     from train.loop import fit as train
 
-    train(configs.load(config), cache, runs / config, workers)
+    train(configs.load(config), cache, runs / config, workers, hours)
 
 
 @app.command()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from streamdet.model.frontend import FrontendConfig
 from streamdet.model.lstm import ModelConfig
 from train import configs
+from train.data.config import MixConfig
 from train.data.labels import LABELS
-from train.data.mixing import MixConfig
 from train.failure import TrainError
 
 
@@ -24,6 +24,9 @@ class TrainConfig:
 
     ``carry_over`` is the share of rows that begin in the state where the step before ended:
     a hard cut, as films have, and the only way to meet states of long streams in training.
+    ``echo`` is how often a batch is trained on before the next (data echoing, Choi et al.,
+    2019), recoloured each time: mixing costs as much as a step. The ``*_weight`` are those of
+    `train.loss`; ``mine_every`` is the steps between minings, 0 for none.
     """
 
     name: str
@@ -41,8 +44,14 @@ class TrainConfig:
     dropout: float = 0.15
     average: float = 0.998
     carry_over: float = 0.5
+    echo: int = 1
     gunshot_weight: float = 5.0
     context_weight: float = 0.3
+    segment_weight: float = 0.0
+    segment_frames: int = 25
+    bag_weight: float = 0.0
+    teacher_weight: float = 0.0
+    mine_every: int = 0
     checkpoint_every: int = 250
     validate_every: int = 500
 

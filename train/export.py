@@ -27,13 +27,15 @@ STRICT_FALSE_ALARMS_H = 6.0
 DEFAULT_POINT = "balanced"
 
 
-def best_params(config: TrainConfig, run: Path) -> lstm.Params:
-    """The weights that detected best on val, as numpy arrays."""
+def best_params(config: TrainConfig, corpus: Corpus, run: Path) -> lstm.Params:
+    """The weights that detected best on val, as numpy arrays, without a teacher's heads."""
     if not (run / "best").is_dir():
         raise TrainError(f"{run}: no finished validation; run `python -m train fit` first")
-    like = lstm.init_params(config.model, jax.random.key(0))
+    like = lstm.init_params(loop.with_teacher(config, corpus).model, jax.random.key(0))
     with ocp.StandardCheckpointer() as checkpointer:
-        return jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))
+        params = jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))
+    own = len(config.model.labels)
+    return {**params, "head": {name: x[..., :own] for name, x in params["head"].items()}}
 
 
 def choose_points(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, OperatingPoint]:
@@ -78,7 +80,7 @@ def export(
     config: TrainConfig, config_name: str, corpus: Corpus, run: Path, val: Path, to: Path
 ) -> Bundle:
     """Write the bundle to ``to`` and read it back."""
-    params = best_params(config, run)
+    params = best_params(config, corpus, run)
     about = {
         "licence": "Apache-2.0",
         "trained_with": f"python -m train fit {config_name}",

@@ -1,6 +1,6 @@
 """The training loop: a step, a checkpoint, a validation; resumable at any checkpoint.
 
-Batches come from `grain`, each a function of (seed, step) alone, so a resumed run sees
+Batches come from `grain`, each a function of (seed, batch) alone, so a resumed run sees
 exactly what an uninterrupted one would.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +23,17 @@ import orbax.checkpoint as ocp
 from rich.console import Console
 
 from streamdet.model import frontend, lstm
-from train import metrics
+from train import loss, memory, mining, validation
 from train.config import TrainConfig
 from train.data.corpus import Corpus
-from train.data.labels import CONTEXT, GUNSHOT
 from train.data.loader import Batches
 from train.data.mixing import Scene
-from train.data.mixtures import Mixture, rare
 
 log = Console(stderr=True, highlight=False)
 COMMIT = "commit.txt"
+SCORE = "error_rate"
+RECOLOUR_DB = 4.0
+"""How far, in dB, the log-mel equaliser of a repeated batch turns a band up or down."""
 
 
 class TrainState(NamedTuple):
@@ -63,83 +66,76 @@ def optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 @partial(jax.jit, static_argnums=0)
+def features(config: TrainConfig, samples: jax.Array) -> jax.Array:
+    """(streams, n) samples -> (streams, f, bands) log-mel frames, from a cold start."""
+    hearing = frontend.init(config.frontend, samples.shape[0])
+    return frontend.step(config.frontend, hearing, samples)[1]
+
+
+@partial(jax.jit, static_argnums=0)
 def train_step(
-    config: TrainConfig, state: TrainState, batch: Scene
+    config: TrainConfig, state: TrainState, frames: jax.Array, batch: Scene
 ) -> tuple[TrainState, jax.Array]:
-    """One update on a batch of scenes stacked on their first axis; returns the loss."""
+    """One update on a batch of scenes, whose samples have become ``frames``; and the loss."""
     key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-    keep_key, dropout_key = jax.random.split(key)
+    keep_key, dropout_key, colour_key = jax.random.split(key, 3)
     keep = jax.random.bernoulli(keep_key, config.carry_over, (config.batch,))
     start = jax.tree.map(
         lambda x: jnp.where(keep.reshape((-1,) + (1,) * (x.ndim - 1)), x, 0.0), state.carried
     )
-    hearing = frontend.init(config.frontend, config.batch)
-    _, frames = frontend.step(config.frontend, hearing, jnp.asarray(batch.samples))
+    turn = config.batch // 2 * (state.step % config.echo)
+    frames, batch = jax.tree.map(lambda x: jnp.roll(x, turn, axis=0), (frames, batch))
+    frames = recoloured(config, frames, colour_key)
     module = lstm.Detector(config.model, config.dropout)
 
     def loss_of(params: lstm.Params) -> tuple[jax.Array, lstm.ModelState]:
         carried, logits = lstm.apply(module, params, start, frames, dropout_key)
-        targets, weights = jnp.asarray(batch.targets), jnp.asarray(batch.weights)
-        return frame_loss(config, logits, targets, weights), carried
+        return loss.total(config, logits, batch), carried
 
-    (loss, carried), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (value, carried), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     update, opt_state = optimizer(config).update(gradient, state.optimizer, state.params)
     params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
     average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
-    return TrainState(state.step + 1, params, average, opt_state, carried), loss
+    return TrainState(state.step + 1, params, average, opt_state, carried), value
 
 
-def frame_loss(
-    config: TrainConfig, logits: jax.Array, targets: jax.Array, weights: jax.Array
-) -> jax.Array:
-    """Weighted mean binary cross-entropy of ``(streams, frames, labels)``, a scalar."""
-    weight = {"gunshot": config.gunshot_weight, **dict.fromkeys(CONTEXT, config.context_weight)}
-    weights = weights * jnp.array([weight.get(label, 1.0) for label in config.model.labels])
-    losses = optax.sigmoid_binary_cross_entropy(logits, targets)
-    return jnp.sum(losses * weights) / jnp.maximum(1.0, jnp.sum(weights))
+def recoloured(config: TrainConfig, frames: jax.Array, key: jax.Array) -> jax.Array:
+    """Log-mel frames through a random smooth equaliser and gain, one for each stream: a
+    batch that comes twice does not come alike."""
+    if config.echo == 1:
+        return frames
+    shape_key, gain_key = jax.random.split(key)
+    streams = frames.shape[0]
+    points = jax.random.uniform(shape_key, (streams, 6), minval=-RECOLOUR_DB, maxval=RECOLOUR_DB)
+    points += jax.random.uniform(gain_key, (streams, 1), minval=-6.0, maxval=6.0)
+    at = jnp.linspace(0.0, 5.0, config.frontend.bands)
+    db = jax.vmap(lambda p: jnp.interp(at, jnp.arange(6.0), p))(points)
+    moved = frames + db[:, None] * (np.log(10.0) / 10.0 / config.frontend.scale)
+    floor = (np.log(config.frontend.floor) - config.frontend.mean) / config.frontend.scale
+    return jnp.where(frames > floor + 0.05, jnp.maximum(moved, floor), frames)
 
 
-@partial(jax.jit, static_argnums=0)
-def score(config: TrainConfig, params: lstm.Params, samples: jax.Array) -> jax.Array:
-    """Gunshot probabilities ``(streams, frames)`` of whole scenes, from a cold state."""
-    streams = samples.shape[0]
-    _, frames = frontend.step(config.frontend, frontend.init(config.frontend, streams), samples)
-    start = lstm.init_state(config.model, streams)
-    _, logits = lstm.step(config.model, params, start, frames)
-    return jax.nn.sigmoid(logits[..., GUNSHOT])
+def fit(
+    config: TrainConfig,
+    folder_of_corpus: Path,
+    folder: Path,
+    workers: int = 1,
+    hours: float = float("inf"),
+) -> TrainState:
+    """Train to the config's last step, or for ``hours`` and to the checkpoint after them,
+    going on from the newest checkpoint in ``folder``.
 
-
-def validate(config: TrainConfig, params: lstm.Params, mixtures: list[Mixture]) -> dict:
-    """Best event F1 and error rate on fixed mixtures, by the benchmark's rules."""
-    hop_s = config.frontend.hop * config.model.stride / config.frontend.sample_rate
-    files = []
-    for i in range(0, len(mixtures), 20):
-        some = mixtures[i : i + 20]
-        scores = np.asarray(score(config, params, np.stack([m.samples for m in some])))
-        truths = [[(t.onset_s, t.offset_s) for t in m.truth] for m in some]
-        files += list(zip(scores, truths, strict=True))
-    rows = metrics.sweep(files, hop_s, metrics.thresholds_for(files))
-    onsets = metrics.sweep(files, hop_s, metrics.thresholds_for(files), metrics.onset_match)
-    best = min(rows, key=lambda r: r.error_rate)
-    hours = len(mixtures) * 30 / 3600
-    return {
-        "error_rate": round(best.error_rate, 3),
-        "f1": round(best.f1, 3),
-        "onset_f1": round(max(r.f1 for r in onsets), 3),
-        "recall_at_6": round(metrics.recall_at(rows, hours, 6.0), 3),
-    }
-
-
-def fit(config: TrainConfig, corpus: Path, folder: Path, workers: int = 1) -> TrainState:
-    """Train to the config's last step, going on from the newest checkpoint in ``folder``.
-
-    Beside the checkpoints ``log.jsonl`` has a row a validation, ``commit.txt`` the code that
-    began the run, and ``best/`` the averaged weights that detected best on the val mixtures.
+    Beside the checkpoints ``log.jsonl`` has a row a validation, ``mined-N.json`` what alarmed
+    at step N, ``commit.txt`` the code that began the run, and ``best/`` the averaged weights
+    that detected best on the val scenes.
     """
+    memory.keep_freed()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / COMMIT).is_file():
         (folder / COMMIT).write_text(current_commit() + "\n")
+    corpus = Corpus(folder_of_corpus)
+    config = with_teacher(config, corpus)
     manager = ocp.CheckpointManager(
         (folder / "checkpoints").absolute(),
         options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
@@ -149,37 +145,72 @@ def fit(config: TrainConfig, corpus: Path, folder: Path, workers: int = 1) -> Tr
         restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
         state = restored
         log.print(f"going on from step {int(state.step)}")
-    mixtures = rare(Corpus(corpus), "val", 17, 160, (-6.0, 0.0, 6.0))
+    scenes = validation.val_scenes(corpus)
     best = _best_so_far(folder)
-    began, losses = time.monotonic(), []
-    batches = Batches(corpus, config.mix, config.seed, config.batch)
-    for batch in batches.from_step(int(state.step), config.steps, workers):
-        state, loss = train_step(config, state, batch)
-        losses.append(loss)
-        step = int(state.step)
-        if step % 50 == 0:
-            rate = (time.monotonic() - began) / len(losses)
-            mean = float(np.mean([float(x) for x in losses[-50:]]))
-            log.print(f"step {step}/{config.steps}  loss {mean:.4f}  {rate:.3f} s a step")
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            manager.save(step, args=ocp.args.StandardSave(state))
-        if step % config.validate_every == 0 or step == config.steps:
-            row = {"step": step, "seconds": round(time.monotonic() - began)}
-            row |= validate(config, state.average, mixtures)
-            log.print(json.dumps(row))
-            with (folder / "log.jsonl").open("a") as sink:
-                sink.write(json.dumps(row) + "\n")
-            if row["error_rate"] <= best:
-                best = row["error_rate"]
-                _keep(state.average, folder)
+    began, losses, first = time.monotonic(), [], int(state.step)
+    while int(state.step) < config.steps:
+        for frames, batch in _until_mining(config, folder_of_corpus, folder, state, workers):
+            state, value = train_step(config, state, frames, batch)
+            losses.append(value)
+            step = int(state.step)
+            if step % 50 == 0:
+                rate = (time.monotonic() - began) / (step - first)
+                mean = float(np.mean([float(x) for x in losses]))
+                losses.clear()
+                log.print(f"step {step}/{config.steps}  loss {mean:.4f}  {rate:.3f} s a step")
+            if step % config.validate_every == 0 or step == config.steps:
+                row = {"step": step, "seconds": round(time.monotonic() - began)}
+                row |= validation.validate(config, state.average, scenes)
+                log.print(json.dumps(row))
+                with (folder / "log.jsonl").open("a") as sink:
+                    sink.write(json.dumps(row) + "\n")
+                if row[SCORE] <= best:
+                    best = row[SCORE]
+                    _keep(state.average, folder)
+            if config.mine_every and step % config.mine_every == 0:
+                found = mining.mine(config, state.average, corpus)
+                (folder / f"mined-{step}.json").write_text(json.dumps(found))
+                log.print(f"{len(found)} sounds mined")
+            if step % config.checkpoint_every == 0 or step == config.steps:
+                manager.save(step, args=ocp.args.StandardSave(state))
+                if time.monotonic() - began > hours * 3600:
+                    return state
     return state
+
+
+def with_teacher(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """The config with the teacher's classes as heads behind the detector's own."""
+    if not config.teacher_weight:
+        return config
+    labels = config.model.labels + corpus.teacher.classes
+    return replace(config, model=replace(config.model, labels=labels))
+
+
+def _until_mining(
+    config: TrainConfig, corpus: Path, folder: Path, state: TrainState, workers: int
+) -> Iterator[tuple[jax.Array, Scene]]:
+    """A batch for every step until the next mining, each ``echo`` times over."""
+    first, last, mined = int(state.step), config.steps, None
+    if config.mine_every:
+        mined_at = first // config.mine_every * config.mine_every
+        last = min(last, mined_at + config.mine_every)
+        mined = folder / f"mined-{mined_at}.json" if mined_at else None
+    batches = Batches(corpus, config.mix, config.seed, config.batch, mined)
+    step = first
+    for batch in batches.from_step(first // config.echo, -(-last // config.echo), workers):
+        frames = features(config, jnp.asarray(batch.samples))
+        batch = batch._replace(samples=np.zeros((config.batch, 0), np.float32))
+        for _ in range(config.echo - step % config.echo):
+            if step < last:
+                yield frames, batch
+                step += 1
 
 
 def _best_so_far(folder: Path) -> float:
     path = folder / "log.jsonl"
     if not path.is_file():
         return float("inf")
-    return min(json.loads(line)["error_rate"] for line in path.read_text().splitlines())
+    return min(json.loads(line)[SCORE] for line in path.read_text().splitlines())
 
 
 def _keep(params: lstm.Params, folder: Path) -> None:

@@ -4,7 +4,7 @@ python -m train fit first
 """
 
 from train.config import TrainConfig
-from train.data.mixing import MixConfig
+from train.data.config import MixConfig
 
 CONFIG = TrainConfig(
     name="streamdet-first",

@@ -16,12 +16,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from train.data import teacher
 from train.data.labels import head_for
 from train.data.shots import find_shots
 from train.data.table import read_rows
+from train.data.teacher import Teacher
 from train.failure import TrainError
 
 RATE = 16_000
+TEACHER = "teacher.npz"
 EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
 
 
@@ -37,6 +40,7 @@ class Clip:
     ``onsets`` single frames, both in frames of 10 ms.
     """
 
+    index: int
     path: str
     split: str
     category: str
@@ -63,14 +67,21 @@ class Corpus:
             raise CorpusError(f"{folder}: no prepared clips; run `python -m train prepare` first")
         rows = json.loads(index.read_text())
         self.clips = [
-            Clip(**{**r, "active": tuple(map(tuple, r["active"])), "onsets": tuple(r["onsets"])})
-            for r in rows
+            Clip(
+                **r
+                | {"index": i, "active": tuple(map(tuple, r["active"])), "onsets": (*r["onsets"],)}
+            )
+            for i, r in enumerate(rows)
         ]
         self._samples = np.memmap(folder / "clips.i16", np.int16, "r")
+        self.teacher = Teacher(folder / TEACHER)
 
-    def samples(self, clip: Clip) -> np.ndarray:
-        """The clip's sound, (n,) float32 in [-1, 1], a fresh array."""
-        return self._samples[clip.start : clip.start + clip.length].astype(np.float32) / 32768.0
+    def samples(self, clip: Clip, start: int = 0, count: int | None = None) -> np.ndarray:
+        """The clip's sound, (n,) float32 in [-1, 1], a fresh array; or ``count`` samples of
+        it from ``start`` on."""
+        first = clip.start + start
+        last = clip.start + clip.length if count is None else first + count
+        return self._samples[first:last] * np.float32(1.0 / 32768.0)
 
     def select(self, split: str, *categories: str) -> list[Clip]:
         """The clips of a split that are of one of the categories, in manifest order."""
@@ -122,6 +133,9 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
                 }
             )
             start += len(pcm)
+    teacher.select(
+        data, [r["path"] for r in rows], [r["split"] == "train" for r in rows], folder / TEACHER
+    )
     (folder / "clips.i16.part").rename(folder / "clips.i16")
     (folder / "clips.json").write_text(json.dumps(clips))
     return len(clips)

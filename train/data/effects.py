@@ -8,50 +8,21 @@ ones, so that processing tells nothing of the class.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
-from scipy.fft import next_fast_len
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import lfilter
 
 RATE = 16_000
+HOP = 160
 
 
 def varispeed(x: np.ndarray, ratio: float) -> np.ndarray:
     """Play ``x`` at ``ratio`` times its speed: pitch and length change together."""
     count = max(1, int(len(x) / ratio))
     return np.interp(np.arange(count) * ratio, np.arange(len(x)), x).astype(np.float32)
-
-
-def room_response(rng: np.random.Generator) -> np.ndarray:
-    """A room's impulse response: the direct sound, then a decaying diffuse tail.
-
-    The tail is Gaussian noise under an exponential with a reverberation time of 0.15 to
-    1.5 s (Polack's statistical model, 1988), after a gap of 2 to 30 ms.
-    """
-    reverberation = rng.uniform(0.15, 1.5)
-    length = int(min(1.0, reverberation) * RATE)
-    t = np.arange(length) / RATE
-    tail = rng.standard_normal(length) * np.exp(-6.91 * t / reverberation)
-    gap = int(rng.uniform(0.002, 0.03) * RATE)
-    tail[:gap] = 0.0
-    ratio_db = rng.uniform(-4.0, 14.0)
-    tail *= 10.0 ** (-ratio_db / 20.0) / np.sqrt(np.sum(tail**2) + 1e-12)
-    tail[0] = 1.0
-    return tail.astype(np.float32)
-
-
-def outdoor_response(rng: np.random.Generator) -> np.ndarray:
-    """Open ground: the direct sound, a ground reflection and up to six far, dull echoes."""
-    response = np.zeros(int(0.9 * RATE), np.float32)
-    response[0] = 1.0
-    response[int(rng.uniform(0.0005, 0.01) * RATE)] += rng.uniform(-0.7, 0.7)
-    for _ in range(rng.integers(0, 7)):
-        at = int(rng.uniform(0.05, 0.85) * RATE)
-        width = int(rng.integers(8, 200))
-        echo = rng.standard_normal(width) * np.hanning(width)
-        level = 10.0 ** (rng.uniform(-30.0, -6.0) / 20.0)
-        stop = min(len(response), at + width)
-        response[at:stop] += (level * echo / np.sqrt(np.sum(echo**2) + 1e-9))[: stop - at]
-    return response
 
 
 def distance_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -65,9 +36,9 @@ def distance_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.n
 
 
 def colour_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Magnitude of a random smooth equaliser: six points over log frequency, +-6 dB."""
-    points = np.log(np.array([30.0, 125.0, 500.0, 1_500.0, 4_000.0, 8_000.0]))
-    gains = rng.uniform(-6.0, 6.0, points.size)
+    """Magnitude of a random smooth equaliser: six points over log frequency, +-8 dB."""
+    points = np.array([3.4, 4.83, 6.21, 7.31, 8.29, 8.99])
+    gains = rng.uniform(-8.0, 8.0, points.size)
     return 10.0 ** (np.interp(np.log(frequencies + 1.0), points, gains) / 20.0)
 
 
@@ -87,16 +58,22 @@ Magnitude = Callable[[np.ndarray], np.ndarray]
 def through(
     x: np.ndarray, response: np.ndarray | None, magnitudes: Sequence[Magnitude]
 ) -> np.ndarray:
-    """Convolve with an impulse response and apply magnitudes (functions of Hz), in one FFT."""
+    """Convolve with an impulse response and apply magnitudes (functions of Hz), in one FFT.
+
+    The magnitudes are drawn on 513 points and interpolated: all of them are smooth.
+    """
     length = len(x) + (len(response) - 1 if response is not None else 0)
     size = next_fast_len(length + 256, real=True)
-    spectrum = np.fft.rfft(x, size)
+    spectrum: Any = rfft(x, size)
     if response is not None:
-        spectrum *= np.fft.rfft(response, size)
-    frequencies = np.linspace(0.0, RATE / 2, spectrum.size, dtype=np.float32)
-    for shape in magnitudes:
-        spectrum *= shape(frequencies).astype(np.float32)
-    return np.fft.irfft(spectrum, size)[:length].astype(np.float32)
+        spectrum *= rfft(response, size)
+    if magnitudes:
+        coarse = np.linspace(0.0, RATE / 2, 513)
+        shape = np.prod([m(coarse) for m in magnitudes], axis=0)
+        fine = np.interp(np.linspace(0.0, RATE / 2, spectrum.size), coarse, shape)
+        spectrum *= fine.astype(np.float32)
+    whole: Any = irfft(spectrum, size)
+    return whole[:length].astype(np.float32, copy=False)
 
 
 def soft_limit(x: np.ndarray, drive_db: float) -> np.ndarray:
@@ -106,11 +83,47 @@ def soft_limit(x: np.ndarray, drive_db: float) -> np.ndarray:
     return (np.tanh(x / peak * drive) * peak / np.tanh(drive)).astype(np.float32)
 
 
+def automatic_gain(x: np.ndarray, target_db: float, release_s: float) -> np.ndarray:
+    """An automatic gain control: the level, followed over ``release_s`` seconds, is brought
+    three quarters of the way to ``target_db`` re full scale, by at most 30 dB either way.
+
+    The level is that of the past alone, so a loud onset overshoots before the gain falls,
+    as it does in a recorder.
+    """
+    frames = np.pad(x, (0, -len(x) % HOP)).reshape(-1, HOP)
+    level = 10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-10)
+    keep = float(np.exp(-0.01 / release_s))
+    followed, _ = lfilter([1.0 - keep], [1.0, -keep], level, zi=[keep * level[0]])
+    gain_db = np.clip(0.75 * (target_db - followed), -30.0, 30.0)
+    at = np.arange(len(gain_db)) * HOP
+    gain = np.interp(np.arange(len(x)), at + HOP, gain_db)
+    return (x * 10.0 ** (gain / 20.0)).astype(np.float32)
+
+
+def drop_outs(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One to three stretches of digital silence, 20 ms to 1 s, with hard edges."""
+    x = x.copy()
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(0, len(x)))
+        x[at : at + int(np.exp(rng.uniform(np.log(0.02), 0.0)) * RATE)] = 0.0
+    return x
+
+
 def coloured_noise(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise between white and brown, unit RMS."""
-    size = next_fast_len(count, real=True)
-    spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
-    slope = rng.uniform(0.0, 1.0)
-    spectrum *= (np.arange(spectrum.size, dtype=np.float32) + 8.0) ** -slope
-    noise = np.fft.irfft(spectrum, size)[:count]
-    return (noise / (np.sqrt(np.mean(noise**2)) + 1e-12)).astype(np.float32)
+    """Noise between white and brown, about unit RMS, from a fixed bank of sixteen colours."""
+    bank = _noise_bank()
+    noise = bank[rng.integers(len(bank))]
+    return np.take(noise, np.arange(count) + rng.integers(noise.size), mode="wrap")
+
+
+@cache
+def _noise_bank() -> np.ndarray:
+    rng, size = np.random.default_rng(1), 20 * RATE
+    bank = np.empty((16, size), np.float32)
+    for row, slope in zip(bank, np.linspace(0.0, 1.0, len(bank)), strict=True):
+        spectrum: Any = rfft(rng.standard_normal(size, dtype=np.float32))
+        spectrum *= (np.arange(spectrum.size, dtype=np.float32) + 8.0) ** -slope
+        colour: Any = irfft(spectrum, size)
+        row[:] = colour
+        row /= np.sqrt(np.mean(row**2))
+    return bank

@@ -5,6 +5,7 @@ A worker process holds no model and imports no JAX; it opens the corpus for itse
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +15,9 @@ import grain
 import numpy as np
 from absl import flags
 
+from train.data.config import MixConfig
 from train.data.corpus import Corpus
-from train.data.mixing import MixConfig, Mixer, Scene
+from train.data.mixing import Mixer, Scene
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Batches:
     mix: MixConfig
     seed: int
     rows: int
+    mined: Path | None = None
+    """A JSON file of clip paths and their weights, by hard-negative mining."""
 
     def __call__(self, step: int) -> Scene:
         """The batch of one step."""
-        mixer = _mixer(self.corpus, self.mix)
+        mixer = _mixer(self.corpus, self.mix, self.mined)
         scenes = [
             mixer.scene(np.random.default_rng([self.seed, int(step), row]))
             for row in range(self.rows)
@@ -49,8 +53,8 @@ class Batches:
 
 
 @cache
-def _mixer(corpus: Path, mix: MixConfig) -> Mixer:
-    return Mixer(Corpus(corpus), mix)
+def _mixer(corpus: Path, mix: MixConfig, mined: Path | None) -> Mixer:
+    return Mixer(Corpus(corpus), mix, mined=json.loads(mined.read_text()) if mined else None)
 
 
 def _without_command_line() -> None:

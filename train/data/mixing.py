@@ -9,117 +9,119 @@ its activity against the RMS of the background under it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from streamdet.synth import muzzle_blast
-from train.data import effects
-from train.data.corpus import RATE, Clip, Corpus
+from train.data import effects, sounds
+from train.data.config import MixConfig
+from train.data.corpus import Clip, Corpus
+from train.data.effects import HOP, RATE
 from train.data.labels import GUNSHOT, LABELS
-from train.data.pool import Pool
-from train.data.shots import DROP_DB, HOP, frame_level_db
+from train.data.pool import Pool, Weighted
+from train.data.recorder import recorded
+from train.data.shots import frame_level_db
+from train.data.sounds import Sound
+from train.data.teacher import TeacherTrack
 
 FRAME = 4
 """10 ms frames in one frame of targets: the detector's stride."""
-
-
-@dataclass(frozen=True)
-class MixConfig:
-    """How scenes are made; probabilities unless a unit is named."""
-
-    scene_s: float = 8.0
-    no_shot: float = 0.4
-    no_negative: float = 0.25
-    max_shots: int = 3
-    max_negatives: int = 4
-    burst: float = 0.25
-    field_shot: float = 0.08
-    synthetic_shot: float = 0.04
-    second_bed: float = 0.35
-    speech: float = 0.3
-    music: float = 0.25
-    quiet_bed: float = 0.12
-    room: float = 0.35
-    outdoor: float = 0.25
-    distance: float = 0.3
-    colour: float = 0.5
-    varispeed: float = 0.35
-    narrow_band: float = 0.12
-    limiter: float = 0.15
-    clipping: float = 0.08
-    negative_heads: tuple[tuple[str, float], ...] = (
-        ("fireworks", 0.22),
-        ("impact", 0.24),
-        ("impulsive", 0.28),
-        ("drum", 0.12),
-        ("thunder", 0.05),
-        ("explosion", 0.02),
-        ("ambience", 0.07),
-    )
+REACH = 50
+"""10 ms frames from an onset on in which a shot is a shot; its later decay counts neither way."""
 
 
 class Scene(NamedTuple):
-    """``samples`` (n,) float32; ``targets`` and ``weights`` (frames, labels) float32, a
-    frame being 40 ms and ending where the detector's frame of the same index ends."""
+    """``samples`` (n,) float32; ``targets`` and ``weights`` (frames, labels) and ``bag``
+    (frames,) float32, a frame being 40 ms and ending where the detector's frame of the same
+    index ends; ``teacher`` (windows, classes) float32, one every 0.48 s.
+
+    Somewhere in the frames of ``bag``, where there are any, a shot is heard.
+    """
 
     samples: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
+    bag: np.ndarray
+    teacher: np.ndarray
 
 
-class Sound(NamedTuple):
-    """An event ready to place: samples, its activity and onsets in 10 ms frames."""
+class _Canvas(NamedTuple):
+    """A scene in the making, in 10 ms frames."""
 
     samples: np.ndarray
-    active: np.ndarray
-    onsets: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    bag: np.ndarray
+    teacher: TeacherTrack
 
 
 class Mixer:
-    """Makes scenes from one split of a corpus."""
+    """Makes scenes from one split of a corpus.
 
-    def __init__(self, corpus: Corpus, config: MixConfig, split: str = "train") -> None:
+    ``mined`` weighs clips, by path, that the model of the moment takes for shots.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: MixConfig,
+        split: str = "train",
+        mined: Mapping[str, float] | None = None,
+    ) -> None:
         self.corpus, self.config = corpus, config
         shots = corpus.select(split, "gunshot")
         self.near = Pool([c for c in shots if c.kind != "field"], by_label=False)
         self.field = Pool([c for c in shots if c.kind == "field" and c.located], by_label=False)
-        negatives = corpus.select(split, "hard_negative", "explosion")
-        self.negatives = {h: Pool([c for c in negatives if c.head == h]) for h in LABELS}
-        ambient = corpus.select(split, "ambient")
-        self.negatives["ambience"] = Pool(ambient)
+        self.weak = Pool([c for c in shots if not c.located], by_label=False)
+        others = corpus.select(split, "hard_negative", "explosion", "ambient", "speech", "music")
+        self.negatives = {h: Pool([c for c in others if c.head == h]) for h in LABELS}
+        self.mined = Weighted(others, mined or {})
         self.beds = self.negatives["ambience"]
         self.speech = Pool(corpus.select(split, "speech"), by_label=False)
         self.music = Pool(corpus.select(split, "music"), by_label=False)
+        heads = [(h, p) for h, p in config.negative_heads if self.negatives[h]]
+        self._heads = [h for h, _ in heads]
+        odds = np.array([p for _, p in heads])
+        self._head_odds = odds / odds.sum()
+        self._ebr_odds = np.array([p for p, _, _ in config.ebr_db])
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """One scene of ``config.scene_s`` seconds."""
         cfg = self.config
         count = int(cfg.scene_s * RATE)
         frames = count // HOP
-        targets = np.zeros((frames, len(LABELS)), np.float32)
-        weights = np.ones((frames, len(LABELS)), np.float32)
-        bed = self._bed(count, targets, rng)
-        bed_db = frame_level_db(bed)
-        scene = bed.copy()
+        canvas = _Canvas(
+            np.zeros(count, np.float32),
+            np.zeros((frames, len(LABELS)), np.float32),
+            np.ones((frames, len(LABELS)), np.float32),
+            np.zeros(frames, np.float32),
+            TeacherTrack(cfg.scene_s, len(self.corpus.teacher.classes)),
+        )
+        self._bed(canvas, rng)
+        bed_db = frame_level_db(canvas.samples)
         for _ in range(0 if rng.random() < cfg.no_shot else rng.integers(1, cfg.max_shots + 1)):
-            self._place(scene, bed_db, self._shot(rng), GUNSHOT, targets, weights, rng)
-        for _ in range(
-            0 if rng.random() < cfg.no_negative else rng.integers(1, cfg.max_negatives + 1)
-        ):
-            head = self._negative_head(rng)
-            sound = self._event(self.negatives[head].draw(rng), rng)
-            self._place(scene, bed_db, sound, LABELS.index(head), targets, weights, rng)
-        return Scene(self._recorded(scene, rng), *_by_model_frame(targets, weights))
+            self._place(canvas, bed_db, self._shot(rng), GUNSHOT, rng)
+        none = rng.random() < cfg.no_negative
+        for _ in range(0 if none else rng.integers(1, cfg.max_negatives + 1)):
+            clip = self._negative(rng)
+            self._place(canvas, bed_db, self._sound(clip, rng), LABELS.index(clip.head), rng)
+        samples = recorded(cfg, canvas.samples, rng)
+        targets, weights = _by_model_frame(canvas.targets, canvas.weights)
+        bag = canvas.bag[: len(targets) * FRAME].reshape(-1, FRAME).max(axis=1)
+        return Scene(samples, targets, weights, bag, canvas.teacher.rows)
 
-    def _bed(self, count: int, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _bed(self, canvas: _Canvas, rng: np.random.Generator) -> None:
         """Background layers over a noise floor, at a drawn level; marks the context heads."""
-        cfg = self.config
+        cfg, bed = self.config, canvas.samples
         level_db = rng.uniform(-62.0, -22.0)
-        bed = effects.coloured_noise(count, rng) * 10.0 ** (rng.uniform(-96.0, -66.0) / 20.0)
+        floor_db = rng.uniform(-96.0, -66.0)
         if rng.random() < cfg.quiet_bed:
-            return bed if rng.random() < 0.8 else np.zeros(count, np.float32)
+            if rng.random() < 0.8:
+                bed += effects.coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
+            return
+        bed += effects.coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
         layers: list[tuple[str, Pool]] = [("ambience", self.beds)]
         if rng.random() < cfg.second_bed:
             layers.append(("ambience", self.beds))
@@ -130,99 +132,79 @@ class Mixer:
         if len(layers) > 1 and rng.random() < 0.3:
             layers.pop(0)
         for head, pool in layers:
-            layer = self._filled(pool, count, rng)
+            if not pool:
+                continue
+            layer = self._filled(pool, canvas, rng)
             rms = float(np.sqrt(np.mean(layer**2))) + 1e-9
-            layer *= 10.0 ** ((level_db + rng.uniform(-10.0, 3.0)) / 20.0) / rms
+            layer *= np.float32(10.0 ** ((level_db + rng.uniform(-10.0, 3.0)) / 20.0) / rms)
             level = frame_level_db(layer)
             heard = _spread(level > level.max() - 30.0, 15)
-            targets[heard[: len(targets)], LABELS.index(head)] = 1.0
+            canvas.targets[heard[: len(canvas.targets)], LABELS.index(head)] = 1.0
             bed += layer
-        return bed
 
-    def _filled(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
-        """``count`` samples from one clip after another of a pool, joined by short fades."""
+    def _filled(self, pool: Pool, canvas: _Canvas, rng: np.random.Generator) -> np.ndarray:
+        """A scene's length of one clip after another of a pool, joined by short fades."""
+        count = len(canvas.samples)
         out = np.zeros(count, np.float32)
         at, clip = 0, pool.draw(rng)
         while at < count:
-            x = self.corpus.samples(clip)
-            if len(x) > count:
-                start = rng.integers(0, len(x) - count + 1)
-                x = x[start : start + count]
-            x = x[: count - at]
+            start = int(rng.integers(0, max(0, clip.length - count) + 1))
+            x = self.corpus.samples(clip, start, min(count - at, clip.length - start))
             fade = min(160, len(x) // 2)
             if fade:
                 ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
                 x[:fade] *= ramp
                 x[len(x) - fade :] *= ramp[::-1]
             out[at : at + len(x)] = x
+            seconds = np.array([at, start, len(x)]) / RATE
+            canvas.teacher.add(self.corpus.teacher.of(clip.index), *seconds)
             at += max(1, len(x))
             if rng.random() < 0.3:
                 clip = pool.draw(rng)
         return out
 
     def _shot(self, rng: np.random.Generator) -> Sound:
-        draw = rng.random()
-        if draw < self.config.synthetic_shot:
-            return self._processed(muzzle_blast(rng), np.array([0]), rng)
-        if draw < self.config.synthetic_shot + self.config.field_shot and self.field:
-            return self._event(self.field.draw(rng), rng)
-        return self._event(self.near.draw(rng), rng)
+        cfg, draw = self.config, rng.random()
+        if draw < cfg.synthetic_shot:
+            x, onsets = sounds.processed(cfg, muzzle_blast(rng), np.array([0]), rng, repeat=True)
+            return Sound(x, sounds.activity(x), onsets, np.zeros((0, 0), np.float32), True)
+        draw -= cfg.synthetic_shot
+        if draw < cfg.field_shot and self.field:
+            return self._sound(self.field.draw(rng), rng)
+        draw -= cfg.field_shot
+        if 0.0 <= draw < cfg.weak_shot and self.weak:
+            return self._sound(self.weak.draw(rng), rng)
+        return self._sound(self.near.draw(rng), rng)
 
-    def _negative_head(self, rng: np.random.Generator) -> str:
-        odds = {h: p for h, p in self.config.negative_heads if self.negatives[h]}
-        weights = np.array(list(odds.values()))
-        return list(odds)[rng.choice(len(odds), p=weights / weights.sum())]
+    def _negative(self, rng: np.random.Generator) -> Clip:
+        if self.mined and rng.random() < self.config.mined_share:
+            return self.mined.draw(rng)
+        return self.negatives[self._heads[rng.choice(len(self._heads), p=self._head_odds)]].draw(
+            rng
+        )
 
-    def _event(self, clip: Clip, rng: np.random.Generator) -> Sound:
-        x = self.corpus.samples(clip)
-        onsets = np.asarray(clip.onsets)
-        if len(x) > 5 * RATE:
-            start = max(0, int(rng.choice(onsets)) * HOP - int(rng.integers(0, RATE)))
-            x = x[start : start + 5 * RATE]
-            onsets = onsets - start // HOP
-            onsets = onsets[(onsets >= 0) & (onsets < len(x) // HOP)]
+    def _sound(self, clip: Clip, rng: np.random.Generator) -> Sound:
+        x, onsets = self.corpus.samples(clip), np.asarray(clip.onsets)
+        x, onsets, start = sounds.excerpt(x, onsets, rng)
         if clip.kind in ("field", "forest"):
-            ramp = np.linspace(0.0, 1.0, min(800, len(x) // 4), dtype=np.float32)
-            x[: len(ramp)] *= ramp
-            x[len(x) - len(ramp) :] *= ramp[::-1]
-        return self._processed(x, onsets, rng)
-
-    def _processed(self, x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator) -> Sound:
-        """The same road for shots and negatives: speed, repetition, place and distance."""
-        cfg = self.config
-        if rng.random() < cfg.varispeed:
-            ratio = float(np.exp(rng.uniform(-0.2, 0.2)))
-            x, onsets = effects.varispeed(x, ratio), (onsets / ratio).astype(int)
-        if len(onsets) == 1 and len(x) < 2 * RATE and rng.random() < cfg.burst:
-            x, onsets = _repeated(x, int(onsets[0]), rng)
-        response, shapes = None, []
-        place = rng.random()
-        if place < cfg.room:
-            response = effects.room_response(rng)
-        elif place < cfg.room + cfg.outdoor:
-            response = effects.outdoor_response(rng)
-        if rng.random() < cfg.distance:
-            shapes.append(lambda f: effects.distance_response(f, rng))
-        if rng.random() < cfg.colour:
-            shapes.append(lambda f: effects.colour_response(f, rng))
-        if response is not None or shapes:
-            x = effects.through(x, response, shapes)
-        level = frame_level_db(x)
-        active = level > level.max() - DROP_DB
-        onsets = np.clip(onsets, 0, len(level) - 1)
-        return Sound(x, active, onsets)
+            x = sounds.faded(x)
+        negative = clip.head not in ("gunshot", "explosion", "speech", "music")
+        if negative and rng.random() < self.config.machinery:
+            x, onsets = sounds.machinery(x, int(onsets[0]) if len(onsets) else 0, rng)
+        x, onsets = sounds.processed(self.config, x, onsets, rng, repeat=clip.located)
+        active = sounds.activity(x)
+        opinions = self.corpus.teacher.of(clip.index)[round(start / RATE / 0.48) :]
+        return Sound(x, active, np.clip(onsets, 0, len(active) - 1), opinions, clip.located)
 
     def _place(
         self,
-        scene: np.ndarray,
+        canvas: _Canvas,
         bed_db: np.ndarray,
         sound: Sound,
         head: int,
-        targets: np.ndarray,
-        weights: np.ndarray,
         rng: np.random.Generator,
     ) -> None:
-        """Add a sound to the scene in place, and what it means to targets and weights."""
+        """Add a sound to the canvas, and what it means to targets and weights."""
         frames = len(bed_db)
         at = int(rng.integers(-len(sound.active) // 4, frames - 5))
         skip, at = max(0, -at), max(0, at)
@@ -235,13 +217,20 @@ class Mixer:
         event_db = 10.0 * np.log10(np.mean(10.0 ** (level_db[active] / 10.0)) + 1e-12)
         under = bed_db[at : at + len(active)][active]
         floor_db = max(10.0 * np.log10(np.mean(10.0 ** (under / 10.0)) + 1e-12), -90.0)
-        ebr_db = _draw_ebr(rng)
+        _, lowest, highest = self.config.ebr_db[rng.choice(len(self._ebr_odds), p=self._ebr_odds)]
+        ebr_db = rng.uniform(lowest, highest)
         gain_db = min(floor_db + ebr_db, -6.0) - event_db
-        scene[at * HOP : at * HOP + len(x)] += x * np.float32(10.0 ** (gain_db / 20.0))
+        canvas.samples[at * HOP : at * HOP + len(x)] += x * np.float32(10.0 ** (gain_db / 20.0))
+        if ebr_db > 0.0:
+            seconds = (at / 100, skip / 100, len(x) / RATE)
+            canvas.teacher.add(sound.teacher, *seconds)
+        region, targets, weights = slice(at, at + len(active)), canvas.targets, canvas.weights
+        if not sound.sure:
+            weights[region, head] *= targets[region, head]
+            canvas.bag[region] = ebr_db > -6.0
+            return
         above = level_db + gain_db - bed_db[at : at + len(active)]
-        sure = _after(onsets, len(active), 50) & active
-        region = slice(at, at + len(active))
-        heard = sure & (above > -12.0)
+        heard = _after(onsets, len(active), REACH) & active & (above > -12.0)
         targets[region, head] = np.maximum(targets[region, head], heard)
         open_question = active & ~heard & (targets[region, head] == 0.0)
         weights[region, head] = np.where(open_question, 0.0, weights[region, head])
@@ -250,50 +239,6 @@ class Mixer:
             weights[region, GUNSHOT] = np.where(
                 active & (targets[region, GUNSHOT] == 0.0), 0.0, weights[region, GUNSHOT]
             )
-
-    def _recorded(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The recorder: its response, its limiter, its level, its clipping, its 16 bits."""
-        cfg = self.config
-        shapes = []
-        if rng.random() < 0.4:
-            corner = rng.uniform(20.0, 250.0)
-            shapes.append(lambda f: effects.high_pass_response(f, corner))
-        if rng.random() < cfg.narrow_band:
-            edge = float(rng.choice([3_400.0, 3_900.0, 3_900.0, 5_400.0]))
-            shapes.append(lambda f: effects.low_pass_response(f, edge, 16))
-        elif rng.random() < 0.3:
-            shapes.append(lambda f: effects.colour_response(f, rng))
-        if shapes:
-            x = effects.through(x, None, shapes)
-        if rng.random() < cfg.limiter:
-            x = effects.soft_limit(x, rng.uniform(0.0, 18.0))
-        peak = float(np.max(np.abs(x))) + 1e-9
-        x = x * np.float32(10.0 ** (rng.uniform(-40.0, 0.0) / 20.0) / peak)
-        if rng.random() < cfg.clipping:
-            x = np.clip(x * 10.0 ** (rng.uniform(0.0, 15.0) / 20.0), -0.99, 0.99)
-        return (np.round(np.clip(x, -1.0, 1.0) * 32767.0) / 32768.0).astype(np.float32)
-
-
-def _draw_ebr(rng: np.random.Generator) -> float:
-    """Event-to-background ratio in dB: mostly hard, sometimes clean, up to 60."""
-    draw = rng.random()
-    if draw < 0.6:
-        return rng.uniform(-8.0, 14.0)
-    return rng.uniform(14.0, 30.0) if draw < 0.85 else rng.uniform(30.0, 60.0)
-
-
-def _repeated(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A burst of 2 to 12 of one sound, 60 to 500 ms apart, each a little different."""
-    count = int(rng.integers(2, 13))
-    gap = int(rng.uniform(0.06, 0.5) * 100)
-    gaps = np.maximum(5, gap + rng.integers(-2, 3, count - 1))
-    starts = np.concatenate([[0], np.cumsum(gaps)])
-    starts = starts[starts < 350]
-    out = np.zeros(int(starts[-1]) * HOP + len(x), np.float32)
-    for start in starts:
-        gain = np.float32(10.0 ** (rng.uniform(-2.0, 0.0) / 20.0))
-        out[start * HOP : start * HOP + len(x)] += x * gain
-    return out, starts + onset
 
 
 def _after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:

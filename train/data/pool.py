@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,3 +29,19 @@ class Pool:
         groups = self._tree[rng.choice(len(self._tree), p=self._odds)]
         clips = groups[rng.integers(len(groups))]
         return clips[rng.integers(len(clips))]
+
+
+class Weighted:
+    """Clips drawn in proportion to a weight each, by path; clips without one never."""
+
+    def __init__(self, clips: Sequence[Clip], weights: Mapping[str, float]) -> None:
+        self._clips = [c for c in clips if weights.get(c.path, 0.0) > 0.0]
+        odds = np.array([weights[c.path] for c in self._clips], float)
+        self._odds = odds / odds.sum() if len(odds) else odds
+
+    def __bool__(self) -> bool:
+        return bool(self._clips)
+
+    def draw(self, rng: np.random.Generator) -> Clip:
+        """A clip by its weight."""
+        return self._clips[rng.choice(len(self._clips), p=self._odds)]

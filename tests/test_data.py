@@ -1,0 +1,147 @@
+"""The clips: decoded once, labelled by a stated rule, checked, fingerprinted, drawn."""
+
+import csv
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, need_shared
+from corpus import noise
+
+from streamdet.synth import muzzle_blast
+from train.data import checks, labels, shots
+from train.data.corpus import Corpus, CorpusError, prepare
+from train.data.fingerprint import duplicates, fingerprint
+from train.data.pool import Pool, Weighted
+from train.data.table import read_rows
+
+
+def test_test_clips_are_never_in_reach_unless_asked_for(cache):
+    assert {c.split for c in Corpus(cache).clips} == {"train", "val"}
+
+
+def test_the_corpus_gives_back_the_files_samples(data, cache):
+    clip = Corpus(cache).select("train", "gunshot")[0]
+    there = soundfile.read(data / clip.path, dtype="float32")[0]
+    np.testing.assert_allclose(Corpus(cache).samples(clip), there, atol=2 / 32768)
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CorpusError, match="prepare"):
+        Corpus(tmp_path)
+    with pytest.raises(CorpusError, match=r"manifest\.csv"):
+        prepare(tmp_path, tmp_path / "cache")
+
+
+def test_every_manifest_label_has_a_head():
+    assert labels.head_for("hard_negative", "door_slam") == "impact"
+    assert labels.head_for("hard_negative", "party_popper") == "fireworks"
+    assert labels.head_for("hard_negative", "stapler") == "impulsive"
+    assert labels.head_for("ambient", "rain") == "ambience"
+    with pytest.raises(ValueError, match="mystery"):
+        labels.head_for("mystery", "x")
+    shared = need_shared()
+    rows = read_rows(shared / "data" / "manifest.csv")
+    heads = {labels.head_for(r["category"], r["label"]) for r in rows if r["category"] != "mixture"}
+    assert heads == set(labels.LABELS)
+
+
+def test_shots_are_found_where_they_are():
+    rng = np.random.default_rng(3)
+    x = noise(rng, 3.0, 1e-3)
+    for at in (0.5, 0.8, 2.0):
+        blast = muzzle_blast(rng, 0.25)
+        x[round(at * 16_000) :][: len(blast)] += blast
+    found = shots.find_shots(x)
+    assert (found.onsets / 100).tolist() == pytest.approx([0.5, 0.8, 2.0], abs=0.02)
+    onset, offset = shots.find_event(x)
+    assert onset / 16_000 == pytest.approx(0.5, abs=0.02)
+    assert 2.0 < offset / 16_000 < 2.3
+
+
+def test_a_fingerprint_knows_a_recording_again_and_no_other():
+    rng = np.random.default_rng(0)
+    one, other = noise(rng, 3.0), noise(rng, 3.0)
+    cut = 0.3 * one[8_000:40_000] + noise(rng, 2.0, 1e-4)
+    prints = {n: fingerprint(x) for n, x in (("one", one), ("other", other), ("cut", cut))}
+    found = duplicates(prints)
+    assert [(a, b) for a, b, _ in found] == [("one", "cut")]
+    assert len(fingerprint(np.zeros(16_000, "f"))) == 0
+
+
+def test_a_pool_weighs_recordings_and_not_their_number_of_clips(cache):
+    clips = Corpus(cache).select("train", "hard_negative")
+    rng = np.random.default_rng(0)
+    drawn = [Pool(clips).draw(rng).label for _ in range(2_000)]
+    for label in {c.label for c in clips}:
+        assert drawn.count(label) / 2_000 == pytest.approx(1 / 5, abs=0.04)
+    weighted = Weighted(clips, {clips[0].path: 3.0, clips[1].path: 1.0})
+    share = [weighted.draw(rng).path for _ in range(1_000)].count(clips[0].path) / 1_000
+    assert share == pytest.approx(0.75, abs=0.05)
+
+
+def broken(data, tmp_path, change):
+    """A copy of the data folder with its manifest's rows changed."""
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    rows = read_rows(folder / "manifest.csv")
+    change(folder, rows)
+    with (folder / "manifest.csv").open("w", newline="") as sink:
+        table = csv.DictWriter(sink, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+    return [(f.path, f.what) for f in checks.check(folder)]
+
+
+def test_a_sound_folder_has_no_grave_fault(data):
+    assert [f for f in checks.check(data) if f.grave] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (lambda d, r: r[1].update(origin_group=r[45]["origin_group"]), "is in test and train"),
+        (lambda d, r: r[0].update(split="dev"), "split 'dev'"),
+        (lambda d, r: r[0].update(category="bang"), "category 'bang'"),
+        (lambda d, r: r[0].update(licence="CC-BY-NC-4.0"), "not for a model that is shipped"),
+        (lambda d, r: r[0].update(path="../x.flac"), "not a path inside"),
+        (lambda d, r: r[0].update(path=r[1]["path"]), "named twice"),
+        (lambda d, r: r[0].update(duration_s="9"), "not 9"),
+        (lambda d, r: (d / r[0]["path"]).write_bytes(b"x"), "does not decode"),
+        (lambda d, r: (d / r[0]["path"]).unlink(), "does not decode"),
+        (lambda d, r: soundfile.write(d / r[0]["path"], np.zeros(32_000), 16_000), "silence"),
+        (lambda d, r: soundfile.write(d / r[0]["path"], np.ones(4_800), 8_000), "8000 Hz"),
+        (lambda d, r: shutil.copy(d / r[16]["path"], d / r[56]["path"]), "the same sound as"),
+    ],
+)
+def test_every_fault_of_a_data_folder_is_named(data, tmp_path, fault, says):
+    assert any(says in what for _, what in broken(data, tmp_path, fault))
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "train", "data", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+def test_the_data_commands(data, tmp_path):
+    good = command("check", "--data", data)
+    assert good.returncode == 0, good.stderr
+    assert "no faults" in good.stdout
+    assert "gunshot" in command("stats", "--data", data).stdout
+    plot = command("plot", "3", "--data", data, "--to", tmp_path / "clips.png")
+    assert plot.returncode == 0, plot.stderr
+    assert (tmp_path / "clips.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_shared_recordings_have_no_group_in_two_splits():
+    shared = need_shared()
+    faults = [f for f in checks.check(shared / "data", sounds=False) if f.grave]
+    assert [f.what for f in faults if "group" in f.what] == []

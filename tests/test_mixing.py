@@ -1,0 +1,181 @@
+"""Scenes and what happens to sounds on their way into them: each effect by what it does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from corpus import noise
+
+from streamdet.synth import muzzle_blast
+from train.data import codecs, effects, labels, shots, sounds, spaces
+from train.data.config import MixConfig
+from train.data.corpus import Corpus
+from train.data.mixing import Mixer
+from train.data.recorder import recorded
+
+MIX = MixConfig(scene_s=2.0, no_shot=0.2)
+
+
+def test_a_scene_is_a_function_of_its_seed(cache):
+    mixer = Mixer(Corpus(cache), MIX)
+    one, two, other = (mixer.scene(np.random.default_rng(s)) for s in (7, 7, 8))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.samples, other.samples)
+
+
+def test_scenes_are_sound_and_their_targets_fit_them(cache):
+    mixer = Mixer(Corpus(cache), MIX)
+    scenes = [mixer.scene(np.random.default_rng(i)) for i in range(40)]
+    for scene in scenes:
+        assert scene.samples.shape == (32_000,)
+        assert scene.samples.dtype == np.float32
+        assert np.abs(scene.samples).max() <= 1.0
+        assert scene.targets.shape == scene.weights.shape == (50, len(labels.LABELS))
+        assert set(np.unique(scene.targets)) <= {0.0, 1.0}
+        assert (scene.weights[scene.targets == 1.0] > 0).all()
+    heard = np.mean([s.targets.max(axis=0) for s in scenes], axis=0)
+    assert (heard > 0).all()
+
+
+def test_a_scene_without_shots_has_no_gunshot_target(cache):
+    mixer = Mixer(Corpus(cache), replace(MIX, no_shot=1.0))
+    for i in range(20):
+        scene = mixer.scene(np.random.default_rng(i))
+        assert not scene.targets[:, labels.GUNSHOT].any()
+
+
+def test_gunshot_targets_begin_where_the_shot_is_heard(cache):
+    mixer = Mixer(
+        Corpus(cache),
+        replace(MIX, no_shot=0.0, max_shots=1, no_negative=1.0, burst=0.0, quiet_bed=1.0),
+    )
+    close = 0
+    for i in range(30):
+        scene = mixer.scene(np.random.default_rng(i))
+        frames = np.flatnonzero(scene.targets[:, labels.GUNSHOT])
+        if len(frames):
+            flux = shots.spectral_flux_db(scene.samples)
+            close += abs(frames[0] * 4 - int(np.argmax(flux[5:])) - 5) <= 6
+    assert close >= 20
+
+
+@pytest.mark.parametrize("make", [spaces.room, spaces.open_ground, spaces.street])
+def test_an_impulse_response_begins_with_the_direct_sound(make):
+    for seed in range(10):
+        response = make(np.random.default_rng(seed))
+        assert response[0] == 1.0
+        assert np.abs(response).max() < 2.0
+
+
+def test_effects_do_what_they_say():
+    rng = np.random.default_rng(1)
+    x = noise(rng, 1.0)
+    power = lambda y, lo, hi: (np.abs(np.fft.rfft(y))[lo:hi] ** 2).sum()  # noqa: E731
+    low = effects.through(x, None, [lambda f: effects.low_pass_response(f, 2_000.0)])
+    assert power(low, 3_000, 8_000) < 1e-3 * power(x, 3_000, 8_000)
+    high = effects.through(x, None, [lambda f: effects.high_pass_response(f, 1_000.0)])
+    assert power(high, 1, 200) < 1e-2 * power(x, 1, 200)
+    assert len(effects.varispeed(x, 2.0)) == len(x) // 2
+    assert np.abs(effects.soft_limit(x, 12.0)).max() == pytest.approx(np.abs(x).max(), rel=1e-3)
+    levels = [np.std(effects.coloured_noise(16_000, rng)) for _ in range(50)]
+    assert np.mean(levels) == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("name", codecs.NAMES)
+@pytest.mark.parametrize("quality", [0.0, 0.5, 1.0])
+def test_a_codec_leaves_a_sound_where_it_was(name, quality):
+    x = noise(np.random.default_rng(0), 2.0, 1e-3)
+    blast = muzzle_blast(np.random.default_rng(4), 0.5)[:4_000]
+    x[12_345 : 12_345 + len(blast)] += blast
+    back = codecs.round_trip(name, x, quality)
+    assert back.shape == x.shape
+    assert back.dtype == np.float32
+    lags = np.correlate(back[11_000:18_000], x[12_000:17_000], "valid")
+    assert int(np.argmax(np.abs(lags))) - 1_000 == pytest.approx(0, abs=16)
+    assert not np.array_equal(back, x)
+
+
+def test_narrow_codecs_lose_what_is_above_4_khz():
+    x = noise(np.random.default_rng(1), 1.0)
+    above = lambda y: (np.abs(np.fft.rfft(y))[4_200:] ** 2).sum()  # noqa: E731
+    for name in ("gsm", "telephone"):
+        assert above(codecs.round_trip(name, x, 1.0)) < 0.01 * above(x)
+
+
+def test_gain_control_lifts_the_quiet_and_lowers_the_loud():
+    rng = np.random.default_rng(2)
+    db = lambda y: 10 * np.log10(np.mean(y[8_000:] ** 2))  # noqa: E731
+    quiet, loud = noise(rng, 2.0, 1e-3), noise(rng, 2.0, 0.3)
+    level = [db(effects.automatic_gain(x, -25.0, 0.3)) for x in (quiet, loud)]
+    assert db(quiet) + 20 < level[0] < -25
+    assert -25 < level[1] < db(loud) - 8
+
+
+def test_drop_outs_are_digital_silence():
+    x = noise(np.random.default_rng(3), 2.0)
+    gone = effects.drop_outs(x, np.random.default_rng(0)) == 0.0
+    assert 300 <= gone.sum() <= 3 * 16_000
+
+
+def test_repetition_says_where_every_onset_is():
+    blast = muzzle_blast(np.random.default_rng(0), 0.5)[:3_000]
+    for seed in range(12):
+        x, onsets = sounds.repeated(blast, 0, np.random.default_rng(seed))
+        assert len(onsets) >= 2
+        assert (np.diff(onsets) >= 3).all()
+        assert onsets[-1] * 160 + len(blast) == len(x)
+        for onset in onsets[:3]:
+            assert np.abs(x[onset * 160 : onset * 160 + 320]).max() > 0.0
+
+
+def test_machinery_hammers_faster_than_any_aimed_fire():
+    knock = noise(np.random.default_rng(1), 0.2) * np.geomspace(1, 1e-3, 3_200).astype("f")
+    x, starts = sounds.machinery(knock, 0, np.random.default_rng(0))
+    assert len(starts) >= 4
+    assert 0.4 < len(x) / 16_000 < 4.5
+    assert np.median(np.diff(starts)) <= 12
+
+
+def test_shots_and_negatives_go_through_the_same_processing(cache):
+    """The same generator state gives a shot and a negative the same road."""
+    x = noise(np.random.default_rng(0), 0.5)
+    one = sounds.processed(MIX, x, np.array([3]), np.random.default_rng(9), repeat=True)
+    two = sounds.processed(MIX, 2 * x, np.array([3]), np.random.default_rng(9), repeat=True)
+    np.testing.assert_allclose(2 * one[0], two[0], atol=1e-5)
+    np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_a_recorder_never_moves_a_sound_in_time():
+    x = noise(np.random.default_rng(0), 2.0, 1e-4)
+    x[16_000:17_600] += muzzle_blast(np.random.default_rng(4), 0.5)[:1_600]
+    every = replace(MIX, codec=1.0, limiter=1.0, offset=1.0, drop_outs=0.0, clipping=1.0)
+    for seed in range(10):
+        y = recorded(every, x, np.random.default_rng(seed))
+        assert np.abs(y).max() <= 1.0
+        flux = shots.spectral_flux_db(y - y.mean())
+        assert abs(int(np.argmax(flux[5:-5])) + 5 - 100) <= 3
+
+
+def test_a_clip_without_a_known_onset_becomes_a_bag(cache):
+    corpus = Corpus(cache)
+    corpus.clips = [
+        replace(c, located=False) if c.category == "gunshot" else c for c in corpus.clips
+    ]
+    mixer = Mixer(corpus, replace(MIX, no_shot=0.0, weak_shot=1.0, synthetic_shot=0.0))
+    bags = 0
+    for i in range(20):
+        scene = mixer.scene(np.random.default_rng(i))
+        asked = scene.weights[:, labels.GUNSHOT] > 0
+        assert not scene.targets[:, labels.GUNSHOT].any()
+        assert not (asked & (scene.bag > 0)).any()
+        bags += scene.bag.any()
+    assert bags >= 8
+
+
+def test_mined_clips_come_back_more_often(cache):
+    corpus = Corpus(cache)
+    path = corpus.select("train", "music")[0].path
+    mixer = Mixer(corpus, replace(MIX, mined_share=1.0), mined={path: 0.5})
+    rng = np.random.default_rng(0)
+    assert {mixer._negative(rng).path for _ in range(20)} == {path}

@@ -1,0 +1,127 @@
+"""Single sounds on their way into a scene: chosen, repeated, and put in a place.
+
+Shots and hard negatives share every step here, with the same odds, so that processing
+tells nothing of the class; only machinery, a hammering that no gun makes, is for
+negatives alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from train.data import effects, spaces
+from train.data.config import MixConfig
+from train.data.effects import HOP, RATE
+from train.data.shots import DROP_DB, frame_level_db
+
+LONGEST_S = 5.0
+
+
+class Sound(NamedTuple):
+    """A sound ready to place: ``(n,) float32`` samples, its activity (bool) and its onsets
+    in 10 ms frames; ``teacher`` (windows, classes) is what the teacher heard in its clip;
+    ``sure`` is False where the onsets are not known."""
+
+    samples: np.ndarray
+    active: np.ndarray
+    onsets: np.ndarray
+    teacher: np.ndarray
+    sure: bool
+
+
+def excerpt(
+    x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """At most 5 s of a clip around one of its onsets, the onsets in it, where it began."""
+    if len(x) <= LONGEST_S * RATE:
+        return x, onsets, 0
+    start = max(0, int(rng.choice(onsets)) * HOP - int(rng.integers(0, RATE)))
+    x = x[start : start + int(LONGEST_S * RATE)]
+    onsets = onsets - start // HOP
+    return x, onsets[(onsets >= 0) & (onsets < len(x) // HOP)], start
+
+
+def faded(x: np.ndarray) -> np.ndarray:
+    """Ramps of 50 ms at both ends, for clips cut out of a longer noise."""
+    ramp = np.linspace(0.0, 1.0, min(800, len(x) // 4), dtype=np.float32)
+    x[: len(ramp)] *= ramp
+    x[len(x) - len(ramp) :] *= ramp[::-1]
+    return x
+
+
+def processed(
+    cfg: MixConfig, x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator, *, repeat: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Speed, repetition, place, distance and colour: new samples, and where their onsets are."""
+    if rng.random() < cfg.varispeed:
+        ratio = float(np.exp(rng.uniform(-0.2, 0.2)))
+        x, onsets = effects.varispeed(x, ratio), (onsets / ratio).astype(int)
+    if repeat and len(onsets) == 1 and len(x) < 2 * RATE and rng.random() < cfg.burst:
+        x, onsets = repeated(x, int(onsets[0]), rng)
+    response, shapes = None, []
+    place = rng.random()
+    for kind, odds in (("room", cfg.room), ("open_ground", cfg.outdoor), ("street", cfg.street)):
+        if place < odds:
+            some = spaces.bank(kind)
+            response = some[rng.integers(len(some))]
+            break
+        place -= odds
+    if rng.random() < cfg.distance:
+        shapes.append(lambda f: effects.distance_response(f, rng))
+    if rng.random() < cfg.colour:
+        shapes.append(lambda f: effects.colour_response(f, rng))
+    if response is not None or shapes:
+        x = effects.through(x, response, shapes)
+    return x, onsets
+
+
+def activity(x: np.ndarray) -> np.ndarray:
+    """(frames,) bool: within 25 dB of the peak, the benchmark's rule."""
+    level = frame_level_db(x)
+    return level > level.max() - DROP_DB
+
+
+def repeated(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One sound many times over: aimed (steady, 60 to 500 ms apart), automatic (480 to 1,080
+    rounds a minute) or a volley (at random, overlapping); each a little different."""
+    draw = rng.random()
+    count = int(rng.integers(2, 13))
+    if draw < 0.4:
+        gaps = rng.uniform(0.06, 0.5) + rng.uniform(-0.02, 0.02, count - 1)
+        spread_db = 2.0
+    elif draw < 0.7:
+        count = int(rng.integers(3, 31))
+        gaps = np.full(count - 1, 1.0 / rng.uniform(8.0, 18.0))
+        spread_db = 2.0
+    else:
+        gaps = rng.exponential(rng.uniform(0.1, 0.6), count - 1)
+        spread_db = 14.0
+    gaps = np.maximum(3, np.round(gaps * 100)).astype(int)
+    starts = np.concatenate([[0], np.cumsum(gaps)])
+    starts = starts[starts < 350]
+    return _laid(x, starts, spread_db, rng), starts + onset
+
+
+def machinery(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A hammering made of one knock: its first 25 to 90 ms, 9 to 35 times a second, for 0.5
+    to 4 s, as jackhammers, drills and engines do."""
+    length = int(rng.uniform(0.025, 0.09) * RATE)
+    knock = x[max(0, onset * HOP - 80) :][:length].copy()
+    knock *= np.linspace(1.0, 0.0, len(knock), dtype=np.float32) ** 0.5
+    period = 1.0 / rng.uniform(9.0, 35.0)
+    count = int(rng.uniform(0.5, 4.0) / period)
+    at = np.cumsum(period * (1.0 + rng.normal(0.0, 0.04, count)))
+    starts = np.unique(np.round((at - at[0]) * 100).astype(int))
+    return _laid(knock, starts, 3.0, rng), starts
+
+
+def _laid(
+    x: np.ndarray, starts: np.ndarray, spread_db: float, rng: np.random.Generator
+) -> np.ndarray:
+    out = np.zeros(int(starts[-1]) * HOP + len(x), np.float32)
+    for start in starts:
+        gain = np.float32(10.0 ** (-rng.uniform(0.0, spread_db) / 20.0))
+        out[start * HOP : start * HOP + len(x)] += x * gain
+    return out

@@ -1,0 +1,153 @@
+"""`python -m train data`: is a data folder sound, what is in it, and how does it look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from train.failure import TrainError
+
+app = typer.Typer(no_args_is_help=True, help="Check, count, show and play a data folder.")
+
+Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio.")]
+DATA = Path("../shared/data")
+
+
+@app.command()
+def check(
+    data: Data = DATA,
+    sounds: Annotated[
+        bool, typer.Option(help="Decode every file, and look for the same sound in two splits.")
+    ] = True,
+) -> None:
+    """Name every fault of a data folder; exit code 1 where a grave one is found.
+
+    Example: python -m train data check --data my-sounds
+    """
+    from train.data.checks import check as faults_of
+
+    grave = others = 0
+    for fault in faults_of(data, sounds=sounds):
+        grave, others = grave + fault.grave, others + (not fault.grave)
+        typer.echo(f"{'grave' if fault.grave else 'minor'}  {fault.path}: {fault.what}")
+    typer.echo(f"{grave} grave, {others} minor" if grave or others else "no faults")
+    if grave:
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(data: Data = DATA) -> None:
+    """Clips, recordings, sources and minutes of each split and category, and the licences.
+
+    Example: python -m train data stats
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from train.data import checks
+
+    rows = checks.read_manifest(data)
+    table = Table("split", "category", "clips", "recordings", "sources", "minutes")
+    for split, category, clips, groups, sources, minutes in checks.statistics(rows):
+        table.add_row(split, category, str(clips), str(groups), str(sources), f"{minutes:.1f}")
+    console = Console()
+    console.print(table)
+    licences = Table("licence", "clips")
+    for licence, clips in checks.licences(rows):
+        licences.add_row(licence, str(clips))
+    console.print(licences)
+
+
+Count = Annotated[int, typer.Argument(help="How many clips.")]
+Category = Annotated[str, typer.Option(help="Clips of this category.")]
+Split = Annotated[str, typer.Option(help="Clips of this split.")]
+Seed = Annotated[int, typer.Option(help="The same seed, the same clips.")]
+Surprising = Annotated[
+    Path | None,
+    typer.Option(
+        "--surprising", help="A bundle: the clips it is most wrong on instead of random ones."
+    ),
+]
+
+
+@app.command()
+def plot(
+    count: Count = 50,
+    data: Data = DATA,
+    to: Annotated[Path, typer.Option(help="The picture: png, svg or pdf.")] = Path("clips.png"),
+    category: Category = "gunshot",
+    split: Split = "train",
+    seed: Seed = 0,
+    surprising: Surprising = None,
+) -> None:
+    """Draw clips with the activity and the onsets that their strong labels give them.
+
+    Example: python -m train data plot 50 --category gunshot --to shots.png
+    """
+    from train import plots
+
+    chosen = _chosen(data, count, category, split, seed, surprising)
+    try:
+        plots.clips([(f"{row['path']}  {note}", x) for row, x, note in chosen], to)
+    except (OSError, ValueError) as error:
+        raise TrainError(f"{to}: can't be drawn: {error}") from error
+    typer.echo(f"{len(chosen)} clips in {to}")
+
+
+@app.command()
+def play(
+    count: Count = 5,
+    data: Data = DATA,
+    category: Category = "gunshot",
+    split: Split = "train",
+    seed: Seed = 0,
+    surprising: Surprising = None,
+) -> None:
+    """Play clips on the default output, naming each.
+
+    Example: python -m train data play 5 --category hard_negative
+    """
+    from train.data.corpus import RATE
+
+    try:
+        import sounddevice
+    except OSError as error:
+        raise TrainError(f"no PortAudio: {error}; install libportaudio2") from error
+    for row, samples, note in _chosen(data, count, category, split, seed, surprising):
+        typer.echo(f"{row['path']}  {row['label']}  {row['source']}  {note}")
+        try:
+            sounddevice.play(samples, RATE, blocking=True)
+        except sounddevice.PortAudioError as error:
+            raise TrainError(f"no sound output: {error}") from error
+
+
+def _chosen(data, count, category, split, seed, surprising):
+    """Rows of the manifest with their samples and a note, at random or by surprise."""
+    import numpy as np
+    import soundfile
+
+    from train.data import checks
+
+    rows = [r for r in checks.read_manifest(data) if r["category"] == category]
+    rows = [r for r in rows if r["split"] == split]
+    if not rows:
+        raise TrainError(f"{data}: no clip of {category} in {split}")
+    notes = dict.fromkeys((r["path"] for r in rows), "")
+    if surprising is None:
+        order = np.random.default_rng(seed).permutation(len(rows))
+    else:
+        from train.surprise import peak_scores
+
+        scores = np.array(peak_scores(surprising, [data / r["path"] for r in rows]))
+        order = np.argsort(scores if category == "gunshot" else -scores)
+        notes = {r["path"]: f"{s:.2f}" for r, s in zip(rows, scores, strict=True)}
+    return [
+        (
+            rows[i],
+            soundfile.read(data / rows[i]["path"], dtype="float32")[0],
+            notes[rows[i]["path"]],
+        )
+        for i in order[:count]
+    ]
