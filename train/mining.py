@@ -42,7 +42,7 @@ def peaks(
     by_length: dict[int, list[int]] = defaultdict(list)
     for i, clip in enumerate(clips):
         seconds = min(40, clip.length / rate + LEAD_S + 0.2)
-        by_length[int(2 ** np.ceil(np.log2(max(1.0, seconds))))].append(i)
+        by_length[int(2 ** np.ceil(np.log2(max(2.0, seconds))))].append(i)
     scores = np.zeros(len(clips))
     for seconds, indices in by_length.items():
         step = max(1, 512 // seconds)
@@ -50,8 +50,8 @@ def peaks(
             some = indices[at : at + step]
             batch = np.tile(noise[: seconds * rate], (step, 1))
             for row, i in zip(batch, some, strict=False):
-                x = corpus.samples(clips[i])[: (seconds - 1) * rate]
                 first = int(LEAD_S * rate)
+                x = corpus.samples(clips[i])[: len(row) - first]
                 row[first : first + len(x)] += x
             heard = hear(config, params, batch)
             scores[some] = heard[: len(some)].max(axis=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from train.data.corpus import EXCLUSIONS, RATE, CorpusError
+from train.data.corpus import RATE, CorpusError, exclusions
 from train.data.fingerprint import duplicates, fingerprint
 from train.data.labels import head_for
 from train.data.table import read_rows
@@ -51,11 +51,11 @@ def check(data: Path, *, sounds: bool = True) -> Iterator[Fault]:
     rows = read_manifest(data)
     yield from _rows(rows)
     yield from _splits(rows)
-    yield from _exclusions(rows)
+    yield from _exclusions(data, rows)
     if not sounds:
         return
-    prints = {}
-    for row in rows:
+    prints, left_out = {}, exclusions(data)
+    for row in (r for r in rows if r["path"] not in left_out):
         fault, words = _sound(data, row)
         if fault:
             yield fault
@@ -63,7 +63,7 @@ def check(data: Path, *, sounds: bool = True) -> Iterator[Fault]:
     split = {r["path"]: r["split"] for r in rows}
     for one, other, share in duplicates(prints):
         if split[one] != split[other]:
-            what = f"{share:.0%} the same sound as {other}, which is in {split[other]}"
+            what = f"the same sound as {other} ({share:.0%} of bits), which is in {split[other]}"
             yield Fault(one, f"{what}; this one is in {split[one]}", True)
 
 
@@ -98,13 +98,13 @@ def _splits(rows: list[dict[str, str]]) -> Iterator[Fault]:
             yield Fault("manifest.csv", f"group {group} is in {' and '.join(sorted(splits))}", True)
 
 
-def _exclusions(rows: list[dict[str, str]]) -> Iterator[Fault]:
+def _exclusions(data: Path, rows: list[dict[str, str]]) -> Iterator[Fault]:
     known = {row["path"] for row in rows}
-    for row in read_rows(EXCLUSIONS):
-        if row["path"] not in known:
-            yield Fault(row["path"], "excluded, but not in the manifest", False)
-        if not row.get("reason"):
-            yield Fault(row["path"], "excluded without a reason", False)
+    for path, reason in exclusions(data).items():
+        if path not in known and (data / "exclusions.csv").is_file():
+            yield Fault(path, "excluded, but not in the manifest", False)
+        if not reason:
+            yield Fault(path, "excluded without a reason", False)
 
 
 def _sound(data: Path, row: dict[str, str]):
@@ -118,11 +118,11 @@ def _sound(data: Path, row: dict[str, str]):
     if rate != RATE or samples.shape[1] != 1:
         what = f"{rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted"
         return Fault(path, what, True), words
+    if not samples.any():
+        return Fault(path, "digital silence", True), words
     seconds = len(samples) / rate
     if abs(seconds - float(row["duration_s"] or 0)) > 0.1:
         return Fault(path, f"lasts {seconds:.2f} s, not {row['duration_s']}", False), words
-    if not samples.any():
-        return Fault(path, "digital silence", True), words
     return None, words
 
 

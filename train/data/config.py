@@ -10,7 +10,8 @@ class MixConfig:
     """How scenes are made; odds in [0, 1] unless a unit is named.
 
     ``mined_share`` of the hard negatives are drawn from those that alarmed last, once any
-    have; ``weak_shot`` of the shots are clips whose onset nobody knows.
+    have; ``weak_shot`` of the shots are clips whose onset nobody knows; ``at_start`` of the
+    sounds begin with the scene, as in a clip that was cut to its sound.
     """
 
     scene_s: float = 6.0
@@ -23,6 +24,7 @@ class MixConfig:
     weak_shot: float = 0.03
     synthetic_shot: float = 0.03
     machinery: float = 0.1
+    at_start: float = 0.05
     mined_share: float = 0.35
     ebr_db: tuple[tuple[float, float, float], ...] = (
         (0.05, -10.0, -6.0),

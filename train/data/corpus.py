@@ -96,7 +96,7 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"{manifest}: no such manifest")
-    excluded = {row["path"] for row in read_rows(EXCLUSIONS)}
+    excluded = exclusions(data)
     rows = [
         row
         for row in read_rows(manifest)
@@ -139,6 +139,13 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
     (folder / "clips.i16.part").rename(folder / "clips.i16")
     (folder / "clips.json").write_text(json.dumps(clips))
     return len(clips)
+
+
+def exclusions(data: Path) -> dict[str, str]:
+    """Reasons by path of the clips that are left out: the folder's own ``exclusions.csv``, or
+    where it has none, the list that the project keeps of its shared recordings."""
+    own = data / "exclusions.csv"
+    return {r["path"]: r["reason"] for r in read_rows(own if own.is_file() else EXCLUSIONS)}
 
 
 def _events(path: Path) -> dict[str, list[tuple[float, float]]]:

@@ -1,8 +1,8 @@
 """Which clips hold the same recording: Haitsma & Kalker's audio fingerprint (ISMIR 2002).
 
 A frame's 32 bits say whether each difference of neighbouring band energies rose or fell
-since the frame before. Two clips are duplicates when enough of the shorter one's frames
-recur in the other at one offset.
+since the frame before. Clips that share words at one offset are laid over each other there,
+and are duplicates when few enough of the bits differ.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import numpy as np
 RATE = 16_000
 HOP, WINDOW = 256, 4_096
 _EDGES = np.unique(np.geomspace(300.0, 3_600.0, 34) / (RATE / WINDOW)).astype(int)
+BITS = len(_EDGES) - 2
+_AGREED = 0.87
+_WITNESSES = 2
 _STEADY = 3
 """A word that is a clip's own this often says nothing: silence, a tone."""
 
@@ -40,8 +43,10 @@ def fingerprint(samples: np.ndarray) -> np.ndarray:
 def duplicates(
     prints: Mapping[str, np.ndarray], least: float = 0.5, frames: int = 12
 ) -> list[tuple[str, str, float]]:
-    """Pairs of names, and the share of the shorter one's frames that recur in the other at
-    the best offset, where that is at least ``least`` and ``frames`` frames."""
+    """Pairs of names, and the share of bits that agree where the two overlap, for overlaps
+    of at least ``least`` of the shorter one and of ``frames`` frames. Chance gives 0.5; the
+    paper asks 0.65 of noisy queries; steady sounds (bells, insects) reach 0.82 by nature, so
+    0.87 is asked here."""
     where: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for name, words in prints.items():
         unique, first, counts = np.unique(words, return_index=True, return_counts=True)
@@ -59,8 +64,18 @@ def duplicates(
     found = []
     for (one, other), counts in offsets.items():
         offset, shared = counts.most_common(1)[0]
-        shared += counts[offset - 1] + counts[offset + 1]
+        if shared < _WITNESSES:
+            continue
+        agreed, overlap = _agreement(prints[one], prints[other], offset)
         shorter = min(len(prints[one]), len(prints[other]))
-        if shared >= frames and shared / shorter >= least:
-            found.append((one, other, min(1.0, shared / shorter)))
+        if overlap >= max(frames, least * shorter) and agreed >= _AGREED:
+            found.append((one, other, agreed))
     return sorted(found)
+
+
+def _agreement(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, int]:
+    """The share of equal bits of one[i] and other[i + offset], and over how many frames."""
+    first, last = max(0, -offset), min(len(one), len(other) - offset)
+    differing = one[first:last] ^ other[first + offset : last + offset]
+    wrong = int(np.unpackbits(differing.view(np.uint8)).sum())
+    return 1.0 - wrong / (BITS * max(1, last - first)), last - first

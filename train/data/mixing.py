@@ -179,9 +179,8 @@ class Mixer:
     def _negative(self, rng: np.random.Generator) -> Clip:
         if self.mined and rng.random() < self.config.mined_share:
             return self.mined.draw(rng)
-        return self.negatives[self._heads[rng.choice(len(self._heads), p=self._head_odds)]].draw(
-            rng
-        )
+        head = self._heads[rng.choice(len(self._heads), p=self._head_odds)]
+        return self.negatives[head].draw(rng)
 
     def _sound(self, clip: Clip, rng: np.random.Generator) -> Sound:
         x, onsets = self.corpus.samples(clip), np.asarray(clip.onsets)
@@ -207,6 +206,7 @@ class Mixer:
         """Add a sound to the canvas, and what it means to targets and weights."""
         frames = len(bed_db)
         at = int(rng.integers(-len(sound.active) // 4, frames - 5))
+        at = 0 if rng.random() < self.config.at_start else at
         skip, at = max(0, -at), max(0, at)
         active = sound.active[skip : skip + frames - at]
         onsets = sound.onsets[(sound.onsets >= skip) & (sound.onsets < skip + len(active))] - skip
