@@ -32,7 +32,7 @@ $(BUILT): requirements.lock pyproject.toml
 # Newer versions of everything that pyproject.toml allows.
 lock: $(BUILT)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade --output-file requirements.lock
 
 clean:

@@ -13,12 +13,13 @@ from conftest import ROOT
 from streamdet.model import bundle as bundles
 from streamdet.model.lstm import ModelConfig
 from train import config as configs
-from train import evaluate, export, loop, metrics
+from train import export, loop, metrics, validation
 from train.config import ConfigError, TrainConfig
 from train.data import labels, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
+from train.evaluation import hearing
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 SMALL = TrainConfig(
@@ -34,10 +35,16 @@ def test_batches_do_not_depend_on_where_one_begins(cache):
     np.testing.assert_array_equal(late.samples, batches(4).samples)
 
 
-def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path):
+@pytest.fixture
+def small_validation(monkeypatch):
+    monkeypatch.setattr(validation, "RARE", 4)
+    monkeypatch.setattr(validation, "REELS", 1)
+
+
+def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, small_validation):
     whole = loop.fit(SMALL, cache, tmp_path / "whole", workers=0)
-    loop.fit(replace(SMALL, steps=3, warmup=2), cache, tmp_path / "short", workers=0)
-    assert int(whole.step) == 6
+    stage = loop.fit(SMALL, cache, tmp_path / "staged", workers=0, hours=0.0)
+    assert (int(whole.step), int(stage.step)) == (6, 3)
     first = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])
     assert first["step"] == 6
     assert {"error_rate", "rare_f1", "film_recall_at_6"} <= set(first)
@@ -59,10 +66,30 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path):
     began_at = (tmp_path / "whole" / "commit.txt").read_text().strip()
     assert made.card["commit"] == began_at != ""
     assert made.card["data"][0] == {"source": "made", "licence": "CC0", "clips": 20}
-    figures = evaluate.report(made, evaluate.hear(made, tmp_path / "val"))
-    assert figures["rare"]["events"] == 2
-    assert figures["film"]["events"] == 10
-    assert "| film" in evaluate.as_markdown(figures)
+    assert 0.2 <= made.card["calibration"]["temperature"] <= 5.0
+    measured = made.operating_points["strict"].figures["val_film"]
+    assert measured["false_alarms_h"] <= 0.1
+
+
+def test_a_teachers_heads_are_for_training_alone(cache, tmp_path, small_validation):
+    taught = replace(SMALL, teacher_weight=1.0, echo=2, mine_every=4, bag_weight=0.1)
+    run = tmp_path / "taught"
+    loop.fit(taught, cache, run, workers=0)
+    assert (run / "mined-4.json").is_file()
+    params = export.best_params(taught, Corpus(cache), run)
+    assert params["head"]["bias"].shape == (len(labels.LABELS),)
+
+
+def test_validation_hears_what_the_engine_hears(cache, tmp_path):
+    """The shortcut that chooses checkpoints gives the serving road's scores."""
+    detector = bundles.load()
+    config = replace(SMALL, model=detector.model, frontend=detector.frontend)
+    mixtures.write(mixtures.rare(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path)
+    served = hearing.hear(detector, tmp_path)
+    stacked = np.stack([hearing.samples_of(f.path, 16_000) for f in served])
+    quick = validation.hear(config, detector.params, stacked)
+    for file, scores in zip(served, quick, strict=True):
+        np.testing.assert_allclose(file.frames.scores[:, 0], scores, atol=1e-4)
 
 
 def test_mixtures_keep_their_event_to_background_ratio(cache):
@@ -81,8 +108,8 @@ def test_an_unknown_config_or_set_is_named(tmp_path):
     assert "first" in configs.names()
     with pytest.raises(ConfigError, match="nope"):
         configs.load("nope")
-    with pytest.raises(evaluate.SetError, match=r"truth\.csv"):
-        evaluate.hear(bundles.load(), tmp_path)
+    with pytest.raises(hearing.SetError, match=r"truth\.csv"):
+        hearing.hear(bundles.load(), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -72,20 +72,21 @@ def mixtures(
     seed: Annotated[int, typer.Option(help="The same seed, the same scenes.")] = 2026,
     rare: Annotated[int, typer.Option(help="Mixtures of 30 s, half with a shot.")] = 240,
     reels: Annotated[int, typer.Option(help="Film-like reels of 10 min.")] = 6,
+    bursts: Annotated[int, typer.Option(help="Mixtures of 30 s with a counted burst.")] = 60,
     ebr: Annotated[str, typer.Option(help="EBRs in dB, by commas.")] = "-6,0,6",
 ) -> None:
     """Write fixed scenes to measure on.
 
     Example: python -m train mixtures .cache/val
     """
+    from train.data import mixtures as make
     from train.data.corpus import Corpus
-    from train.data.mixtures import film, write
-    from train.data.mixtures import rare as rare_mixtures
 
     corpus = Corpus(cache)
     ebrs = tuple(float(e) for e in ebr.split(","))
-    scenes = rare_mixtures(corpus, split, seed, rare, ebrs) + film(corpus, split, seed, reels)
-    write(scenes, to)
+    scenes = make.rare(corpus, split, seed, rare, ebrs) + make.film(corpus, split, seed, reels)
+    scenes += make.bursts(corpus, split, seed, bursts)
+    make.write(scenes, to)
     typer.echo(f"{len(scenes)} scenes in {to}")
 
 
@@ -118,26 +119,36 @@ def evaluate(
     frames_to: Annotated[
         Path | None, typer.Option(help="Also write frame scores for the benchmark's ruler.")
     ] = None,
+    data: Annotated[Path, typer.Option(help="Clips to rank, if the folder is there.")] = DATA,
+    split: Annotated[str, typer.Option(help="Which clips: test (to report) or val.")] = "test",
+    robustness: Annotated[
+        bool, typer.Option(help="Also through codecs, clipping, rooms ...: slow.")
+    ] = False,
+    peer: Annotated[
+        list[Path] | None, typer.Option(help="Frame scores of another detector; repeatable.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Folder for a Markdown page with plots.")
+    ] = None,
 ) -> None:
-    """Score a bundle on a set of scenes, through the serving engine and decision.
+    """Score a bundle on a set of scenes and on clips, through the serving engine and decision.
 
-    Example: python -m train evaluate --set ../shared/eval
+    Example: python -m train evaluate --set ../shared/eval --json
     """
     import json
 
-    from streamdet.detect.engine import Engine
     from streamdet.model import bundle as bundles
-    from train import evaluate as scoring
+    from train.evaluation import page as pages
+    from train.evaluation import report
+    from train.evaluation.hearing import write_frames
 
     try:
         detector = bundles.load(bundle)
     except bundles.BundleError as error:
         raise TrainError(str(error)) from error
-    heard = scoring.hear(detector, scenes)
+    done = report.evaluate(detector, scenes, data, split, peer or [], robust=robustness)
     if frames_to is not None:
-        scoring.write_frames(frames_to, Engine(detector).grid, heard)
-    figures = scoring.report(detector, heard)
-    if as_json:
-        typer.echo(json.dumps(figures, indent=2))
-        return
-    typer.echo(scoring.as_markdown(figures))
+        write_frames(frames_to, done.grid, done.files)
+    if page is not None:
+        pages.write(done, page)
+    typer.echo(json.dumps(done.figures, indent=2) if as_json else report.as_markdown(done.figures))

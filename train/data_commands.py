@@ -138,9 +138,14 @@ def _chosen(data, count, category, split, seed, surprising):
     if surprising is None:
         order = np.random.default_rng(seed).permutation(len(rows))
     else:
-        from train.surprise import peak_scores
+        from streamdet.model import bundle as bundles
+        from train.evaluation.hearing import peak_scores
 
-        scores = np.array(peak_scores(surprising, [data / r["path"] for r in rows]))
+        try:
+            detector = bundles.load(surprising)
+        except bundles.BundleError as error:
+            raise TrainError(str(error)) from error
+        scores = np.array(peak_scores(detector, [data / r["path"] for r in rows]))
         order = np.argsort(scores if category == "gunshot" else -scores)
         notes = {r["path"]: f"{s:.2f}" for r, s in zip(rows, scores, strict=True)}
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle, OperatingPoint
-from train import evaluate, loop, metrics
+from train import calibration, loop
 from train.config import TrainConfig
 from train.data.corpus import Corpus
-from train.evaluate import ScoredFile
+from train.evaluation.figures import grid_of
+from train.evaluation.hearing import hear
 from train.failure import TrainError
 
-STRICT_FALSE_ALARMS_H = 6.0
 DEFAULT_POINT = "balanced"
 
 
@@ -36,44 +34,6 @@ def best_params(config: TrainConfig, corpus: Corpus, run: Path) -> lstm.Params:
         params = jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))
     own = len(config.model.labels)
     return {**params, "head": {name: x[..., :own] for name, x in params["head"].items()}}
-
-
-def choose_points(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, OperatingPoint]:
-    """Thresholds by name, and what each measured on all val scenes.
-
-    "sensitive" has the best onset F1 (DCASE 2017 task 2) on the rare shots, "balanced" the
-    best event F1 over all scenes, "strict" the most hits with at most 6 false alarms an
-    hour over all of them.
-    """
-    grid = Engine(bundle).grid
-    hours = sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
-    rare = [f for f in files if f.name.startswith("rare/")]
-    rows = [
-        evaluate.at_threshold(grid, files, DecisionConfig(threshold))
-        for threshold in evaluate.candidate_thresholds()
-    ]
-    onsets = [
-        evaluate.at_threshold(grid, rare, DecisionConfig(r.threshold), metrics.onset_match).f1
-        for r in rows
-    ]
-    fitting = [r for r in rows if r.false_alarms / hours <= STRICT_FALSE_ALARMS_H]
-    chosen = {
-        "sensitive": rows[onsets.index(max(onsets))],
-        "balanced": max(rows, key=lambda r: r.f1),
-        "strict": max(fitting, key=lambda r: r.hits, default=rows[-1]),
-    }
-    return {
-        name: OperatingPoint(
-            round(row.threshold, 4),
-            {
-                "val_recall": round(row.recall, 3),
-                "val_false_alarms_h": round(row.false_alarms / hours, 2),
-                "val_f1": round(row.f1, 3),
-                "val_hours": round(hours, 2),
-            },
-        )
-        for name, row in chosen.items()
-    }
 
 
 def export(
@@ -90,7 +50,9 @@ def export(
         "data": data_sources(corpus),
     }
 
-    def write(points: dict[str, OperatingPoint]) -> Bundle:
+    def write(
+        params: lstm.Params, points: Mapping[str, OperatingPoint], more: dict[str, Any]
+    ) -> Bundle:
         bundles.save(
             to,
             name=config.name,
@@ -100,12 +62,22 @@ def export(
             params=params,
             operating_points=points,
             default_point=DEFAULT_POINT,
-            about=about,
+            about=about | more,
         )
         return bundles.load(to)
 
-    raw = write({DEFAULT_POINT: OperatingPoint(0.5, {})})
-    return write(choose_points(raw, evaluate.hear(raw, val)))
+    raw = write(params, {DEFAULT_POINT: OperatingPoint(0.5, {})}, {})
+    before = calibration.seconds(grid_of(raw), hear(raw, val))
+    temperature = calibration.fit_temperature(*before)
+    params = calibration.cooled(params, temperature)
+    heard = hear(write(params, raw.operating_points, {}), val)
+    after = calibration.seconds(grid_of(raw), heard)
+    said = {
+        "temperature": round(temperature, 4),
+        "val_calibration_error": round(calibration.calibration_error(*after), 4),
+        "val_calibration_error_before": round(calibration.calibration_error(*before), 4),
+    }
+    return write(params, calibration.choose_points(grid_of(raw), heard), {"calibration": said})
 
 
 def data_sources(corpus: Corpus) -> list[dict[str, Any]]:

@@ -47,11 +47,16 @@ class Counts:
         return self.hits / events if events else float("nan")
 
 
-def alarms(scores: np.ndarray, hop_s: float, threshold: float) -> list[Alarm]:
-    """(onset_s, offset_s, score) of the runs of ``(t,)`` scores at or above a threshold."""
+def alarms(
+    scores: np.ndarray, hop_s: float, threshold: float, window_s: float | None = None
+) -> list[Alarm]:
+    """(onset_s, offset_s, score) of the runs of ``(t,)`` scores at or above a threshold; a
+    score speaks for ``window_s`` from its start on, a hop if none is given."""
     found: list[Alarm] = []
+    window_s = hop_s if window_s is None else window_s
     for frame in np.flatnonzero(scores >= threshold):
-        start, stop, score = frame * hop_s, (frame + 1) * hop_s, float(scores[frame])
+        start, score = frame * hop_s, float(scores[frame])
+        stop = start + window_s
         if found and start - found[-1][1] <= MERGE_S:
             found[-1] = (found[-1][0], stop, max(score, found[-1][2]))
         else:
@@ -101,10 +106,13 @@ def sweep(
     hop_s: float,
     thresholds: Sequence[float],
     rule: Rule = match,
+    window_s: float | None = None,
 ) -> list[Counts]:
     """Counts over ``(scores, truth)`` pairs at each threshold."""
     return [
-        count(float(t), ((alarms(scores, hop_s, t), truth) for scores, truth in files), rule)
+        count(
+            float(t), ((alarms(scores, hop_s, t, window_s), truth) for scores, truth in files), rule
+        )
         for t in thresholds
     ]
 
@@ -119,3 +127,19 @@ def recall_at(rows: Sequence[Counts], hours: float, rate: float) -> float:
     """The best recall with at most ``rate`` false alarms an hour."""
     allowed = [r.recall for r in rows if r.false_alarms / hours <= rate]
     return max(allowed, default=0.0)
+
+
+def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision at the rank of each positive, ``(n,) bool`` and ``(n,)`` scores, equal
+    scores in the order given; NaN where there is no positive."""
+    ranked = positive[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float(precision[ranked].mean()) if ranked.any() else float("nan")
+
+
+def roc_auc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The share of (positive, negative) pairs in the right order, ties half; NaN without both."""
+    if positive.all() or not positive.any():
+        return float("nan")
+    above, below = scores[positive][:, None], scores[~positive][None]
+    return float((above > below).mean() + 0.5 * (above == below).mean())

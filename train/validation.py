@@ -1,7 +1,7 @@
 """Val scenes heard with the weights of the moment, to choose a checkpoint by.
 
 A shortcut past the engine, for speed, within training alone: figures that are reported go
-the serving road (`train.evaluate`), and a test holds the two to the same scores.
+the serving road (`train.evaluation`), and a test holds the two to the same scores.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,8 +39,13 @@ def info(
     typer.echo(f"labels: {', '.join(bundle.model.labels)}")
     for name, point in bundle.operating_points.items():
         mark = "*" if name == bundle.default_point else " "
-        figures = ", ".join(f"{k} {v}" for k, v in point.figures.items())
-        typer.echo(f"{mark} {name:<9} threshold {point.threshold:.4f}  {figures}")
+        plain = {k: v for k, v in point.figures.items() if not isinstance(v, dict)}
+        typer.echo(f"{mark} {name:<9} threshold {point.threshold:.4f}  {_said(plain)}".rstrip())
+        for measured_on, figures in point.figures.items():
+            if isinstance(figures, dict):
+                typer.echo(f"    {measured_on}: {_said(figures)}")
+    if isinstance(card.get("calibration"), dict):
+        typer.echo(f"calibration: {_said(card['calibration'])}")
     for key in ("trained_with", "commit", "seed", "licence"):
         if key in card:
             typer.echo(f"{key.replace('_', ' ')}: {card[key]}")
@@ -47,3 +53,12 @@ def info(
     typer.echo(f"trained on {sum(s['clips'] for s in sources)} clips of {len(sources)} sources:")
     for source in sources:
         typer.echo(f"  {source['clips']:5d}  {source['source']}  ({source['licence']})")
+
+
+def _said(figures: Mapping[str, Any]) -> str:
+    """``recall 0.9, recall 95 0.8 to 0.95``: a pair is an interval."""
+    said = {
+        k.replace("_", " "): " to ".join(map(str, v)) if isinstance(v, list) else v
+        for k, v in figures.items()
+    }
+    return ", ".join(f"{k} {v}" for k, v in said.items())

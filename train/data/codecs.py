@@ -73,7 +73,8 @@ def _sndfile(
     sink = io.BytesIO()
     options: dict[str, Any] = {} if level is None else {"compression_level": level}
     with soundfile.SoundFile(sink, "w", rate, 1, subtype, format=container, **options) as file:
-        file.write(x)
+        for at in range(0, len(x), RATE):  # libsndfile overflows its stack on long Ogg writes
+            file.write(x[at : at + RATE])
     sink.seek(0)
     decoded, _ = soundfile.read(sink, dtype="float32")
     return _fitted(decoded, 0, len(x))

@@ -2,20 +2,23 @@
 
 `rare` follows the DCASE 2017 task 2 protocol: 30 s of background, half of the files with
 one gunshot event at a stated event-to-background ratio. `film` makes reels of ten minutes:
-beds of ambience and music, speech, impulsive sounds, and about one burst a minute.
+beds of ambience and music, speech, impulsive sounds, and about one burst a minute. `bursts`
+has 30 s of background with one single shot fired several times, to count rounds in.
 The same split, seed and settings give the same samples. Clips of 8 kHz forest recorders
-are left out: they hold far shots in noise of their own and are counted apart.
+are left out: they hold far shots in noise of their own and are counted apart. Beside
+truth.csv a ``contents.csv`` says which clip is heard where, to name false alarms by.
 """
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from train.data import sounds
 from train.data.corpus import RATE, Clip, Corpus
 from train.data.pool import Pool
 from train.data.shots import find_event
@@ -25,17 +28,31 @@ BED_S = 4.0
 make a rhythm that no place has."""
 JOIN = 1_600
 
-FIELDS = ("file", "onset_s", "offset_s", "group", "ebr_db")
+FIELDS = ("file", "onset_s", "offset_s", "group", "ebr_db", "rounds")
+CONTENTS = ("file", "onset_s", "offset_s", "role", "label", "path")
 
 
 @dataclass(frozen=True)
 class Truth:
-    """One event: onset and offset in seconds, the recording it came from, its EBR in dB."""
+    """One event: onset and offset in seconds, the recording it came from, its EBR in dB, and
+    its rounds where they are known."""
 
     onset_s: float
     offset_s: float
     group: str
     ebr_db: float
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What else is heard from ``onset_s`` to ``offset_s``: a clip as a ``bed`` or a ``sound``."""
+
+    onset_s: float
+    offset_s: float
+    role: str
+    label: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ class Mixture:
     name: str
     samples: np.ndarray
     truth: tuple[Truth, ...]
+    contents: tuple[Content, ...] = ()
 
 
 class _Sources:
@@ -58,20 +76,27 @@ class _Sources:
         self.music = Pool(corpus.select(split, "music"), by_label=False)
         self.speech = Pool(corpus.select(split, "speech"), by_label=False)
 
-    def shot(self, rng: np.random.Generator) -> tuple[Clip, np.ndarray, int, int]:
+    def shot(self, rng: np.random.Generator) -> tuple[Clip, np.ndarray]:
         clip = self.shots.draw(rng)
-        x = self.corpus.samples(clip)[: 4 * RATE]
-        return clip, x, *find_event(x)
+        return clip, self.corpus.samples(clip)[: 4 * RATE]
 
-    def bed(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
+    def single(self, rng: np.random.Generator) -> tuple[Clip, np.ndarray]:
+        """A short clip with one onset."""
+        while True:
+            clip, x = self.shot(rng)
+            if len(clip.onsets) == 1 and clip.length < 2 * RATE:
+                return clip, x
+
+    def bed(self, pool: Pool, count: int, rng: np.random.Generator) -> tuple[np.ndarray, Clip]:
         """One clip of the pool, looped from a random place over ``count`` samples, each
         turn cross-faded into the next over 100 ms."""
-        x = self.corpus.samples(pool.draw(rng))
+        clip = pool.draw(rng)
+        x = self.corpus.samples(clip)
         join = min(JOIN, len(x) // 2)
         ramp = np.linspace(0.0, 1.0, join, dtype=np.float32)
         turn = x[join:].copy()
         turn[len(turn) - join :] = turn[len(turn) - join :] * (1.0 - ramp) + x[:join] * ramp
-        return np.take(turn, np.arange(count) + rng.integers(len(turn)), mode="wrap")
+        return np.take(turn, np.arange(count) + rng.integers(len(turn)), mode="wrap"), clip
 
 
 def rare(
@@ -81,13 +106,33 @@ def rare(
     sources, mixtures = _Sources(corpus, split), []
     for i in range(count):
         rng = np.random.default_rng([seed, i])
-        x = _at_level(sources.bed(sources.beds, 30 * RATE, rng), rng.uniform(-45.0, -28.0))
+        bed, clip = sources.bed(sources.beds, 30 * RATE, rng)
+        x = _at_level(bed, rng.uniform(-45.0, -28.0))
+        contents = (Content(0.0, 30.0, "bed", clip.label, clip.path),)
         truth: tuple[Truth, ...] = ()
         if i % 2 == 0:
             ebr = ebrs[i // 2 % len(ebrs)]
-            x, event = _with_shot(x, 0, len(x), sources, ebr, rng)
+            x, event = _with_shot(x, 0, len(x), *sources.shot(rng), ebr, rng)
             truth = (event,)
-        mixtures.append(Mixture(f"rare/{i:03d}.flac", _within(x), truth))
+        mixtures.append(Mixture(f"rare/{i:03d}.flac", _within(x), truth, contents))
+    return mixtures
+
+
+def bursts(corpus: Corpus, split: str, seed: int, count: int) -> list[Mixture]:
+    """``count`` mixtures of 30 s with one burst each, 6 to 18 dB over its background: aimed
+    fire, automatic fire or a volley of one shot, its rounds known."""
+    sources, mixtures = _Sources(corpus, split), []
+    for i in range(count):
+        rng = np.random.default_rng([seed, 2, i])
+        bed, clip = sources.bed(sources.beds, 30 * RATE, rng)
+        x = _at_level(bed, rng.uniform(-45.0, -28.0))
+        contents = (Content(0.0, 30.0, "bed", clip.label, clip.path),)
+        shot, samples = sources.single(rng)
+        burst, onsets = sounds.repeated(samples, shot.onsets[0], rng)
+        ebr = float(rng.uniform(6.0, 18.0))
+        x, event = _with_shot(x, 0, len(x), shot, burst, ebr, rng)
+        event = replace(event, rounds=len(onsets))
+        mixtures.append(Mixture(f"bursts/{i:03d}.flac", _within(x), (event,), contents))
     return mixtures
 
 
@@ -96,43 +141,57 @@ def film(corpus: Corpus, split: str, seed: int, reels: int) -> list[Mixture]:
     sources, mixtures = _Sources(corpus, split), []
     for i in range(reels):
         rng = np.random.default_rng([seed, 1, i])
-        x = np.concatenate([_take(sources, rng) for _ in range(20)])
+        takes = [_take(sources, 30.0 * k, rng) for k in range(20)]
+        x = np.concatenate([samples for samples, _ in takes])
+        contents = [content for _, some in takes for content in some]
         for _ in range(100):
-            clip = sources.corpus.samples(sources.negatives.draw(rng))[: 5 * RATE]
-            at = int(rng.integers(0, len(x) - len(clip)))
-            peak = float(np.max(np.abs(clip))) + 1e-9
-            x[at : at + len(clip)] += clip * 10.0 ** (rng.uniform(-28.0, -14.0) / 20.0) / peak
+            clip = sources.negatives.draw(rng)
+            sound = sources.corpus.samples(clip)[: 5 * RATE]
+            at = int(rng.integers(0, len(x) - len(sound)))
+            peak = float(np.max(np.abs(sound))) + 1e-9
+            x[at : at + len(sound)] += sound * 10.0 ** (rng.uniform(-28.0, -14.0) / 20.0) / peak
+            span = (at / RATE, (at + len(sound)) / RATE)
+            contents.append(Content(*span, "sound", clip.label, clip.path))
         events = []
         for minute in range(10):
             start = minute * 60 * RATE
             ebr = float(rng.uniform(0.0, 18.0))
-            x, event = _with_shot(x, start, start + 55 * RATE, sources, ebr, rng)
+            x, event = _with_shot(x, start, start + 55 * RATE, *sources.shot(rng), ebr, rng)
             events.append(event)
-        mixtures.append(Mixture(f"film/{i:03d}.flac", _within(x), tuple(events)))
+        name = f"film/{i:03d}.flac"
+        mixtures.append(Mixture(name, _within(x), tuple(events), tuple(contents)))
     return mixtures
 
 
-def _take(sources: _Sources, rng: np.random.Generator) -> np.ndarray:
-    """30 s of a film's bed: ambience, mostly with music or speech over it."""
+def _take(
+    sources: _Sources, start_s: float, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Content]]:
+    """30 s of a film's bed: ambience, mostly with music or speech over it; what it is."""
     count = 30 * RATE
-    x = _at_level(sources.bed(sources.beds, count, rng), rng.uniform(-50.0, -32.0))
+    bed, clip = sources.bed(sources.beds, count, rng)
+    x, clips = _at_level(bed, rng.uniform(-50.0, -32.0)), [clip]
     draw = rng.random()
     if draw < 0.4:
-        x += _at_level(sources.bed(sources.music, count, rng), rng.uniform(-38.0, -22.0))
+        music, clip = sources.bed(sources.music, count, rng)
+        x += _at_level(music, rng.uniform(-38.0, -22.0))
+        clips.append(clip)
     elif draw < 0.8:
-        x += _at_level(sources.bed(sources.speech, count, rng), rng.uniform(-36.0, -24.0))
-    return x
+        speech, clip = sources.bed(sources.speech, count, rng)
+        x += _at_level(speech, rng.uniform(-36.0, -24.0))
+        clips.append(clip)
+    return x, [Content(start_s, start_s + 30.0, "bed", c.label, c.path) for c in clips]
 
 
 def _with_shot(
     x: np.ndarray,
     first: int,
     last: int,
-    sources: _Sources,
+    clip: Clip,
+    shot: np.ndarray,
     ebr_db: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, Truth]:
-    clip, shot, onset, offset = sources.shot(rng)
+    onset, offset = find_event(shot)
     at = int(rng.integers(first + RATE // 2, last - len(shot) - RATE // 2))
     under = x[at + onset : at + offset]
     gain = np.sqrt((np.mean(under**2) + 1e-10) / (np.mean(shot[onset:offset] ** 2) + 1e-12))
@@ -151,15 +210,22 @@ def _within(x: np.ndarray) -> np.ndarray:
 
 
 def write(mixtures: list[Mixture], folder: Path) -> None:
-    """Write the files and ``folder/truth.csv``."""
+    """Write the files, ``folder/truth.csv`` and ``folder/contents.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "truth.csv").open("w", newline="") as sink:
-        rows = csv.writer(sink)
+    with (
+        (folder / "truth.csv").open("w", newline="") as sink,
+        (folder / "contents.csv").open("w", newline="") as other_sink,
+    ):
+        rows, contents = csv.writer(sink), csv.writer(other_sink)
         rows.writerow(FIELDS)
+        contents.writerow(CONTENTS)
         for mixture in mixtures:
             path = folder / mixture.name
             path.parent.mkdir(exist_ok=True)
             soundfile.write(path, mixture.samples, RATE)
             for t in mixture.truth:
                 onset, offset = f"{t.onset_s:.3f}", f"{t.offset_s:.3f}"
-                rows.writerow([mixture.name, onset, offset, t.group, f"{t.ebr_db:g}"])
+                rows.writerow([mixture.name, onset, offset, t.group, f"{t.ebr_db:g}", t.rounds])
+            for c in mixture.contents:
+                onset, offset = f"{c.onset_s:.3f}", f"{c.offset_s:.3f}"
+                contents.writerow([mixture.name, onset, offset, c.role, c.label, c.path])

@@ -1,0 +1,185 @@
+"""The evaluation on sets made here, heard by the shipped bundle: figures, page, calibration."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT, need_shared
+
+from streamdet.detect.decision import Frames
+from streamdet.model import bundle as bundles
+from train import calibration, metrics
+from train.data import mixtures
+from train.data.corpus import Corpus
+from train.data.labels import LABELS
+from train.evaluation import clips, figures, hearing, page, peers, psds, report, robustness
+
+
+@pytest.fixture(scope="module")
+def scenes(cache, tmp_path_factory):
+    folder, corpus = tmp_path_factory.mktemp("set"), Corpus(cache)
+    made = mixtures.rare(corpus, "val", 1, 6, (-6.0, 6.0)) + mixtures.film(corpus, "val", 1, 1)
+    mixtures.write(made + mixtures.bursts(corpus, "val", 1, 3), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(scenes, data):
+    return report.evaluate(bundles.load(), scenes, data, "test")
+
+
+def test_every_kind_of_scene_has_its_figures(done):
+    rare, film, bursts = (done.figures[k] for k in ("rare", "film", "bursts"))
+    assert (rare["events"], film["events"], bursts["events"]) == (3, 10, 3)
+    assert set(rare["recall_by_ebr"]) == {"-6", "6"}
+    assert rare["best_onset_error_rate"] >= 0.0
+    assert "sensitive" in film["points"]
+    assert set(film["points"]["sensitive"]["interval"]) >= {"recall", "false_alarms_h"}
+    close = done.figures["clips"]["close"]
+    assert (close["shots"], close["others"]) == (2, 16)
+    assert 0.0 <= close["ap"] <= 1.0
+
+
+def test_what_is_heard_beside_the_shots_is_written_down(scenes):
+    with (scenes / "contents.csv").open() as source:
+        rows = list(csv.DictReader(source))
+    film = [r for r in rows if r["file"].startswith("film")]
+    assert sum(r["role"] == "sound" for r in film) == 100
+    assert {r["label"] for r in film} >= {"rain", "door_knock", "fireworks"}
+    with (scenes / "truth.csv").open() as source:
+        rounds = [r["rounds"] for r in csv.DictReader(source) if r["file"].startswith("bursts")]
+    assert all(int(n) >= 2 for n in rounds)
+
+
+def test_a_page_shows_the_figures_and_what_fools_the_detector(done, tmp_path):
+    text = page.write(done, tmp_path / "page").read_text()
+    assert "| film |" in text
+    assert "The ten worst misses" in text
+    assert "The ten worst false alarms" in text
+    for name in ("det", "ebr", "misses", "alarms"):
+        assert (tmp_path / "page" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_prints_the_figures_as_json_and_as_tables(scenes, tmp_path):
+    ask = [sys.executable, "-m", "train", "evaluate", "--set", scenes, "--data", tmp_path]
+    asked = [*map(str, ask), "--frames-to", str(tmp_path / "frames.jsonl")]
+    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
+    ours = json.loads(said.stdout)
+    peer = peers.of_peer(tmp_path / "frames.jsonl", hearing.hear(bundles.load(), scenes))
+    assert peer["rare"]["best_error_rate"] == ours["rare"]["best_error_rate"]
+    with pytest.raises(hearing.SetError, match="no peer's scores"):
+        peers.of_peer(scenes / "truth.csv", hearing.hear(bundles.load(), scenes))
+
+
+def test_the_benchmarks_ruler_counts_the_same(tmp_path):
+    shared = need_shared()
+    detector = bundles.load()
+    files = hearing.hear(detector, shared / "eval")
+    hearing.write_frames(tmp_path / "ours.jsonl", figures.grid_of(detector), files)
+    ruler = [sys.executable, str(shared / "eval" / "score.py"), "frames"]
+    said = subprocess.run(
+        [*ruler, str(tmp_path / "ours.jsonl")], capture_output=True, text=True, check=True
+    )
+    theirs = json.loads(said.stdout.splitlines()[0].removeprefix("rare "))
+    ours = figures.of_scenes(detector, hearing.by_kind(files)["rare"])
+    assert ours["best_error_rate"] == pytest.approx(theirs["best_ER"], abs=0.026)
+    assert ours["recall_at_6_fa_h"] == pytest.approx(theirs["recall@6FA/h"], abs=0.026)
+
+
+def test_a_change_of_the_scenes_is_heard(cache, tmp_path):
+    detector = bundles.load()
+    mixtures.write(mixtures.rare(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path)
+    rare = {name: row["rare"] for name, row in robustness.rows(detector, tmp_path)}
+    assert {"as it is", "-20 dB", "room", "8 kHz", "gsm, low rate"} <= set(rare)
+    x = np.random.default_rng(0).standard_normal(16_000).astype("f") * 0.1
+    for change in robustness.changes().values():
+        assert change(x).shape == x.shape
+        assert change(x).dtype == np.float32
+
+
+def made_up(name, scores, events=(), contents=()):
+    scores = np.asarray(scores, np.float32)[:, None].repeat(len(LABELS), axis=1)
+    frames = Frames(scores, np.zeros((len(scores), 4), np.float32), scores[:, 0])
+    return hearing.ScoredFile(name, ROOT, frames, tuple(events), tuple(contents))
+
+
+def test_false_alarms_are_named_by_the_sound_that_begins_nearest():
+    grid = figures.grid_of(bundles.load())
+    scores = np.zeros(1_500)
+    scores[[250, 1_000]] = 0.9
+    sounds = [
+        hearing.Heard((9.0, 12.0), "sound", "drum_hit", "a"),
+        hearing.Heard((9.9, 10.4), "sound", "door_slam", "b"),
+        hearing.Heard((0.0, 60.0), "bed", "rain", "c"),
+    ]
+    file = made_up("film/0", scores, contents=sounds)
+    found = [metrics.alarms(scores, 0.04, 0.5)]
+    named = figures.false_alarms_by_label(grid, found, [file])
+    assert named == {"door_slam": 60.0, "rain": 60.0}
+    assert sorted(figures.alarms_by_minute(grid, found, [file])) == [(2, 1.0)]
+
+
+def test_intervals_hold_the_figure_and_shrink_with_more_recordings():
+    few = figures.bootstrap([(1, 2)] * 2 + [(2, 2)] * 2, [(1, 1.0)] * 30)
+    many = figures.bootstrap([(1, 2)] * 50 + [(2, 2)] * 50, [(1, 1.0)] * 30)
+    for interval in (few, many):
+        assert interval["recall"][0] <= 0.75 <= interval["recall"][1]
+        assert interval["false_alarms_h"] == [60.0, 60.0]
+    width = [np.ptp(interval["recall"]) for interval in (few, many)]
+    assert width[1] < width[0]
+
+
+def test_ranking_figures_on_known_orders():
+    positive = np.array([True, False, True, False])
+    assert metrics.average_precision(positive, np.array([4, 3, 2, 1])) == pytest.approx(5 / 6)
+    assert metrics.roc_auc(positive, np.array([4, 3, 2, 1])) == 0.75
+    assert metrics.roc_auc(positive, np.ones(4)) == 0.5
+    clip = hearing.ScoredClip("a", "gunshot", "gunshot", "s", "g", "field", 0.5)
+    assert clips.is_far(clip)
+    assert not clips.is_far(replace(clip, kind="range"))
+
+
+def test_a_temperature_undoes_what_made_scores_too_sure():
+    rng = np.random.default_rng(0)
+    honest = rng.normal(-1.0, 2.0, 20_000)
+    positive = rng.random(20_000) < 1.0 / (1.0 + np.exp(-honest))
+    assert calibration.fit_temperature(3.0 * honest, positive) == pytest.approx(3.0, rel=0.05)
+    sure = calibration.calibration_error(3.0 * honest, positive)
+    assert calibration.calibration_error(honest, positive) < 0.02 < sure
+    detector = bundles.load()
+    head, cooled = detector.params["head"], calibration.cooled(detector.params, 2.0)["head"]
+    np.testing.assert_allclose(cooled["kernel"][:, 0], head["kernel"][:, 0] / 2)
+    np.testing.assert_array_equal(cooled["kernel"][:, 1:], head["kernel"][:, 1:])
+
+
+def test_points_keep_their_budget_of_false_alarms():
+    grid = figures.grid_of(bundles.load())
+    rng = np.random.default_rng(0)
+    files = []
+    for i in range(6):
+        scores = np.zeros(15_000)
+        scores[500:14_500:500] = rng.uniform(0.1, 0.9, 28)
+        scores[10_000] = 0.97
+        event = hearing.Event((400.0, 400.5), f"g{i}", "6", None)
+        files.append(made_up(f"film/{i}", scores, [event]))
+    points = calibration.choose_points(grid, files)
+    assert points["strict"].threshold >= points["balanced"].threshold
+    assert points["balanced"].threshold >= points["sensitive"].threshold
+    for name, budget in calibration.BUDGETS_H.items():
+        measured = points[name].figures["val_film"]
+        assert measured["false_alarms_h"] <= budget
+        assert measured["recall"] == 1.0
+
+
+def test_psds_agrees_that_a_perfect_detector_is_perfect():
+    if not psds.available():
+        pytest.skip("sed-scores-eval is not installed: pip install 'streamdet[crosscheck]'")
+    grid = figures.grid_of(bundles.load())
+    scores = np.zeros(750)
+    scores[100:120] = 0.9
+    event = hearing.Event((4.0, 4.8), "g", "0", None)
+    assert psds.psds(grid, [made_up("rare/0", scores, [event])]) == 1.0

@@ -1,0 +1,1 @@
+"""Scores a bundle through the serving road: engine, then decision."""

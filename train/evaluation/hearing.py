@@ -1,0 +1,202 @@
+"""What a bundle hears in a set of scenes or in single clips, through the serving engine.
+
+A set is a folder with audio files in ``rare/``, ``film/`` or ``bursts/`` and a ``truth.csv``
+(file, onset_s, offset_s, group, ebr_db and, where they are known, rounds); a ``contents.csv``
+beside it (file, onset_s, offset_s, role, label, path) names what else is heard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streamdet.audio.file import FileSource
+from streamdet.audio.resample import Converter
+from streamdet.audio.source import SourceError
+from streamdet.detect.decision import Frames, Grid
+from streamdet.detect.engine import Engine, Stream
+from streamdet.model.bundle import Bundle
+from train.data.checks import read_manifest
+from train.data.corpus import exclusions
+from train.data.table import read_rows
+from train.failure import TrainError
+from train.metrics import Span
+
+KINDS = ("rare", "film", "bursts")
+BLOCK_FRAMES = 128
+CLIP_BLOCK_FRAMES = 25
+
+Change = Callable[[np.ndarray], np.ndarray]
+"""What a scene goes through before it is heard: ``(n,) float32`` at 16 kHz to the same."""
+
+
+class SetError(TrainError):
+    """The folder is no set; the message says why."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One true event: its span in seconds, its recording, its EBR in dB as written, its rounds."""
+
+    span: Span
+    group: str
+    ebr_db: str
+    rounds: int | None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A labelled clip within a scene: ``role`` is ``bed`` or ``sound``."""
+
+    span: Span
+    role: str
+    label: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """One file as the engine heard it, and what is true of it."""
+
+    name: str
+    path: Path
+    frames: Frames
+    events: tuple[Event, ...]
+    contents: tuple[Heard, ...]
+
+    @property
+    def kind(self) -> str:
+        """``rare``, ``film`` or ``bursts``."""
+        return self.name.split("/")[0]
+
+    @property
+    def truth(self) -> tuple[Span, ...]:
+        """The spans of the true events, in order."""
+        return tuple(e.span for e in self.events)
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """One clip heard alone from a cold start; ``score`` is its highest gunshot probability."""
+
+    path: str
+    category: str
+    label: str
+    source: str
+    group: str
+    kind: str
+    score: float
+
+
+def hear(bundle: Bundle, folder: Path, change: Change | None = None) -> list[ScoredFile]:
+    """Run every file of a set, through ``change`` if given, through the engine; raises SetError
+    where the folder is no set or a file can't be read."""
+    truth, contents = _truth(folder), _contents(folder)
+    paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
+    if not paths:
+        raise SetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
+    engine = Engine(bundle, block_frames=BLOCK_FRAMES)
+    heard = []
+    for path in paths:
+        name = f"{path.parent.name}/{path.name}"
+        samples = samples_of(path, engine.grid.rate)
+        frames = frames_of(engine, samples if change is None else change(samples))
+        events, other = tuple(truth.get(name, [])), tuple(contents.get(name, []))
+        heard.append(ScoredFile(name, path, frames, events, other))
+    return heard
+
+
+def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> list[ScoredClip]:
+    """Every clip of a split but mixtures and those left out, each alone, after ``lead_s`` of
+    faint noise; explosions, neither shots nor others, are not scored."""
+    left_out = exclusions(data)
+    rows = [
+        row
+        for row in read_manifest(data)
+        if row["split"] == split
+        and row["category"] not in ("mixture", "explosion")
+        and row["path"] not in left_out
+    ]
+    scores = peak_scores(bundle, [data / row["path"] for row in rows], lead_s)
+    columns = ("path", "category", "label", "source", "origin_group", "kind")
+    return [
+        ScoredClip(*(row[c] for c in columns), score=score)
+        for row, score in zip(rows, scores, strict=True)
+    ]
+
+
+def peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
+    """The highest gunshot probability of each file, alone, after ``lead_s`` of faint noise."""
+    engine = Engine(bundle, block_frames=CLIP_BLOCK_FRAMES)
+    noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
+    lead = noise.astype(np.float32) * np.float32(2e-5)
+    peaks = []
+    for path in paths:
+        samples = np.concatenate([lead, samples_of(path, engine.grid.rate)])
+        peaks.append(float(frames_of(engine, samples).scores[:, 0].max(initial=0.0)))
+    return peaks
+
+
+def samples_of(path: Path, rate: int) -> np.ndarray:
+    """A whole file as the detector would be fed it: ``(n,) float32``, mono, at ``rate`` Hz."""
+    try:
+        source = FileSource(path)
+        converter = Converter(source.rate, source.channels, rate)
+        blocks = [converter.feed(block.samples) for block in source.blocks()]
+    except SourceError as error:
+        raise SetError(str(error)) from error
+    source.close()
+    return np.concatenate([*blocks, converter.finish()])
+
+
+def frames_of(engine: Engine, samples: np.ndarray) -> Frames:
+    """The frames of ``(n,) float32`` samples, from a cold start."""
+    stream = Stream(engine)
+    frames = stream.feed(samples) + stream.finish()
+    if not frames:
+        return Frames(*(np.zeros((0, 1), np.float32) for _ in Frames._fields))
+    return Frames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
+
+
+def write_frames(path: Path, grid: Grid, files: Iterable[ScoredFile]) -> None:
+    """The frame scores as the benchmark's ruler reads them, a JSON line a file."""
+    hop = grid.frame / grid.rate
+    with path.open("w") as sink:
+        for file in files:
+            scores = file.frames.scores[:, 0]
+            frames = [[round(i * hop, 3), round(float(p), 5)] for i, p in enumerate(scores)]
+            sink.write(json.dumps({"file": file.name, "win": hop, "frames": frames}) + "\n")
+
+
+def by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
+    """Files by ``kind``, in the order of KINDS."""
+    kinds: dict[str, list[ScoredFile]] = defaultdict(list)
+    for file in files:
+        kinds[file.kind].append(file)
+    return {kind: kinds[kind] for kind in KINDS if kind in kinds}
+
+
+def _truth(folder: Path) -> dict[str, list[Event]]:
+    path = folder / "truth.csv"
+    if not path.is_file():
+        raise SetError(f"{path}: no such file; is {folder} a set of scenes?")
+    truth: dict[str, list[Event]] = defaultdict(list)
+    for row in read_rows(path):
+        span = (float(row["onset_s"]), float(row["offset_s"]))
+        rounds = int(row["rounds"]) if row.get("rounds") else None
+        truth[row["file"]].append(Event(span, row["group"], row["ebr_db"], rounds))
+    return truth
+
+
+def _contents(folder: Path) -> dict[str, list[Heard]]:
+    path = folder / "contents.csv"
+    found: dict[str, list[Heard]] = defaultdict(list)
+    for row in read_rows(path) if path.is_file() else ():
+        span = (float(row["onset_s"]), float(row["offset_s"]))
+        found[row["file"]].append(Heard(span, row["role"], row["label"], row["path"]))
+    return found

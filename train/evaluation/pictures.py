@@ -1,0 +1,149 @@
+"""Plots of a set's figures: recall against false alarms and EBR, and what fools the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from streamdet.detect.decision import Grid
+from train import metrics
+from train.evaluation import figures
+from train.evaluation.hearing import ScoredFile, by_kind, samples_of
+from train.plots import spectrogram
+
+SIDE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A second of a file that was misjudged: when, how high the score, and what it was."""
+
+    file: ScoredFile
+    at_s: float
+    score: float
+    what: str
+
+
+def worst_misses(
+    grid: Grid, files: Sequence[ScoredFile], threshold: float, count: int
+) -> list[Moment]:
+    """The true events with the lowest peak score, of those that score under ``threshold``."""
+    hop_s, found = grid.frame / grid.rate, []
+    for file in files:
+        scores = file.frames.scores[:, 0]
+        for event in file.events:
+            first = max(0, int((event.span[0] - metrics.COLLAR_S) / hop_s))
+            last = int((event.span[1] + metrics.COLLAR_S) / hop_s) + 1
+            score = float(scores[first:last].max(initial=0.0))
+            if score < threshold:
+                what = f"{event.group}, EBR {float(event.ebr_db):.0f} dB"
+                found.append(Moment(file, event.span[0], score, what))
+    return sorted(found, key=lambda m: m.score)[:count]
+
+
+def worst_alarms(
+    grid: Grid, files: Sequence[ScoredFile], threshold: float, count: int
+) -> list[Moment]:
+    """The false alarms with the highest score."""
+    hop_s, found = grid.frame / grid.rate, []
+    for file in files:
+        scores = file.frames.scores[:, 0]
+        for alarm in metrics.alarms(scores, hop_s, threshold):
+            hits, false = metrics.match([alarm], file.truth)
+            if false and not any(hits):
+                first, last = (round(t / hop_s) for t in alarm[:2])
+                at_s = (first + int(np.argmax(scores[first : last + 1]))) * hop_s
+                found.append(Moment(file, at_s, alarm[2], figures.cause_of(alarm, file)))
+    return sorted(found, key=lambda m: -m.score)[:count]
+
+
+def timelines(grid: Grid, moments: Sequence[Moment], threshold: float, to: Path) -> None:
+    """Write a sheet: the spectrogram around each moment, the score over it, truths as bars."""
+    columns = 2
+    rows = max(1, -(-len(moments) // columns))
+    figure = Figure(figsize=(11, 1.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, moment in zip(axes, moments, strict=False):
+        axis.set_axis_on()
+        _timeline(grid, axis, moment, threshold)
+    figure.savefig(to, dpi=90)
+
+
+def _timeline(grid: Grid, axis: Axes, moment: Moment, threshold: float) -> None:
+    samples = samples_of(moment.file.path, grid.rate)
+    start_s = max(0.0, moment.at_s - SIDE_S)
+    first, last = int(start_s * grid.rate), int((moment.at_s + SIDE_S) * grid.rate)
+    spectrogram(axis, samples[first:last], start_s)
+    over, hop_s = axis.twinx(), grid.frame / grid.rate
+    times = np.arange(len(moment.file.frames.level)) * hop_s
+    here = (times >= start_s) & (times <= moment.at_s + SIDE_S)
+    over.plot(times[here], moment.file.frames.scores[here, 0], color="white", linewidth=1.2)
+    over.axhline(threshold, color="white", linewidth=0.6, linestyle=":")
+    for onset, offset in moment.file.truth:
+        over.axvspan(onset, offset, 0.0, 0.04, color="tab:green")
+    over.set_ylim(0.0, 1.0)
+    axis.set_xlim(start_s, moment.at_s + SIDE_S)
+    axis.set_title(f"{moment.file.name} at {moment.at_s:.1f} s: {moment.what}", fontsize=7)
+    for each in (axis, over):
+        each.tick_params(labelsize=6)
+
+
+def trade_off(
+    grid: Grid,
+    files: Sequence[ScoredFile],
+    peers: dict[str, dict[str, list[tuple[float, float]]]],
+    to: Path,
+) -> None:
+    """Write the DET curve of each kind of scene: misses against false alarms an hour, ours and
+    the ``peers``' (name -> kind -> (false alarms an hour, recall) pairs)."""
+    kinds = {k: v for k, v in by_kind(files).items() if k != "bursts"}
+    figure = Figure(figsize=(5 * len(kinds), 3.8), layout="constrained")
+    for axis, (kind, some) in zip(
+        figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True
+    ):
+        hours = figures.hours_of(grid, some)
+        ours = [(r.false_alarms / hours, r.recall) for r in figures.curve(grid, some)]
+        for name, pairs in {"streamdet": ours, **{n: p[kind] for n, p in peers.items()}}.items():
+            rate, recall = np.array(sorted(pairs)).T
+            axis.step(np.maximum(rate, 0.3), 1.0 - recall, where="post", label=name)
+        axis.set_xscale("log")
+        axis.set_xlim(0.3, 300)
+        axis.set_ylim(0.0, 1.0)
+        axis.set_xlabel("false alarms an hour")
+        axis.set_ylabel("missed")
+        axis.set_title(kind)
+        axis.grid(visible=True, alpha=0.3)
+        axis.legend()
+    figure.savefig(to, dpi=110)
+
+
+def recall_against_ebr(grid: Grid, files: Sequence[ScoredFile], threshold: float, to: Path) -> None:
+    """Write the share of events found at a threshold in each 6 dB of EBR."""
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axis = figure.subplots()
+    hop_s = grid.frame / grid.rate
+    for kind, some in by_kind(files).items():
+        found: dict[float, list[bool]] = {}
+        for file in some:
+            alarms = metrics.alarms(file.frames.scores[:, 0], hop_s, threshold)
+            hits, _ = metrics.match(alarms, file.truth)
+            for hit, event in zip(hits, file.events, strict=True):
+                found.setdefault(6.0 * round(float(event.ebr_db) / 6.0), []).append(hit)
+        ebrs = sorted(found)
+        recall = [float(np.mean(found[e])) for e in ebrs]
+        axis.plot(ebrs, recall, marker="o", label=kind)
+        for ebr, share in zip(ebrs, recall, strict=True):
+            axis.annotate(str(len(found[ebr])), (ebr, share), fontsize=7)
+    axis.set_ylim(0.0, 1.05)
+    axis.set_xlabel("event-to-background ratio, dB")
+    axis.set_ylabel(f"found at threshold {threshold:.2f}")
+    axis.grid(visible=True, alpha=0.3)
+    axis.legend()
+    figure.savefig(to, dpi=110)

@@ -1,0 +1,59 @@
+"""PSDS by sed-scores-eval, as a cross-check of our own counting (Ebbers et al., *Threshold
+Independent Evaluation of Sound Event Detection Scores*, ICASSP 2022).
+
+The library is no part of the locked environment: it is built from source and wants pandas 2.
+``pip install 'streamdet[crosscheck]'`` brings it; without it there is no figure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamdet.detect.decision import Grid
+from train.evaluation.hearing import ScoredFile
+
+OVERLAP = 0.05
+"""The share of an alarm, and of an event, that must overlap the other: shots are short in the
+truth's long decays, so PSDS's usual 0.5 or 0.7 would ask for something else."""
+MOST_FALSE_ALARMS_H = 20.0
+
+
+def available() -> bool:
+    """Whether sed-scores-eval is installed."""
+    return importlib.util.find_spec("sed_scores_eval") is not None
+
+
+def psds(grid: Grid, files: Sequence[ScoredFile]) -> float | None:
+    """PSDS in [0, 1] with DTC = GTC = 0.05 up to 20 false alarms an hour; None where the
+    library is not installed."""
+    if not available():
+        return None
+    from sed_scores_eval import intersection_based  # type: ignore[import-not-found]
+    from sed_scores_eval.base_modules.scores import (  # type: ignore[import-not-found]
+        create_score_dataframe,
+    )
+
+    hop_s = grid.frame / grid.rate
+    scores, truth, durations = {}, {}, {}
+    for file in files:
+        heard = np.array(file.frames.scores[:, :1], np.float64)
+        times = np.arange(len(heard) + 1) * hop_s
+        scores[file.name] = create_score_dataframe(heard, times, ["gunshot"])
+        truth[file.name] = [(a, min(b, float(times[-1])), "gunshot") for a, b in file.truth]
+        durations[file.name] = float(times[-1])
+    value = intersection_based.psds(
+        scores=scores,
+        ground_truth=truth,
+        audio_durations=durations,
+        dtc_threshold=OVERLAP,
+        gtc_threshold=OVERLAP,
+        cttc_threshold=None,
+        alpha_ct=0.0,
+        alpha_st=0.0,
+        max_efpr=MOST_FALSE_ALARMS_H,
+        unit_of_time="hour",
+    )[0]
+    return round(float(value), 3)

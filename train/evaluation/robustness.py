@@ -1,0 +1,70 @@
+"""The same scenes through what recordings go through: a row of figures for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from streamdet.model.bundle import Bundle
+from train import metrics
+from train.data import codecs, effects, spaces
+from train.data.effects import RATE
+from train.evaluation import figures
+from train.evaluation.hearing import Change, by_kind, hear
+
+CLIP_AT_DB = 12.0
+
+
+def changes() -> dict[str, Change]:
+    """What scenes are put through, by name; each keeps length, timing and the 16 kHz."""
+    rows: dict[str, Change] = {"as it is": lambda x: x}
+    for name in codecs.NAMES:
+        rows[f"{name}, low rate"] = partial(_through_codec, name)
+    rows["8 kHz"] = _narrow
+    rows[f"clipped, {CLIP_AT_DB:.0f} dB under the peak"] = _clipped
+    rows["-20 dB"] = lambda x: x * np.float32(0.1)
+    rows["room"] = partial(_reverberated, "room")
+    rows["street"] = partial(_reverberated, "street")
+    return rows
+
+
+def rows(bundle: Bundle, scenes: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, best ER, F1 and recall of each kind of scene) for every change, as computed."""
+    grid = figures.grid_of(bundle)
+    for name, change in changes().items():
+        row: dict[str, Any] = {}
+        for kind, files in by_kind(hear(bundle, scenes, change)).items():
+            if kind == "bursts":
+                continue
+            curve, hours = figures.curve(grid, files), figures.hours_of(grid, files)
+            row[kind] = {
+                "best_error_rate": round(min(r.error_rate for r in curve), 3),
+                "best_f1": round(max(r.f1 for r in curve), 3),
+                "recall_at_6_fa_h": round(metrics.recall_at(curve, hours, 6.0), 3),
+            }
+        yield name, row
+
+
+def _through_codec(name: str, x: np.ndarray) -> np.ndarray:
+    return codecs.round_trip(name, x, 0.0)
+
+
+def _narrow(x: np.ndarray) -> np.ndarray:
+    back = soxr.resample(soxr.resample(x, RATE, RATE / 2), RATE / 2, RATE)
+    return np.pad(back, (0, max(0, len(x) - len(back))))[: len(x)].astype(np.float32)
+
+
+def _clipped(x: np.ndarray) -> np.ndarray:
+    limit = float(np.abs(x).max(initial=1e-9)) * 10.0 ** (-CLIP_AT_DB / 20.0)
+    return np.clip(x, -limit, limit)
+
+
+def _reverberated(kind: str, x: np.ndarray) -> np.ndarray:
+    response = spaces.bank(kind)[0]
+    wet = effects.through(x, response, [])[: len(x)]
+    return wet * np.float32(min(1.0, 0.95 / (float(np.abs(wet).max(initial=0.0)) + 1e-9)))
