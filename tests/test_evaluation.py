@@ -22,8 +22,8 @@ from train.evaluation import clips, figures, hearing, page, peers, psds, report,
 @pytest.fixture(scope="module")
 def scenes(cache, tmp_path_factory):
     folder, corpus = tmp_path_factory.mktemp("set"), Corpus(cache)
-    made = mixtures.rare(corpus, "val", 1, 6, (-6.0, 6.0)) + mixtures.film(corpus, "val", 1, 1)
-    mixtures.write(made + mixtures.bursts(corpus, "val", 1, 3), folder)
+    rare, film = mixtures.rare(corpus, "val", 1, 6, (-6.0, 6.0)), mixtures.film(corpus, "val", 1, 1)
+    assert mixtures.write([*rare, *film, *mixtures.bursts(corpus, "val", 1, 3)], folder) == 10
     return folder
 
 

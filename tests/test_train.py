@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -13,13 +14,14 @@ from conftest import ROOT
 from streamdet.model import bundle as bundles
 from streamdet.model.lstm import ModelConfig
 from train import config as configs
-from train import export, loop, metrics, validation
+from train import export, loop, metrics, recipe, sweep, validation
 from train.config import ConfigError, TrainConfig
 from train.data import labels, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.evaluation import hearing
+from train.failure import TrainError
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 SMALL = TrainConfig(
@@ -57,8 +59,8 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
         np.testing.assert_allclose(a, b, atol=1e-6)
 
     corpus = Corpus(cache)
-    scenes = mixtures.rare(corpus, "val", 1, 4, (6.0,)) + mixtures.film(corpus, "val", 1, 1)
-    mixtures.write(scenes, tmp_path / "val")
+    rare, film = mixtures.rare(corpus, "val", 1, 4, (6.0,)), mixtures.film(corpus, "val", 1, 1)
+    mixtures.write([*rare, *film], tmp_path / "val")
     made = export.export(
         SMALL, "tiny", corpus, tmp_path / "whole", tmp_path / "val", tmp_path / "bundle"
     )
@@ -144,3 +146,33 @@ def test_the_matcher_follows_the_benchmarks_rules():
     assert (counts.error_rate, counts.f1, counts.recall) == (0.5, 0.75, 0.75)
     assert metrics.onset_match([(2.0, 2.6, 0.9), (6.0, 6.1, 0.7)], [(2.4, 3.0)]) == ([True], 0)
     assert metrics.onset_match([(2.0, 2.6, 0.9)], [(2.6, 3.0)]) == ([False], 1)
+
+
+def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monkeypatch):
+    for name in ("RARE", "REELS"):
+        monkeypatch.setattr(validation, name, 2 if name == "RARE" else 1)
+        monkeypatch.setattr(recipe, name, 4 if name == "RARE" else 1)
+    monkeypatch.setattr(recipe, "BURSTS", 2)
+    places = (tmp_path / "bundle", data, tmp_path / "cache", tmp_path / "run", tmp_path / "val")
+    said = recipe.run(SMALL, "tiny", *places, workers=0, hours=0.0)
+    assert "step 3 of 6: run this again" in said
+    assert "| film |" in recipe.run(SMALL, "tiny", *places, workers=0)
+    assert bundles.load(tmp_path / "bundle").card["seed"] == 1
+
+
+def test_a_sweep_keeps_what_it_has_scored(cache, data, tmp_path, small_validation):
+    corpus = Corpus(cache)
+    val = [*mixtures.rare(corpus, "val", 1, 2, (6.0,)), *mixtures.film(corpus, "val", 1, 1)]
+    mixtures.write(val, tmp_path / "val")
+    short = replace(SMALL, steps=2, validate_every=2, warmup=1)
+    trials = {"one": short, "no averaged weights": replace(short, average=0.0)}
+    run = partial(sweep.run, cache=cache, folder=tmp_path / "s", val=tmp_path / "val", data=data)
+    first = next(run(trials, workers=0))
+    rows = list(run(trials, workers=0))
+    assert rows[0] == first
+    assert [r["trial"] for r in rows] == list(trials)
+    assert len((tmp_path / "s" / "results.jsonl").read_text().splitlines()) == 2
+    assert "| no averaged weights |" in sweep.as_markdown(rows)
+    with pytest.raises(TrainError, match="no sweep 'nope'"):
+        sweep.load("nope")
+    assert len(sweep.load("ablation")) > 10

@@ -23,12 +23,15 @@ app.add_typer(data_commands, name="data")
 
 @app.callback()
 def main() -> None:
-    """Learn a detector from recordings: prepare, mixtures, fit, export, evaluate."""
+    """Learn a detector from recordings: recipe does all, the others a part each."""
 
 
 Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio.")]
 Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]
 Runs = Annotated[Path, typer.Option(help="Where checkpoints and logs go.")]
+
+Workers = Annotated[int, typer.Option(help="Processes that mix scenes ahead.")]
+Hours = Annotated[float, typer.Option(help="Stop at the first checkpoint after them.")]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
 VAL = Path(".cache/val")
@@ -51,8 +54,8 @@ def fit(
     config: Annotated[str, typer.Argument(help="A name in train/configs/.")],
     cache: Cache = CACHE,
     runs: Runs = RUNS,
-    workers: Annotated[int, typer.Option(help="Processes that mix scenes ahead.")] = 1,
-    hours: Annotated[float, typer.Option(help="Stop at the first checkpoint after them.")] = 1e9,
+    workers: Workers = 1,
+    hours: Hours = 1e9,
 ) -> None:
     """Train a config; a run that was cut off goes on from its last checkpoint.
 
@@ -71,7 +74,7 @@ def mixtures(
     split: Annotated[str, typer.Option(help="train or val.")] = "val",
     seed: Annotated[int, typer.Option(help="The same seed, the same scenes.")] = 2026,
     rare: Annotated[int, typer.Option(help="Mixtures of 30 s, half with a shot.")] = 240,
-    reels: Annotated[int, typer.Option(help="Film-like reels of 10 min.")] = 6,
+    reels: Annotated[int, typer.Option(help="Film-like reels of 10 min.")] = 60,
     bursts: Annotated[int, typer.Option(help="Mixtures of 30 s with a counted burst.")] = 60,
     ebr: Annotated[str, typer.Option(help="EBRs in dB, by commas.")] = "-6,0,6",
 ) -> None:
@@ -79,15 +82,19 @@ def mixtures(
 
     Example: python -m train mixtures .cache/val
     """
+    from itertools import chain
+
     from train.data import mixtures as make
     from train.data.corpus import Corpus
 
     corpus = Corpus(cache)
     ebrs = tuple(float(e) for e in ebr.split(","))
-    scenes = make.rare(corpus, split, seed, rare, ebrs) + make.film(corpus, split, seed, reels)
-    scenes += make.bursts(corpus, split, seed, bursts)
-    make.write(scenes, to)
-    typer.echo(f"{len(scenes)} scenes in {to}")
+    scenes = chain(
+        make.rare(corpus, split, seed, rare, ebrs),
+        make.film(corpus, split, seed, reels),
+        make.bursts(corpus, split, seed, bursts),
+    )
+    typer.echo(f"{make.write(scenes, to)} scenes in {to}")
 
 
 @app.command()
@@ -109,6 +116,52 @@ def export(
     bundle = write(configs.load(config), config, Corpus(cache), runs / config, val, to)
     for name, point in bundle.operating_points.items():
         typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
+
+
+@app.command()
+def recipe(
+    config: Annotated[str, typer.Argument(help="A name in train/configs/.")],
+    to: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    data: Data = DATA,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    val: Annotated[Path, typer.Option(help="Where the val scenes go.")] = VAL,
+    workers: Workers = 1,
+    hours: Hours = 1e9,
+) -> None:
+    """From a data folder to a bundle: prepare, mixtures, fit, export, evaluate on val.
+
+    What is there already is kept, and training goes on where it was: run it again until it
+    prints the figures.
+
+    Example: python -m train recipe second .cache/bundle --hours 2
+    """
+    from train import config as configs
+    from train.recipe import run
+
+    typer.echo(
+        run(configs.load(config), config, to, data, cache, runs / config, val, workers, hours)
+    )
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help="A name in train/sweeps/.")],
+    data: Data = DATA,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    val: Annotated[Path, typer.Option(help="Val scenes to score on.")] = VAL,
+    workers: Workers = 1,
+) -> None:
+    """Train and score every trial of a sweep; one that was cut off goes on.
+
+    Example: python -m train sweep ablation
+    """
+    from train import sweep as sweeping
+
+    trials = sweeping.load(name)
+    rows = sweeping.run(trials, cache, runs / f"sweep-{name}", val, data, workers)
+    typer.echo(sweeping.as_markdown(list(rows)))
 
 
 @app.command()

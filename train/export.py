@@ -36,48 +36,58 @@ def best_params(config: TrainConfig, corpus: Corpus, run: Path) -> lstm.Params:
     return {**params, "head": {name: x[..., :own] for name, x in params["head"].items()}}
 
 
+def uncalibrated(config: TrainConfig, corpus: Corpus, run: Path, to: Path) -> Bundle:
+    """Write the run's best weights as they are, with one point at 0.5, and read them back."""
+    params, points = best_params(config, corpus, run), {DEFAULT_POINT: OperatingPoint(0.5, {})}
+    return _write(config, params, points, {}, to)
+
+
 def export(
     config: TrainConfig, config_name: str, corpus: Corpus, run: Path, val: Path, to: Path
 ) -> Bundle:
-    """Write the bundle to ``to`` and read it back."""
-    params = best_params(config, corpus, run)
+    """Write the bundle, calibrated and with its points, to ``to`` and read it back."""
+    raw = uncalibrated(config, corpus, run, to)
+    grid = grid_of(raw)
+    before = calibration.seconds(grid, hear(raw, val))
+    temperature = calibration.fit_temperature(*before)
+    params = calibration.cooled(raw.params, temperature)
+    heard = hear(_write(config, params, raw.operating_points, {}, to), val)
+    after = calibration.seconds(grid, heard)
     about = {
         "licence": "Apache-2.0",
-        "trained_with": f"python -m train fit {config_name}",
+        "trained_with": f"python -m train recipe {config_name}",
         "config": asdict(config),
         "seed": config.seed,
         "commit": (run / loop.COMMIT).read_text().strip(),
+        "calibration": {
+            "temperature": round(temperature, 4),
+            "val_calibration_error": round(calibration.calibration_error(*after), 4),
+            "val_calibration_error_before": round(calibration.calibration_error(*before), 4),
+        },
         "data": data_sources(corpus),
     }
+    return _write(config, params, calibration.choose_points(grid, heard), about, to)
 
-    def write(
-        params: lstm.Params, points: Mapping[str, OperatingPoint], more: dict[str, Any]
-    ) -> Bundle:
-        bundles.save(
-            to,
-            name=config.name,
-            version=config.version,
-            frontend=config.frontend,
-            model=config.model,
-            params=params,
-            operating_points=points,
-            default_point=DEFAULT_POINT,
-            about=about | more,
-        )
-        return bundles.load(to)
 
-    raw = write(params, {DEFAULT_POINT: OperatingPoint(0.5, {})}, {})
-    before = calibration.seconds(grid_of(raw), hear(raw, val))
-    temperature = calibration.fit_temperature(*before)
-    params = calibration.cooled(params, temperature)
-    heard = hear(write(params, raw.operating_points, {}), val)
-    after = calibration.seconds(grid_of(raw), heard)
-    said = {
-        "temperature": round(temperature, 4),
-        "val_calibration_error": round(calibration.calibration_error(*after), 4),
-        "val_calibration_error_before": round(calibration.calibration_error(*before), 4),
-    }
-    return write(params, calibration.choose_points(grid_of(raw), heard), {"calibration": said})
+def _write(
+    config: TrainConfig,
+    params: lstm.Params,
+    points: Mapping[str, OperatingPoint],
+    about: dict[str, Any],
+    to: Path,
+) -> Bundle:
+    bundles.save(
+        to,
+        name=config.name,
+        version=config.version,
+        frontend=config.frontend,
+        model=config.model,
+        params=params,
+        operating_points=points,
+        default_point=DEFAULT_POINT,
+        about=about,
+    )
+    return bundles.load(to)
 
 
 def data_sources(corpus: Corpus) -> list[dict[str, Any]]:

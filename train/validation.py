@@ -27,7 +27,8 @@ RARE, REELS = 120, 3
 
 def val_scenes(corpus: Corpus) -> list[Mixture]:
     """The scenes a run validates on: 120 rare mixtures and three film-like reels."""
-    return rare(corpus, "val", 17, RARE, (-6.0, 0.0, 6.0)) + film(corpus, "val", 17, REELS)
+    rares = rare(corpus, "val", 17, RARE, (-6.0, 0.0, 6.0))
+    return [*rares, *film(corpus, "val", 17, REELS)]
 
 
 @partial(jax.jit, static_argnums=0)

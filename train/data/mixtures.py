@@ -12,6 +12,7 @@ truth.csv a ``contents.csv`` says which clip is heard where, to name false alarm
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,9 +102,9 @@ class _Sources:
 
 def rare(
     corpus: Corpus, split: str, seed: int, count: int, ebrs: tuple[float, ...]
-) -> list[Mixture]:
+) -> Iterator[Mixture]:
     """``count`` mixtures of 30 s; the even ones hold one event, the EBRs in turn."""
-    sources, mixtures = _Sources(corpus, split), []
+    sources = _Sources(corpus, split)
     for i in range(count):
         rng = np.random.default_rng([seed, i])
         bed, clip = sources.bed(sources.beds, 30 * RATE, rng)
@@ -114,14 +115,13 @@ def rare(
             ebr = ebrs[i // 2 % len(ebrs)]
             x, event = _with_shot(x, 0, len(x), *sources.shot(rng), ebr, rng)
             truth = (event,)
-        mixtures.append(Mixture(f"rare/{i:03d}.flac", _within(x), truth, contents))
-    return mixtures
+        yield Mixture(f"rare/{i:03d}.flac", _within(x), truth, contents)
 
 
-def bursts(corpus: Corpus, split: str, seed: int, count: int) -> list[Mixture]:
+def bursts(corpus: Corpus, split: str, seed: int, count: int) -> Iterator[Mixture]:
     """``count`` mixtures of 30 s with one burst each, 6 to 18 dB over its background: aimed
     fire, automatic fire or a volley of one shot, its rounds known."""
-    sources, mixtures = _Sources(corpus, split), []
+    sources = _Sources(corpus, split)
     for i in range(count):
         rng = np.random.default_rng([seed, 2, i])
         bed, clip = sources.bed(sources.beds, 30 * RATE, rng)
@@ -132,13 +132,12 @@ def bursts(corpus: Corpus, split: str, seed: int, count: int) -> list[Mixture]:
         ebr = float(rng.uniform(6.0, 18.0))
         x, event = _with_shot(x, 0, len(x), shot, burst, ebr, rng)
         event = replace(event, rounds=len(onsets))
-        mixtures.append(Mixture(f"bursts/{i:03d}.flac", _within(x), (event,), contents))
-    return mixtures
+        yield Mixture(f"bursts/{i:03d}.flac", _within(x), (event,), contents)
 
 
-def film(corpus: Corpus, split: str, seed: int, reels: int) -> list[Mixture]:
+def film(corpus: Corpus, split: str, seed: int, reels: int) -> Iterator[Mixture]:
     """``reels`` reels of 10 min, as the module's docstring says."""
-    sources, mixtures = _Sources(corpus, split), []
+    sources = _Sources(corpus, split)
     for i in range(reels):
         rng = np.random.default_rng([seed, 1, i])
         takes = [_take(sources, 30.0 * k, rng) for k in range(20)]
@@ -159,8 +158,7 @@ def film(corpus: Corpus, split: str, seed: int, reels: int) -> list[Mixture]:
             x, event = _with_shot(x, start, start + 55 * RATE, *sources.shot(rng), ebr, rng)
             events.append(event)
         name = f"film/{i:03d}.flac"
-        mixtures.append(Mixture(name, _within(x), tuple(events), tuple(contents)))
-    return mixtures
+        yield Mixture(name, _within(x), tuple(events), tuple(contents))
 
 
 def _take(
@@ -209,23 +207,30 @@ def _within(x: np.ndarray) -> np.ndarray:
     return (x * min(1.0, 0.95 / (float(np.max(np.abs(x))) + 1e-9))).astype(np.float32)
 
 
-def write(mixtures: list[Mixture], folder: Path) -> None:
-    """Write the files, ``folder/truth.csv`` and ``folder/contents.csv``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / "truth.csv").open("w", newline="") as sink,
-        (folder / "contents.csv").open("w", newline="") as other_sink,
-    ):
-        rows, contents = csv.writer(sink), csv.writer(other_sink)
-        rows.writerow(FIELDS)
-        contents.writerow(CONTENTS)
-        for mixture in mixtures:
-            path = folder / mixture.name
-            path.parent.mkdir(exist_ok=True)
-            soundfile.write(path, mixture.samples, RATE)
-            for t in mixture.truth:
-                onset, offset = f"{t.onset_s:.3f}", f"{t.offset_s:.3f}"
-                rows.writerow([mixture.name, onset, offset, t.group, f"{t.ebr_db:g}", t.rounds])
-            for c in mixture.contents:
-                onset, offset = f"{c.onset_s:.3f}", f"{c.offset_s:.3f}"
-                contents.writerow([mixture.name, onset, offset, c.role, c.label, c.path])
+def write(mixtures: Iterable[Mixture], folder: Path) -> int:
+    """Write the files as they are made, at last ``folder/contents.csv`` and, once all else is
+    there, ``folder/truth.csv``; returns how many."""
+    truth: list[list[object]] = []
+    contents: list[list[object]] = []
+    count = 0
+    for mixture in mixtures:
+        count += 1
+        path = folder / mixture.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, mixture.samples, RATE)
+        for t in mixture.truth:
+            span = (f"{t.onset_s:.3f}", f"{t.offset_s:.3f}")
+            truth.append([mixture.name, *span, t.group, f"{t.ebr_db:g}", t.rounds])
+        for c in mixture.contents:
+            span = (f"{c.onset_s:.3f}", f"{c.offset_s:.3f}")
+            contents.append([mixture.name, *span, c.role, c.label, c.path])
+    _table(folder / "contents.csv", CONTENTS, contents)
+    _table(folder / "truth.csv", FIELDS, truth)
+    return count
+
+
+def _table(path: Path, columns: tuple[str, ...], rows: list[list[object]]) -> None:
+    with path.open("w", newline="") as sink:
+        table = csv.writer(sink)
+        table.writerow(columns)
+        table.writerows(rows)

@@ -1,0 +1,1 @@
+"""Named sets of trials: a module each, with ``TRIALS`` (name -> TrainConfig)."""
