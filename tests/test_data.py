@@ -62,6 +62,18 @@ def test_shots_are_found_where_they_are():
     assert 2.0 < offset / 16_000 < 2.3
 
 
+def test_a_far_shot_is_the_sharpest_rise_and_sure_only_if_alone():
+    rng = np.random.default_rng(3)
+    x = noise(rng, 4.0, 3e-3)
+    for at, level in ((1.0, 0.1), (2.5, 0.05)):
+        blast = muzzle_blast(rng, level)
+        x[round(at * 16_000) :][: len(blast)] += blast
+    onset, _ = shots.find_far_shot(x)
+    assert onset == pytest.approx(100, abs=2)
+    assert shots.find_far_shot(x, (2.0, 3.0)) == (pytest.approx(250, abs=2), True)
+    assert not shots.find_far_shot(noise(rng, 4.0, 3e-3))[1]
+
+
 def test_a_fingerprint_knows_a_recording_again_and_no_other():
     rng = np.random.default_rng(0)
     one, other = noise(rng, 3.0), noise(rng, 3.0)

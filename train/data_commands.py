@@ -129,9 +129,11 @@ def _chosen(data, count, category, split, seed, surprising):
     import soundfile
 
     from train.data import checks
+    from train.data.corpus import exclusions
 
     rows = [r for r in checks.read_manifest(data) if r["category"] == category]
-    rows = [r for r in rows if r["split"] == split]
+    left_out = exclusions(data)
+    rows = [r for r in rows if r["split"] == split and r["path"] not in left_out]
     if not rows:
         raise TrainError(f"{data}: no clip of {category} in {split}")
     notes = dict.fromkeys((r["path"] for r in rows), "")

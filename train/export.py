@@ -58,7 +58,7 @@ def export(
         "trained_with": f"python -m train recipe {config_name}",
         "config": asdict(config),
         "seed": config.seed,
-        "commit": (run / loop.COMMIT).read_text().strip(),
+        "commit": ", ".join((run / loop.COMMIT).read_text().split()),
         "calibration": {
             "temperature": round(temperature, 4),
             "val_calibration_error": round(calibration.calibration_error(*after), 4),

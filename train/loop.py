@@ -29,7 +29,7 @@ from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.data.mixing import Scene
 
-log = Console(stderr=True, highlight=False)
+log = Console(stderr=True, highlight=False, soft_wrap=True)
 COMMIT = "commit.txt"
 SCORE = "error_rate"
 RECOLOUR_DB = 4.0
@@ -127,13 +127,12 @@ def fit(
     going on from the newest checkpoint in ``folder``.
 
     Beside the checkpoints ``log.jsonl`` has a row a validation, ``mined-N.json`` what alarmed
-    at step N, ``commit.txt`` the code that began the run, and ``best/`` the averaged weights
-    that detected best on the val scenes.
+    at step N, ``commit.txt`` the code that began the run and any that went on with it, and
+    ``best/`` the averaged weights that detected best on the val scenes.
     """
     memory.keep_freed()
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / COMMIT).is_file():
-        (folder / COMMIT).write_text(current_commit() + "\n")
+    _note_commit(folder / COMMIT)
     corpus = Corpus(folder_of_corpus)
     config = with_teacher(config, corpus)
     manager = ocp.CheckpointManager(
@@ -216,6 +215,12 @@ def _best_so_far(folder: Path) -> float:
 def _keep(params: lstm.Params, folder: Path) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / "best").absolute(), params, force=True)
+
+
+def _note_commit(path: Path) -> None:
+    known = path.read_text().split() if path.is_file() else []
+    if current_commit() not in known:
+        path.write_text("\n".join([*known, current_commit()]) + "\n")
 
 
 def current_commit() -> str:

@@ -20,7 +20,7 @@ class MixConfig:
     max_shots: int = 3
     max_negatives: int = 5
     burst: float = 0.3
-    field_shot: float = 0.05
+    field_shot: float = 0.12
     weak_shot: float = 0.03
     synthetic_shot: float = 0.03
     machinery: float = 0.1

@@ -18,7 +18,7 @@ import soundfile
 
 from train.data import teacher
 from train.data.labels import head_for
-from train.data.shots import find_shots
+from train.data.shots import find_far_shot, find_shots
 from train.data.table import read_rows
 from train.data.teacher import Teacher
 from train.failure import TrainError
@@ -110,13 +110,16 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
         (folder / "clips.i16.part").open("wb") as sink,
         ProcessPoolExecutor(mp_context=spawn) as pool,
     ):
-        decoded = pool.map(_decode, [data / r["path"] for r in rows], chunksize=32)
-        for row, (pcm, active, onsets) in zip(rows, decoded, strict=True):
+        paths = [data / r["path"] for r in rows]
+        decoded = pool.map(
+            _decode,
+            paths,
+            [r["kind"] == "field" for r in rows],
+            [events.get(r["path"]) for r in rows],
+            chunksize=32,
+        )
+        for row, (pcm, active, onsets, located) in zip(rows, decoded, strict=True):
             sink.write(pcm.tobytes())
-            given = events.get(row["path"])
-            if given:
-                active = [(round(a * 100), round(b * 100)) for a, b in given]
-                onsets = [a for a, _ in active]
             clips.append(
                 {
                     **{k: row[k] for k in ("path", "split", "category", "label", "kind")},
@@ -129,7 +132,7 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
                     "length": len(pcm),
                     "active": active,
                     "onsets": onsets,
-                    "located": bool(given) or row["kind"] != "field",
+                    "located": located,
                 }
             )
             start += len(pcm)
@@ -148,16 +151,15 @@ def exclusions(data: Path) -> dict[str, str]:
     return {r["path"]: r["reason"] for r in read_rows(own if own.is_file() else EXCLUSIONS)}
 
 
-def _events(path: Path) -> dict[str, list[tuple[float, float]]]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    if path.is_file():
-        for row in read_rows(path):
-            span = (float(row["onset_s"]), float(row["offset_s"]))
-            found.setdefault(row["path"], []).append(span)
-    return found
+def _events(path: Path) -> dict[str, tuple[float, float]]:
+    """The box around the shot of each clip that has one, in seconds."""
+    rows = read_rows(path) if path.is_file() else []
+    return {r["path"]: (float(r["onset_s"]), float(r["offset_s"])) for r in rows}
 
 
-def _decode(path: Path) -> tuple[np.ndarray, list[tuple[int, int]], list[int]]:
+def _decode(
+    path: Path, far: bool, box_s: tuple[float, float] | None
+) -> tuple[np.ndarray, list[tuple[int, int]], list[int], bool]:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -165,7 +167,11 @@ def _decode(path: Path) -> tuple[np.ndarray, list[tuple[int, int]], list[int]]:
     if rate != RATE or samples.shape[1] != 1:
         raise CorpusError(f"{path}: {rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted")
     pcm = np.clip(np.round(samples[:, 0] * 32768.0), -32768, 32767).astype(np.int16)
-    shots = find_shots(pcm.astype(np.float32) / 32768.0)
+    sound = pcm.astype(np.float32) / 32768.0
+    shots = find_shots(sound)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shots.active.astype(np.int8), [0]])))
     spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return pcm, spans, shots.onsets.tolist()
+    if not far:
+        return pcm, spans, shots.onsets.tolist(), True
+    onset, sure = find_far_shot(sound, box_s)
+    return pcm, spans, [onset], sure
