@@ -87,10 +87,19 @@ def plot(
     Example: python -m train data plot 50 --category gunshot --to shots.png
     """
     from train import plots
+    from train.data.corpus import boxes_s
+    from train.data.shots import strong_labels
 
+    boxes = boxes_s(data)
     chosen = _chosen(data, count, category, split, seed, surprising)
     try:
-        plots.clips([(f"{row['path']}  {note}", x) for row, x, note in chosen], to)
+        plots.clips(
+            [
+                (f"{r['path']}  {note}", x, strong_labels(x, r["kind"], boxes.get(r["path"])))
+                for r, x, note in chosen
+            ],
+            to,
+        )
     except (OSError, ValueError) as error:
         raise TrainError(f"{to}: can't be drawn: {error}") from error
     typer.echo(f"{len(chosen)} clips in {to}")

@@ -10,12 +10,13 @@ import numpy as np
 
 from streamdet.model import frontend
 from train.data.effects import RATE
-from train.data.shots import find_shots
+from train.data.shots import Shots
 
 
-def clips(sounds: Sequence[tuple[str, np.ndarray]], to: Path, columns: int = 5) -> None:
-    """Write a sheet of ``(title, (n,) float32 samples)`` to ``to`` (png, svg or pdf): log-mel
-    over time, activity as a bar along the bottom, onsets as lines."""
+def clips(sounds: Sequence[tuple[str, np.ndarray, Shots]], to: Path, columns: int = 5) -> None:
+    """Write a sheet of ``(title, (n,) float32 samples, strong labels)`` to ``to`` (png, svg or
+    pdf): log-mel over time, activity as a bar along the bottom, onsets as lines, dotted where
+    they are not sure."""
     from matplotlib.figure import Figure
 
     columns = min(columns, max(1, len(sounds)))
@@ -24,15 +25,16 @@ def clips(sounds: Sequence[tuple[str, np.ndarray]], to: Path, columns: int = 5) 
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, (title, samples) in zip(axes, sounds, strict=False):
+    for axis, (title, samples, found) in zip(axes, sounds, strict=False):
         axis.set_axis_on()
         spectrogram(axis, samples)
-        found = find_shots(samples)
         axis.fill_between(
             np.arange(len(found.active)) / 100, 0, 3, where=found.active, color="tab:orange"
         )
         for onset in found.onsets:
-            axis.axvline(onset / 100, color="tab:red", linewidth=0.8)
+            axis.axvline(
+                onset / 100, color="tab:red", linewidth=0.8, linestyle="-" if found.sure else ":"
+            )
         axis.set_title(title, fontsize=6)
         axis.tick_params(labelsize=5)
     figure.savefig(to, dpi=110)

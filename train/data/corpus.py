@@ -18,7 +18,7 @@ import soundfile
 
 from train.data import teacher
 from train.data.labels import head_for
-from train.data.shots import find_far_shot, find_shots
+from train.data.shots import strong_labels
 from train.data.table import read_rows
 from train.data.teacher import Teacher
 from train.failure import TrainError
@@ -102,7 +102,7 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
         for row in read_rows(manifest)
         if row["split"] in splits and row["category"] != "mixture" and row["path"] not in excluded
     ]
-    events = _events(data / "events.csv")
+    boxes = boxes_s(data)
     folder.mkdir(parents=True, exist_ok=True)
     clips, start = [], 0
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with JAX can hang
@@ -114,8 +114,8 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
         decoded = pool.map(
             _decode,
             paths,
-            [r["kind"] == "field" for r in rows],
-            [events.get(r["path"]) for r in rows],
+            [r["kind"] for r in rows],
+            [boxes.get(r["path"]) for r in rows],
             chunksize=32,
         )
         for row, (pcm, active, onsets, located) in zip(rows, decoded, strict=True):
@@ -151,14 +151,15 @@ def exclusions(data: Path) -> dict[str, str]:
     return {r["path"]: r["reason"] for r in read_rows(own if own.is_file() else EXCLUSIONS)}
 
 
-def _events(path: Path) -> dict[str, tuple[float, float]]:
-    """The box around the shot of each clip that has one, in seconds."""
+def boxes_s(data: Path) -> dict[str, tuple[float, float]]:
+    """The box around the shot, in seconds, of each clip that ``events.csv`` gives one."""
+    path = data / "events.csv"
     rows = read_rows(path) if path.is_file() else []
     return {r["path"]: (float(r["onset_s"]), float(r["offset_s"])) for r in rows}
 
 
 def _decode(
-    path: Path, far: bool, box_s: tuple[float, float] | None
+    path: Path, kind: str, box_s: tuple[float, float] | None
 ) -> tuple[np.ndarray, list[tuple[int, int]], list[int], bool]:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -167,11 +168,7 @@ def _decode(
     if rate != RATE or samples.shape[1] != 1:
         raise CorpusError(f"{path}: {rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted")
     pcm = np.clip(np.round(samples[:, 0] * 32768.0), -32768, 32767).astype(np.int16)
-    sound = pcm.astype(np.float32) / 32768.0
-    shots = find_shots(sound)
+    shots = strong_labels(pcm.astype(np.float32) / 32768.0, kind, box_s)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shots.active.astype(np.int8), [0]])))
     spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    if not far:
-        return pcm, spans, shots.onsets.tolist(), True
-    onset, sure = find_far_shot(sound, box_s)
-    return pcm, spans, [onset], sure
+    return pcm, spans, shots.onsets.tolist(), shots.sure

@@ -29,10 +29,23 @@ _EDGES = np.unique(np.geomspace(2, 129, 17).astype(int))
 
 
 class Shots(NamedTuple):
-    """``active``: (frames,) bool; ``onsets``: (n,) int32, n >= 1 for a clip with any sound."""
+    """``active``: (frames,) bool; ``onsets``: (n,) int32, n >= 1 for a clip with any sound;
+    ``sure``: whether to train on them."""
 
     active: np.ndarray
     onsets: np.ndarray
+    sure: bool
+
+
+def strong_labels(
+    samples: np.ndarray, kind: str, box_s: tuple[float, float] | None = None
+) -> Shots:
+    """The strong labels of a clip of the manifest's ``kind``, with its box if it has one."""
+    found = find_shots(samples)
+    if kind != "field":
+        return found
+    onset, sure = find_far_shot(samples, box_s)
+    return Shots(found.active, np.array([onset], np.int32), sure)
 
 
 def find_shots(samples: np.ndarray) -> Shots:
@@ -49,7 +62,7 @@ def find_shots(samples: np.ndarray) -> Shots:
             onsets.append(int(frame))
     if not onsets:
         onsets = [int(np.argmax(flux))]
-    return Shots(active, np.asarray(onsets, np.int32))
+    return Shots(active, np.asarray(onsets, np.int32), True)
 
 
 def find_far_shot(
