@@ -26,7 +26,7 @@ from train.failure import TrainError
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 SMALL = TrainConfig(
     name="tiny", version="0", mix=MIX, batch=4, steps=6, warmup=2, checkpoint_every=3,
-    validate_every=6,
+    validate_every=6, matrix_rate=5e-3,
     model=ModelConfig(conv=((8, 5, 2), (8, 5, 2)), cells=(8, 8), labels=labels.LABELS),
 )  # fmt: skip
 
@@ -74,7 +74,9 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
 
 
 def test_a_teachers_heads_are_for_training_alone(cache, tmp_path, small_validation):
-    taught = replace(SMALL, teacher_weight=1.0, echo=2, mine_every=4, bag_weight=0.1)
+    taught = replace(
+        SMALL, matrix_rate=0.0, teacher_weight=1.0, echo=2, mine_every=4, bag_weight=0.1
+    )
     run = tmp_path / "taught"
     loop.fit(taught, cache, run, workers=0)
     assert (run / "mined-4.json").is_file()

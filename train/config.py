@@ -25,8 +25,10 @@ class TrainConfig:
     ``carry_over`` is the share of rows that begin in the state where the step before ended:
     a hard cut, as films have, and the only way to meet states of long streams in training.
     ``echo`` is how often a batch is trained on before the next (data echoing, Choi et al.,
-    2019), recoloured each time: mixing costs as much as a step. The ``*_weight`` are those of
-    `train.loss`; ``mine_every`` is the steps between minings, 0 for none.
+    2019), recoloured each time: mixing costs as much as a step. ``matrix_rate`` is the learning
+    rate of matrices and kernels under Muon; at 0 they have AdamW, as the rest. The
+    ``*_weight`` are those of `train.loss`; ``mine_every`` is the steps between minings, 0 for
+    none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class TrainConfig:
     steps: int = 5_000
     warmup: int = 200
     learning_rate: float = 3e-3
+    matrix_rate: float = 0.0
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
     dropout: float = 0.15

@@ -28,6 +28,7 @@ from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.data.mixing import Scene
+from train.optimizer import optimizer
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 COMMIT = "commit.txt"
@@ -52,17 +53,6 @@ def create_state(config: TrainConfig) -> TrainState:
     carried = lstm.init_state(config.model, config.batch)
     started = optimizer(config).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, params, started, carried)
-
-
-def optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """AdamW on a warm-up and a cosine to zero, gradients clipped by their global norm."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, config.warmup, config.steps
-    )
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(schedule, weight_decay=config.weight_decay),
-    )
 
 
 @partial(jax.jit, static_argnums=0)

@@ -20,6 +20,7 @@ CONFIG = TrainConfig(
         labels=LABELS,
     ),
     learning_rate=2e-3,
+    matrix_rate=5e-3,
     batch=32,
     echo=2,
     steps=22_000,

@@ -52,6 +52,7 @@ TRIALS: dict[str, TrainConfig] = {
     "no loss on the peaks of seconds": replace(BASE, segment_weight=0.0),
     "no tagger's opinion": replace(BASE, teacher_weight=0.0),
     "no repeated batches": replace(BASE, echo=1),
+    "no Muon": replace(BASE, matrix_rate=0.0),
     "no averaged weights": replace(BASE, average=0.0),
     "no kernel over the bands": replace(
         BASE,
