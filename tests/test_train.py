@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 
 from streamdet.model import bundle as bundles
+from streamdet.model import lstm
 from streamdet.model.lstm import ModelConfig
 from train import config as configs
 from train import export, loop, metrics, recipe, sweep, validation
@@ -155,11 +156,26 @@ def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monke
         monkeypatch.setattr(validation, name, 2 if name == "RARE" else 1)
         monkeypatch.setattr(recipe, name, 4 if name == "RARE" else 1)
     monkeypatch.setattr(recipe, "BURSTS", 2)
-    places = (tmp_path / "bundle", data, tmp_path / "cache", tmp_path / "run", tmp_path / "val")
-    said = recipe.run(SMALL, "tiny", *places, workers=0, hours=0.0)
-    assert "step 3 of 6: run this again" in said
-    assert "| film |" in recipe.run(SMALL, "tiny", *places, workers=0)
-    assert bundles.load(tmp_path / "bundle").card["seed"] == 1
+    later = replace(SMALL, steps=3, validate_every=3, seed=2, start="tiny", teacher_weight=1.0)
+    monkeypatch.setattr(configs, "load", {"tiny": SMALL, "later": later}.__getitem__)
+    places = (tmp_path / "bundle", data, tmp_path / "cache", tmp_path / "runs", tmp_path / "val")
+    said = recipe.run("later", *places, workers=0, hours=0.0)
+    assert "step 3 of 6 of tiny: run this again" in said
+    assert "| film |" in recipe.run("later", *places, workers=0)
+    assert bundles.load(tmp_path / "bundle").card["seed"] == 2
+
+
+def test_a_run_begins_from_the_weights_of_another():
+    begun = lstm.init_params(SMALL.model, jax.random.key(9))
+    more = replace(SMALL.model, labels=(*SMALL.model.labels, "bell"))
+    state = loop.create_state(replace(SMALL, model=more), begun)
+    own = {name: x[..., :-1] for name, x in state.params["head"].items()}
+    for a, b in zip(
+        jax.tree.leaves({**state.params, "head": own}), jax.tree.leaves(begun), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(TrainError, match="another network"):
+        loop.create_state(replace(SMALL, model=replace(more, cells=(9,))), begun)
 
 
 def test_a_sweep_keeps_what_it_has_scored(cache, data, tmp_path, small_validation):

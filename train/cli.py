@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from train.data_commands import app as data_commands
 from train.failure import TrainError
+
+if TYPE_CHECKING:
+    from streamdet.model.bundle import Bundle
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,15 +59,25 @@ def fit(
     runs: Runs = RUNS,
     workers: Workers = 1,
     hours: Hours = 1e9,
+    start: Annotated[
+        Path | None, typer.Option(help="A bundle to begin from, not the config's own start.")
+    ] = None,
 ) -> None:
     """Train a config; a run that was cut off goes on from its last checkpoint.
 
     Example: python -m train fit second --hours 2
     """
     from train import config as configs
+    from train.data.corpus import Corpus
     from train.loop import fit as train
+    from train.recipe import first_weights
 
-    train(configs.load(config), cache, runs / config, workers, hours)
+    asked = configs.load(config)
+    if start is not None:
+        weights = _bundle(start).params
+    else:
+        weights = first_weights(asked, Corpus(cache), runs)
+    train(asked, cache, runs / config, workers, hours, weights)
 
 
 @app.command()
@@ -136,12 +149,9 @@ def recipe(
 
     Example: python -m train recipe second .cache/bundle --hours 2
     """
-    from train import config as configs
     from train.recipe import run
 
-    typer.echo(
-        run(configs.load(config), config, to, data, cache, runs / config, val, workers, hours)
-    )
+    typer.echo(run(config, to, data, cache, runs, val, workers, hours))
 
 
 @app.command()
@@ -190,18 +200,22 @@ def evaluate(
     """
     import json
 
-    from streamdet.model import bundle as bundles
     from train.evaluation import page as pages
     from train.evaluation import report
     from train.evaluation.hearing import write_frames
 
-    try:
-        detector = bundles.load(bundle)
-    except bundles.BundleError as error:
-        raise TrainError(str(error)) from error
-    done = report.evaluate(detector, scenes, data, split, peer or [], robust=robustness)
+    done = report.evaluate(_bundle(bundle), scenes, data, split, peer or [], robust=robustness)
     if frames_to is not None:
         write_frames(frames_to, done.grid, done.files)
     if page is not None:
         pages.write(done, page)
     typer.echo(json.dumps(done.figures, indent=2) if as_json else report.as_markdown(done.figures))
+
+
+def _bundle(folder: Path | None) -> Bundle:
+    from streamdet.model import bundle as bundles
+
+    try:
+        return bundles.load(folder)
+    except bundles.BundleError as error:
+        raise TrainError(str(error)) from error

@@ -22,17 +22,19 @@ class ConfigError(TrainError):
 class TrainConfig:
     """Everything that a run depends on, but for the data's folder.
 
-    ``carry_over`` is the share of rows that begin in the state where the step before ended:
-    a hard cut, as films have, and the only way to meet states of long streams in training.
-    ``echo`` is how often a batch is trained on before the next (data echoing, Choi et al.,
-    2019), recoloured each time: mixing costs as much as a step. ``matrix_rate`` is the learning
-    rate of matrices and kernels under Muon; at 0 they have AdamW, as the rest. The
+    ``start`` names the config whose best weights are the first ones here; empty is from
+    nothing. ``carry_over`` is the share of rows that begin in the state where the step before
+    ended: a hard cut, as films have, and the only way to meet states of long streams in
+    training. ``echo`` is how often a batch is trained on before the next (data echoing, Choi
+    et al., 2019), recoloured each time: mixing costs as much as a step. ``matrix_rate`` is the
+    learning rate of matrices and kernels under Muon; at 0 they have AdamW, as the rest. The
     ``*_weight`` are those of `train.loss`; ``mine_every`` is the steps between minings, 0 for
     none.
     """
 
     name: str
     version: str
+    start: str = ""
     seed: int = 1
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     model: ModelConfig = field(default_factory=lambda: ModelConfig(labels=LABELS))

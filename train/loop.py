@@ -28,6 +28,7 @@ from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.data.mixing import Scene
+from train.failure import TrainError
 from train.optimizer import optimizer
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -47,12 +48,27 @@ class TrainState(NamedTuple):
     carried: lstm.ModelState
 
 
-def create_state(config: TrainConfig) -> TrainState:
-    """The state before step 0, from the config's seed."""
+def create_state(config: TrainConfig, start: lstm.Params | None = None) -> TrainState:
+    """The state before step 0, from the config's seed; the weights those of ``start`` where
+    given, whose head may lack the last labels. Raises TrainError where they do not fit."""
     params = lstm.init_params(config.model, jax.random.key(config.seed))
+    if start is not None:
+        params = _begun(params, start)
     carried = lstm.init_state(config.model, config.batch)
     started = optimizer(config).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, params, started, carried)
+
+
+def _begun(fresh: lstm.Params, start: lstm.Params) -> lstm.Params:
+    known = start["head"]["bias"].shape[0]
+    old = {name: x[..., :known] for name, x in fresh["head"].items()}
+    if jax.tree.map(np.shape, {**fresh, "head": old}) != jax.tree.map(np.shape, start):
+        raise TrainError("the weights to begin from are of another network than the config's")
+    head = {
+        name: jnp.concatenate([x, fresh["head"][name][..., known:]], axis=-1)
+        for name, x in start["head"].items()
+    }
+    return jax.tree.map(jnp.asarray, {**start, "head": head})
 
 
 @partial(jax.jit, static_argnums=0)
@@ -112,9 +128,10 @@ def fit(
     folder: Path,
     workers: int = 1,
     hours: float = float("inf"),
+    start: lstm.Params | None = None,
 ) -> TrainState:
     """Train to the config's last step, or for ``hours`` and to the checkpoint after them,
-    going on from the newest checkpoint in ``folder``.
+    going on from the newest checkpoint in ``folder``; without one from ``start``.
 
     Beside the checkpoints ``log.jsonl`` has a row a validation, ``mined-N.json`` what alarmed
     at step N, ``commit.txt`` the code that began the run and any that went on with it, and
@@ -129,7 +146,7 @@ def fit(
         (folder / "checkpoints").absolute(),
         options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
     )
-    state = create_state(config)
+    state = create_state(config, start)
     if manager.latest_step() is not None:
         restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
         state = restored

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
+from streamdet.model import lstm
+from train import config as configs
 from train import export, loop
 from train.config import TrainConfig
 from train.data import mixtures
@@ -19,29 +22,48 @@ EBRS_DB = (-6.0, 0.0, 6.0)
 
 
 def run(
-    config: TrainConfig,
     name: str,
     to: Path,
     data: Path,
     cache: Path,
-    folder: Path,
+    runs: Path,
     val: Path,
     workers: int = 1,
     hours: float = float("inf"),
 ) -> str:
-    """Do what is still to do, training for at most ``hours``; the figures on val as Markdown,
-    or, where training is not over, where it stands."""
+    """Do what is still to do for the config called ``name`` and those it begins from, training
+    for at most ``hours``; the figures on val as Markdown, or, where training is not over, where
+    it stands."""
+    ends = time.monotonic() + hours * 3600
+    road = lineage(name)
     if not (cache / "clips.json").is_file():
         log.print(f"{prepare(data, cache)} clips in {cache}")
     corpus = Corpus(cache)
     if not (val / "truth.csv").is_file():
         mixtures.write(val_set(corpus), val)
         log.print(f"val scenes in {val}")
-    state = loop.fit(config, cache, folder, workers, hours)
-    if int(state.step) < config.steps:
-        return f"step {int(state.step)} of {config.steps}: run this again to go on"
-    bundle = export.export(config, name, corpus, folder, val, to)
+    for config_name, config in road.items():
+        left = max(ends - time.monotonic(), 0.0) / 3600
+        start = first_weights(config, corpus, runs)
+        state = loop.fit(config, cache, runs / config_name, workers, left, start)
+        if int(state.step) < config.steps:
+            where = f"step {int(state.step)} of {config.steps} of {config_name}"
+            return f"{where}: run this again to go on"
+    bundle = export.export(road[name], name, corpus, runs / name, val, to)
     return report.as_markdown(report.evaluate(bundle, val, data, "val").figures)
+
+
+def lineage(name: str) -> dict[str, TrainConfig]:
+    """The config called ``name`` behind those whose weights it begins from, oldest first."""
+    config = configs.load(name)
+    return {**(lineage(config.start) if config.start else {}), name: config}
+
+
+def first_weights(config: TrainConfig, corpus: Corpus, runs: Path) -> lstm.Params | None:
+    """The best weights of the run that ``config`` begins from; None where it has none."""
+    if not config.start:
+        return None
+    return export.best_params(configs.load(config.start), corpus, runs / config.start)
 
 
 def val_set(corpus: Corpus) -> Iterator[mixtures.Mixture]:
