@@ -26,10 +26,10 @@ class TrainConfig:
     nothing. ``carry_over`` is the share of rows that begin in the state where the step before
     ended: a hard cut, as films have, and the only way to meet states of long streams in
     training. ``echo`` is how often a batch is trained on before the next (data echoing, Choi
-    et al., 2019), recoloured each time: mixing costs as much as a step. ``matrix_rate`` is the
-    learning rate of matrices and kernels under Muon; at 0 they have AdamW, as the rest. The
-    ``*_weight`` are those of `train.loss`; ``mine_every`` is the steps between minings, 0 for
-    none.
+    et al., 2019), recoloured each time: mixing costs as much as a step. ``matrix_rate`` and
+    ``matrix_decay`` are the learning rate and weight decay of matrices and kernels under Muon;
+    at a rate of 0 they have AdamW, as the rest. The ``*_weight`` are those of `train.loss`;
+    ``mine_every`` is the steps between minings, 0 for none.
     """
 
     name: str
@@ -44,6 +44,7 @@ class TrainConfig:
     warmup: int = 200
     learning_rate: float = 3e-3
     matrix_rate: float = 0.0
+    matrix_decay: float = 0.0
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
     dropout: float = 0.15

@@ -132,6 +132,36 @@ def play(
             raise TrainError(f"no sound output: {error}") from error
 
 
+@app.command()
+def speed(
+    config: Annotated[str, typer.Argument(help="A name in train/configs/.")] = "second",
+    cache: Annotated[Path, typer.Option(help="Where the decoded clips lie.")] = Path(
+        ".cache/corpus"
+    ),
+    batches: Annotated[int, typer.Option(min=1, help="How many to mix.")] = 8,
+) -> None:
+    """How many scenes a second one process mixes, to hold against what a step takes.
+
+    Example: python -m train data speed second
+    """
+    import time
+
+    from train import config as configs
+    from train.data.loader import Batches
+
+    asked = configs.load(config)
+    mixed = Batches(cache, asked.mix, asked.seed, asked.batch)
+    mixed(0)
+    began = time.monotonic()
+    for step in range(1, batches + 1):
+        mixed(step)
+    each = (time.monotonic() - began) / batches
+    typer.echo(
+        f"{asked.batch / each:.1f} scenes a second by one process: a batch of {asked.batch} in "
+        f"{each:.3f} s, {each / asked.echo:.3f} s a step"
+    )
+
+
 def _chosen(data, count, category, split, seed, surprising):
     """Rows of the manifest with their samples and a note, at random or by surprise."""
     import numpy as np

@@ -26,6 +26,7 @@ def optimizer(config: TrainConfig) -> optax.GradientTransformation:
     if config.matrix_rate:
         moved = contrib.muon(
             _schedule(config, config.matrix_rate),
+            weight_decay=config.matrix_decay,
             consistent_rms=MUON_RMS,
             adam_learning_rate=_schedule(config, config.learning_rate),
             adam_weight_decay=config.weight_decay,

@@ -22,11 +22,11 @@ from train.data.labels import GUNSHOT
 from train.data.mixtures import Mixture, film, rare
 
 CHUNK_S = 30
-RARE, REELS = 120, 3
+RARE, REELS = 240, 8
 
 
 def val_scenes(corpus: Corpus) -> list[Mixture]:
-    """The scenes a run validates on: 120 rare mixtures and three film-like reels."""
+    """The scenes a run validates on: 240 rare mixtures and eight film-like reels."""
     rares = rare(corpus, "val", 17, RARE, (-6.0, 0.0, 6.0))
     return [*rares, *film(corpus, "val", 17, REELS)]
 

@@ -11,7 +11,9 @@ class MixConfig:
 
     ``mined_share`` of the hard negatives are drawn from those that alarmed last, once any
     have; ``weak_shot`` of the shots are clips whose onset nobody knows; ``at_start`` of the
-    sounds begin with the scene, as in a clip that was cut to its sound.
+    sounds begin with the scene, as in a clip that was cut to its sound. ``synthetic_strike`` of
+    the other sounds are synthetic; ``cut`` of those that come from ambience, speech or music
+    are a single rise of theirs; ``layered`` of all are two of a kind at once.
     """
 
     scene_s: float = 6.0
@@ -23,7 +25,10 @@ class MixConfig:
     field_shot: float = 0.12
     weak_shot: float = 0.03
     synthetic_shot: float = 0.03
+    synthetic_strike: float = 0.08
     machinery: float = 0.1
+    cut: float = 0.6
+    layered: float = 0.15
     at_start: float = 0.05
     mined_share: float = 0.35
     ebr_db: tuple[tuple[float, float, float], ...] = (
@@ -42,7 +47,7 @@ class MixConfig:
     street: float = 0.12
     distance: float = 0.3
     colour: float = 0.5
-    varispeed: float = 0.35
+    varispeed: float = 0.5
     narrow_band: float = 0.12
     limiter: float = 0.15
     gain_control: float = 0.1
@@ -57,6 +62,7 @@ class MixConfig:
         ("drum", 0.10),
         ("thunder", 0.05),
         ("explosion", 0.02),
-        ("ambience", 0.10),
-        ("speech", 0.02),
+        ("ambience", 0.20),
+        ("speech", 0.06),
+        ("music", 0.06),
     )

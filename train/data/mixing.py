@@ -19,11 +19,12 @@ from train.data import effects, sounds
 from train.data.config import MixConfig
 from train.data.corpus import Clip, Corpus
 from train.data.effects import HOP, RATE
-from train.data.labels import GUNSHOT, LABELS
+from train.data.labels import CONTEXT, GUNSHOT, LABELS
 from train.data.pool import Pool, Weighted
 from train.data.recorder import recorded
 from train.data.shots import frame_level_db
 from train.data.sounds import Sound
+from train.data.strikes import struck
 from train.data.teacher import TeacherTrack
 
 FRAME = 4
@@ -102,11 +103,11 @@ class Mixer:
         self._bed(canvas, rng)
         bed_db = frame_level_db(canvas.samples)
         for _ in range(0 if rng.random() < cfg.no_shot else rng.integers(1, cfg.max_shots + 1)):
-            self._place(canvas, bed_db, self._shot(rng), GUNSHOT, rng)
+            shot = self._layered(self._shot(rng), self.near, rng)
+            self._place(canvas, bed_db, shot, GUNSHOT, rng)
         none = rng.random() < cfg.no_negative
         for _ in range(0 if none else rng.integers(1, cfg.max_negatives + 1)):
-            clip = self._negative(rng)
-            self._place(canvas, bed_db, self._sound(clip, rng), LABELS.index(clip.head), rng)
+            self._place(canvas, bed_db, *self._other(rng), rng)
         samples = recorded(cfg, canvas.samples, rng)
         targets, weights = _by_model_frame(canvas.targets, canvas.weights)
         bag = canvas.bag[: len(targets) * FRAME].reshape(-1, FRAME).max(axis=1)
@@ -166,8 +167,7 @@ class Mixer:
     def _shot(self, rng: np.random.Generator) -> Sound:
         cfg, draw = self.config, rng.random()
         if draw < cfg.synthetic_shot:
-            x, onsets = sounds.processed(cfg, muzzle_blast(rng), np.array([0]), rng, repeat=True)
-            return Sound(x, sounds.activity(x), onsets, np.zeros((0, 0), np.float32), True)
+            return self._synthetic(muzzle_blast(rng), rng)
         draw -= cfg.synthetic_shot
         if draw < cfg.field_shot and self.field:
             return self._sound(self.field.draw(rng), rng)
@@ -175,6 +175,25 @@ class Mixer:
         if 0.0 <= draw < cfg.weak_shot and self.weak:
             return self._sound(self.weak.draw(rng), rng)
         return self._sound(self.near.draw(rng), rng)
+
+    def _other(self, rng: np.random.Generator) -> tuple[Sound, int]:
+        """A sound that is no shot, and its label's index."""
+        if rng.random() < self.config.synthetic_strike:
+            return self._synthetic(struck(rng), rng), LABELS.index("impact")
+        clip = self._negative(rng)
+        sound = self._layered(self._sound(clip, rng), self.negatives[clip.head], rng)
+        return sound, LABELS.index(clip.head)
+
+    def _synthetic(self, x: np.ndarray, rng: np.random.Generator) -> Sound:
+        x, onsets = sounds.processed(self.config, x, np.array([0]), rng, repeat=True)
+        return Sound(x, sounds.activity(x), onsets, np.zeros((0, 0), np.float32), True)
+
+    def _layered(self, sound: Sound, pool: Pool, rng: np.random.Generator) -> Sound:
+        if not pool or not sound.sure or rng.random() >= self.config.layered:
+            return sound
+        other = self._sound(pool.draw(rng), rng)
+        both = other.sure and len(sound.onsets) and len(other.onsets)
+        return sounds.layered(sound, other, rng) if both else sound
 
     def _negative(self, rng: np.random.Generator) -> Clip:
         if self.mined and rng.random() < self.config.mined_share:
@@ -184,7 +203,10 @@ class Mixer:
 
     def _sound(self, clip: Clip, rng: np.random.Generator) -> Sound:
         x, onsets = self.corpus.samples(clip), np.asarray(clip.onsets)
-        x, onsets, start = sounds.excerpt(x, onsets, rng)
+        if clip.head in CONTEXT and rng.random() < self.config.cut:
+            x, onsets, start = sounds.cut(x, onsets, rng)
+        else:
+            x, onsets, start = sounds.excerpt(x, onsets, rng)
         if clip.kind in ("field", "forest"):
             x = sounds.faded(x)
         negative = clip.head not in ("gunshot", "explosion", "speech", "music")

@@ -43,6 +43,36 @@ def excerpt(
     return x, onsets[(onsets >= 0) & (onsets < len(x) // HOP)], start
 
 
+def cut(
+    x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One rise out of a longer sound and 0.08 to 0.8 s of what follows: a sudden sound of its
+    own, its onset, and where it began."""
+    onset = int(rng.choice(onsets))
+    start = max(0, onset * HOP - RATE // 50)
+    piece = x[start : start + int(rng.uniform(0.08, 0.8) * RATE)].copy()
+    rise, fall = min(80, len(piece)), int(0.4 * len(piece))
+    piece[:rise] *= np.linspace(0.0, 1.0, rise, dtype=np.float32)
+    piece[len(piece) - fall :] *= np.linspace(1.0, 0.0, fall, dtype=np.float32)
+    return piece, np.array([onset - start // HOP]), start
+
+
+def layered(one: Sound, other: Sound, rng: np.random.Generator) -> Sound:
+    """Two sounds at once, their first onsets up to 30 ms apart, the second up to 12 dB lower."""
+    late = int(one.onsets[0] - other.onsets[0] + rng.integers(0, 4))
+    second = other.samples[max(0, -late) * HOP :]
+    lead = max(0, late) * HOP
+    x = np.zeros(max(len(one.samples), lead + len(second)), np.float32)
+    x[: len(one.samples)] = one.samples
+    gain = np.abs(one.samples).max() / (np.abs(second).max(initial=0.0) + 1e-9)
+    x[lead : lead + len(second)] += second * np.float32(gain * 10.0 ** rng.uniform(-0.6, 0.0))
+    active = activity(x)
+    onsets = np.unique(np.concatenate([one.onsets, other.onsets + late]))
+    return one._replace(
+        samples=x, active=active, onsets=onsets[(onsets >= 0) & (onsets < len(active))]
+    )
+
+
 def faded(x: np.ndarray) -> np.ndarray:
     """Ramps of 50 ms at both ends, for clips cut out of a longer noise."""
     ramp = np.linspace(0.0, 1.0, min(800, len(x) // 4), dtype=np.float32)
@@ -56,7 +86,7 @@ def processed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Speed, repetition, place, distance and colour: new samples, and where their onsets are."""
     if rng.random() < cfg.varispeed:
-        ratio = float(np.exp(rng.uniform(-0.2, 0.2)))
+        ratio = float(np.exp(rng.uniform(-0.35, 0.35)))
         x, onsets = effects.varispeed(x, ratio), (onsets / ratio).astype(int)
     if repeat and len(onsets) == 1 and len(x) < 2 * RATE and rng.random() < cfg.burst:
         x, onsets = repeated(x, int(onsets[0]), rng)

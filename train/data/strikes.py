@@ -1,0 +1,59 @@
+"""Struck things from the textbook, more of them than anyone has recorded: sounds as sudden as
+a shot that are none.
+
+Modal synthesis (van den Doel & Pai, *The Sounds of Physical Shapes*, Presence 7(4), 1998):
+what is struck rings in damped sinusoids, excited for as long as the contact lasts; a short
+band of noise stands for the contact itself, and alone for a clap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.signal import butter, sosfilt
+
+from train.data.effects import RATE
+
+HIGHEST_HZ = 7_600.0
+
+
+def struck(rng: np.random.Generator) -> np.ndarray:
+    """One strike on wood, metal, glass, skin or by hands, ``(n,) float32``, peak 1, at most a
+    second, its onset in the first 10 ms."""
+    count = int(rng.uniform(0.15, 1.0) * RATE)
+    contact = _contact(count, rng)
+    if rng.random() < 0.2:
+        return _normalised(contact)
+    share = 10.0 ** (rng.uniform(-30.0, 0.0) / 20.0)
+    return _normalised(_normalised(_modes(count, rng)) + share * _normalised(contact))
+
+
+def _modes(count: int, rng: np.random.Generator) -> np.ndarray:
+    lowest = np.exp(rng.uniform(np.log(60.0), np.log(2_500.0)))
+    number = int(rng.integers(2, 20))
+    if rng.random() < 0.3:
+        ratios = np.arange(1, number + 1) * (1.0 + rng.normal(0.0, 0.01, number))
+    else:
+        ratios = np.cumsum(np.append(1.0, rng.uniform(0.1, 1.5, number - 1)))
+    hz = lowest * ratios
+    hz = hz[(hz > 20.0) & (hz < HIGHEST_HZ)]
+    longest_s = np.exp(rng.uniform(np.log(0.04), np.log(1.5)))
+    decay_s = longest_s * (hz[0] / hz) ** rng.uniform(0.0, 1.2)
+    level = rng.normal(size=len(hz)) * np.arange(1, len(hz) + 1.0) ** -rng.uniform(0.0, 1.5)
+    pulse_s = rng.uniform(0.0, 3e-3)
+    level /= 1.0 + (hz * pulse_s) ** 2
+    t = np.arange(count) / RATE
+    turns = np.sin(2.0 * np.pi * hz[:, None] * t)
+    return np.sum(level[:, None] * turns * np.exp(-6.91 * t / decay_s[:, None]), axis=0)
+
+
+def _contact(count: int, rng: np.random.Generator) -> np.ndarray:
+    t = np.arange(count) / RATE
+    centre = np.exp(rng.uniform(np.log(500.0), np.log(4_500.0)))
+    edges = centre * 2.0 ** (np.array([-0.5, 0.5]) * rng.uniform(0.4, 1.6))
+    band = butter(2, np.minimum(edges, HIGHEST_HZ), "bandpass", fs=RATE, output="sos")
+    noise = rng.standard_normal(count) * np.exp(-t / rng.uniform(1e-3, 0.02))
+    return np.asarray(sosfilt(band, noise))
+
+
+def _normalised(x: np.ndarray) -> np.ndarray:
+    return (x / (np.max(np.abs(x)) + 1e-9)).astype(np.float32)
