@@ -37,19 +37,26 @@ Workers = Annotated[int, typer.Option(help="Processes that mix scenes ahead.")]
 Hours = Annotated[float, typer.Option(help="Stop at the first checkpoint after them.")]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
-VAL = Path(".cache/val")
+VAL, MORE = Path(".cache/val"), Path(".cache/packages")
 
 
 @app.command()
-def prepare(data: Data = DATA, cache: Cache = CACHE, test: bool = False) -> None:
+def prepare(
+    data: Data = DATA,
+    cache: Cache = CACHE,
+    more: Annotated[
+        Path | None, typer.Option(help="A second folder like it, as `data fetch` makes.")
+    ] = None,
+    test: bool = False,
+) -> None:
     """Decode the train and val clips once; with --test also the test clips, to report on.
 
-    Example: python -m train prepare --data ../shared/data
+    Example: python -m train prepare --data ../shared/data --more .cache/packages
     """
     from train.data.corpus import prepare as decode
 
     splits = ("train", "val", "test") if test else ("train", "val")
-    typer.echo(f"{decode(data, cache, splits)} clips in {cache}")
+    typer.echo(f"{decode(data, cache, splits, more)} clips in {cache}")
 
 
 @app.command()
@@ -139,10 +146,14 @@ def recipe(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     val: Annotated[Path, typer.Option(help="Where the val scenes go.")] = VAL,
+    more: Annotated[Path, typer.Option(help="Where the packages' sounds go.")] = MORE,
+    packages: Annotated[
+        bool, typer.Option(help="Also train on the sounds of Debian packages (wants apt).")
+    ] = True,
     workers: Workers = 1,
     hours: Hours = 1e9,
 ) -> None:
-    """From a data folder to a bundle: prepare, mixtures, fit, export, evaluate on val.
+    """From a data folder to a bundle: data fetch, prepare, mixtures, fit, export, evaluate on val.
 
     What is there already is kept, and training goes on where it was: run it again until it
     prints the figures.
@@ -151,7 +162,7 @@ def recipe(
     """
     from train.recipe import run
 
-    typer.echo(run(config, to, data, cache, runs, val, workers, hours))
+    typer.echo(run(config, to, data, cache, runs, val, more if packages else None, workers, hours))
 
 
 @app.command()

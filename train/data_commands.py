@@ -133,6 +133,22 @@ def play(
 
 
 @app.command()
+def fetch(
+    to: Annotated[Path, typer.Argument(help="The data folder to make.")] = Path(".cache/packages"),
+    apart_from: Annotated[
+        Path | None, typer.Option(help="Leave out what val and test clips of this folder hold.")
+    ] = None,
+) -> None:
+    """Make a data folder of the sounds of Debian packages, as other sounds than shots.
+
+    Example: python -m train data fetch .cache/packages --apart-from ../shared/data
+    """
+    from train.data.packages import fetch as made
+
+    typer.echo(f"{made(to, apart_from)} sounds in {to}")
+
+
+@app.command()
 def speed(
     config: Annotated[str, typer.Argument(help="A name in train/configs/.")] = "second",
     cache: Annotated[Path, typer.Option(help="Where the decoded clips lie.")] = Path(

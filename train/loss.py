@@ -67,7 +67,9 @@ def bags(logits: jax.Array, bag: jax.Array) -> jax.Array:
 
 def teacher(logits: jax.Array, opinions: jax.Array) -> jax.Array:
     """Mean cross-entropy against the tagger's probabilities ``(streams, windows, classes)``,
-    at the frame in which each of its windows ends."""
+    at the frame in which each of its windows ends; it was not asked where they are NaN."""
     ends = (jnp.arange(opinions.shape[1]) * 0.48 + 0.96) / 0.04
     heard = logits[:, ends.astype(int) - 1]
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(heard, opinions))
+    asked = ~jnp.isnan(opinions)
+    losses = optax.sigmoid_binary_cross_entropy(heard, jnp.where(asked, opinions, 0.0))
+    return jnp.sum(losses * asked) / jnp.maximum(1.0, jnp.sum(asked))

@@ -12,7 +12,7 @@ from streamdet.model import lstm
 from train import config as configs
 from train import export, loop
 from train.config import TrainConfig
-from train.data import mixtures
+from train.data import mixtures, packages
 from train.data.corpus import Corpus, prepare
 from train.evaluation import report
 
@@ -28,16 +28,19 @@ def run(
     cache: Path,
     runs: Path,
     val: Path,
+    more: Path | None,
     workers: int = 1,
     hours: float = float("inf"),
 ) -> str:
     """Do what is still to do for the config called ``name`` and those it begins from, training
     for at most ``hours``; the figures on val as Markdown, or, where training is not over, where
-    it stands."""
+    it stands. ``more`` is where the packages' sounds lie or are to go, None to go without."""
     ends = time.monotonic() + hours * 3600
     road = lineage(name)
     if not (cache / "clips.json").is_file():
-        log.print(f"{prepare(data, cache)} clips in {cache}")
+        if more is not None and not (more / "manifest.csv").is_file():
+            log.print(f"{packages.fetch(more, data)} sounds of packages in {more}")
+        log.print(f"{prepare(data, cache, more=more)} clips in {cache}")
     corpus = Corpus(cache)
     if not (val / "truth.csv").is_file():
         mixtures.write(val_set(corpus), val)

@@ -88,20 +88,22 @@ class Corpus:
         return [c for c in self.clips if c.split == split and c.category in categories]
 
 
-def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")) -> int:
-    """Decode the splits' clips into ``folder``; returns the number of clips.
+def prepare(
+    data: Path,
+    folder: Path,
+    splits: tuple[str, ...] = ("train", "val"),
+    more: Path | None = None,
+) -> int:
+    """Decode the splits' clips of a data folder, and of one ``more``, into ``folder``; returns
+    the number of clips.
 
     Raises CorpusError for a missing manifest or a clip that is not 16 kHz mono audio.
     """
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise CorpusError(f"{manifest}: no such manifest")
-    excluded = exclusions(data)
-    rows = [
-        row
-        for row in read_rows(manifest)
-        if row["split"] in splits and row["category"] != "mixture" and row["path"] not in excluded
-    ]
+    rows = _chosen(data, splits)
+    paths = [data / r["path"] for r in rows]
+    if more is not None:
+        added = _chosen(more, splits)
+        rows, paths = rows + added, paths + [more / r["path"] for r in added]
     boxes = boxes_s(data)
     folder.mkdir(parents=True, exist_ok=True)
     clips, start = [], 0
@@ -110,7 +112,6 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
         (folder / "clips.i16.part").open("wb") as sink,
         ProcessPoolExecutor(mp_context=spawn) as pool,
     ):
-        paths = [data / r["path"] for r in rows]
         decoded = pool.map(
             _decode,
             paths,
@@ -142,6 +143,18 @@ def prepare(data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")
     (folder / "clips.i16.part").rename(folder / "clips.i16")
     (folder / "clips.json").write_text(json.dumps(clips))
     return len(clips)
+
+
+def _chosen(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
+    manifest = data / "manifest.csv"
+    if not manifest.is_file():
+        raise CorpusError(f"{manifest}: no such manifest")
+    excluded = exclusions(data)
+    return [
+        row
+        for row in read_rows(manifest)
+        if row["split"] in splits and row["category"] != "mixture" and row["path"] not in excluded
+    ]
 
 
 def exclusions(data: Path) -> dict[str, str]:

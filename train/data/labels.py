@@ -31,7 +31,7 @@ _HARD_NEGATIVES = {
         "car_crash", "chopping_vegetables", "clanking_dishes", "coin_drop", "crash", "door",
         "door_knock", "door_slam", "drawer", "dropped_keys", "dropped_object",
         "dropping_stones", "gavel", "glass_break", "glass_smash", "golf", "hammer",
-        "hammer_metal", "hammer_nail", "hatchet", "metal_door", "metal_strike",
+        "hammer_metal", "hammer_nail", "hatchet", "impact", "metal_door", "metal_strike",
         "nails_from_box", "pool_balls", "punch", "rockfall", "slap", "stone_door",
         "table_tennis", "tennis", "thud", "window", "wood_chopping",
     },

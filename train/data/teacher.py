@@ -66,11 +66,13 @@ class TeacherTrack:
         self.rows = np.zeros((max(0, int((seconds - 0.96) / HOP_S) + 1), classes), np.float32)
 
     def add(self, opinions: np.ndarray, at_s: float, start_s: float, length_s: float) -> None:
-        """A layer whose clip plays from its second ``start_s`` at the scene's ``at_s``."""
-        if not opinions.size:
-            return
+        """A layer whose clip plays from its second ``start_s`` at the scene's ``at_s``; NaN
+        where it is a sound that the teacher never heard."""
         begin = np.arange(len(self.rows)) * HOP_S
         heard = (begin + 0.96 > at_s + 0.1) & (begin < at_s + length_s - 0.05)
+        if not opinions.size:
+            self.rows[heard] = np.nan
+            return
         window = np.rint((begin - at_s + start_s) / HOP_S).astype(int)
         window = np.clip(window, 0, len(opinions) - 1)
         self.rows[heard] = 1.0 - (1.0 - self.rows[heard]) * (1.0 - opinions[window[heard]])

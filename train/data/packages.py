@@ -1,0 +1,175 @@
+"""More sounds that are no shots: a data folder made of Debian packages' sound effects.
+
+``packages.csv`` says which files of which package are what, by patterns on their names. The
+packages are downloaded by apt and unpacked, never installed; all of it is for training, and a
+sound that a val or test clip of another folder holds too is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from rich.console import Console
+from rich.progress import track
+
+from train.data.checks import COLUMNS, read_manifest
+from train.data.corpus import RATE
+from train.data.fingerprint import duplicates, fingerprint
+from train.data.table import read_rows
+from train.failure import TrainError
+
+TABLE = Path(__file__).with_name("packages.csv")
+SUFFIXES = (".wav", ".ogg", ".oga", ".flac")
+LONGEST_S, SHORTEST_S = 60, 0.04
+MOST = 240
+"""Files of one row of the table; of more, evenly spaced ones."""
+QUIETEST = 1e-3
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One file of a package, decoded: ``samples`` (n,) float32 at 16 kHz."""
+
+    name: str
+    row: dict[str, str]
+    samples: np.ndarray
+    native_rate: int
+    native_channels: int
+
+
+def fetch(to: Path, apart_from: Path | None = None) -> int:
+    """Make the data folder ``to`` of all packages; returns how many sounds it has.
+
+    Sounds that val or test clips of the folder ``apart_from`` hold are left out. Raises
+    TrainError where a package can't be had.
+    """
+    table = read_rows(TABLE)
+    names = sorted({row["package"] for row in table})
+    rows: list[dict[str, Any]] = []
+    prints: dict[str, np.ndarray] = {}
+    for name in track(names, "packages", console=Console(stderr=True)):
+        for effect in _effects(name, [r for r in table if r["package"] == name]):
+            path = Path("audio") / name / f"{effect.name}.flac"
+            (to / path).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(to / path, effect.samples, RATE, subtype="PCM_16")
+            rows.append(_manifest_row(effect, path.as_posix()))
+            prints[path.as_posix()] = fingerprint(effect.samples)
+    held = _held(prints, apart_from) if apart_from else set()
+    for path in held:
+        (to / path).unlink()
+    rows = [r for r in rows if r["path"] not in held]
+    part = to / "manifest.csv.part"
+    with part.open("w", newline="", encoding="utf-8") as sink:
+        writer = csv.DictWriter[str](sink, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (to / "exclusions.csv").write_text("path,reason\n")
+    part.rename(to / "manifest.csv")
+    return len(rows)
+
+
+def _effects(package: str, rows: list[dict[str, str]]) -> Iterator[Effect]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _run(["apt-get", "download", package], folder)
+        archive = next(folder.glob("*.deb"))
+        _run(["dpkg-deb", "-x", archive.name, "files"], folder)
+        found = [
+            path
+            for path in sorted((folder / "files").rglob("*"))
+            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink()
+        ]
+        seen: set[str] = set()
+        for row, paths in _sorted_out(found, rows):
+            step = max(1, -(-len(paths) // MOST))
+            for path in paths[::step]:
+                effect = _decoded(path, row, seen)
+                if effect is not None:
+                    yield effect
+
+
+def _sorted_out(
+    found: list[Path], rows: list[dict[str, str]]
+) -> Iterator[tuple[dict[str, str], list[Path]]]:
+    """Each row with its files; a file is the first row's whose patterns name it."""
+    left = list(found)
+    for row in rows:
+        patterns = row["files"].split()
+        mine = [p for p in left if any(fnmatchcase(p.stem, pattern) for pattern in patterns)]
+        left = [p for p in left if p not in mine]
+        yield row, mine
+
+
+def _decoded(path: Path, row: dict[str, str], seen: set[str]) -> Effect | None:
+    """A file's sound; None for one that came before, is silent or does not decode."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest in seen:
+        return None
+    seen.add(digest)
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        return None
+    mono = samples[: LONGEST_S * rate].mean(axis=1)
+    if len(mono) < SHORTEST_S * rate or np.abs(mono).max() < QUIETEST:
+        return None
+    resampled = np.clip(soxr.resample(mono, rate, RATE), -1.0, 1.0)
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '-', path.stem).strip('-')}-{digest[:8]}"
+    return Effect(name, row, resampled.astype(np.float32), rate, samples.shape[1])
+
+
+def _manifest_row(effect: Effect, path: str) -> dict[str, Any]:
+    row = effect.row
+    stem = re.sub(r"[-\d]*-[0-9a-f]{8}$", "", effect.name)
+    return {
+        "path": path,
+        "split": "train",
+        "category": row["category"],
+        "label": row["label"],
+        "kind": "",
+        "source": f"debian:{row['package']}",
+        "origin_group": f"debian:{row['package']}/{stem}",
+        "licence": row["licence"],
+        "duration_s": f"{len(effect.samples) / RATE:.3f}",
+        "native_rate": str(effect.native_rate),
+        "native_channels": str(effect.native_channels),
+    }
+
+
+def _held(prints: dict[str, np.ndarray], other: Path) -> set[str]:
+    """The paths among ``prints`` whose sound is also in a val or test clip of ``other``."""
+    theirs = {}
+    for row in read_manifest(other):
+        if row["split"] != "train":
+            samples, _ = soundfile.read(other / row["path"], dtype="float32", always_2d=True)
+            theirs[f"other:{row['path']}"] = fingerprint(samples[:, 0])
+    pairs = duplicates({**prints, **theirs})
+    return {
+        mine
+        for one, two, _ in pairs
+        for mine, its in ((one, two), (two, one))
+        if mine in prints and its in theirs
+    }
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise TrainError(f"{command[0]}: not found; Debian's packages are had by apt") from error
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr.strip().splitlines() or ["no word why"])[-1]
+        said = " ".join(command[:3])
+        raise TrainError(f"{said}: {why}; `apt-get update` renews the list") from error
