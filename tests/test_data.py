@@ -12,11 +12,12 @@ from conftest import ROOT, need_shared
 from corpus import noise
 
 from streamdet.synth import muzzle_blast
-from train.data import checks, labels, shots
+from train.data import checks, labels, packages, shots
 from train.data.corpus import Corpus, CorpusError, prepare
 from train.data.fingerprint import duplicates, fingerprint
 from train.data.pool import Pool, Weighted
 from train.data.table import read_rows
+from train.failure import TrainError
 
 
 def test_test_clips_are_never_in_reach_unless_asked_for(cache):
@@ -34,6 +35,58 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path):
         Corpus(tmp_path)
     with pytest.raises(CorpusError, match=r"manifest\.csv"):
         prepare(tmp_path, tmp_path / "cache")
+
+
+def test_a_second_folder_adds_to_the_first(data, tmp_path):
+    more = tmp_path / "more"
+    (more / "audio").mkdir(parents=True)
+    soundfile.write(more / "audio" / "bell.flac", noise(np.random.default_rng(0), 0.5), 16_000)
+    with (more / "manifest.csv").open("w") as sink:
+        sink.write(",".join(checks.COLUMNS) + "\n")
+        sink.write("audio/bell.flac,train,hard_negative,gong,,here,bell,CC0,0.5,16000,1\n")
+    assert prepare(data, tmp_path / "cache", more=more) == 41
+    assert Corpus(tmp_path / "cache").clips[-1].source == "here"
+
+
+def test_packages_become_a_data_folder(tmp_path, monkeypatch):
+    small = tmp_path / "small.csv"
+    small.write_text(
+        "package,licence,category,label,files\n"
+        "sound-theme-freedesktop,CC-BY-SA-3.0,hard_negative,click,camera-shutter trash-*\n"
+        "sound-theme-freedesktop,CC-BY-SA-3.0,music,chime,bell comp* camera*\n"
+    )
+    monkeypatch.setattr(packages, "TABLE", small)
+    try:
+        count = packages.fetch(tmp_path / "more")
+    except TrainError as error:
+        pytest.skip(f"wants apt and its lists: {error}")
+    rows = checks.read_manifest(tmp_path / "more")
+    assert count == len(rows) == 4
+    assert {r["label"] for r in rows} == {"click", "chime"}
+    assert [f for f in checks.check(tmp_path / "more") if f.grave] == []
+    assert packages.fetch(tmp_path / "less", apart_from=_as_val(tmp_path / "more")) < 4
+
+
+def _as_val(folder):
+    path = folder / "manifest.csv"
+    path.write_text(path.read_text().replace(",train,", ",val,"))
+    return folder
+
+
+def test_a_package_that_is_not_to_be_had_is_named(tmp_path, monkeypatch):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("package,licence,category,label,files\nno-such-package,CC0,music,x,*\n")
+    monkeypatch.setattr(packages, "TABLE", bad)
+    with pytest.raises(TrainError, match=r"no-such-package|apt-get: not found"):
+        packages.fetch(tmp_path / "more")
+
+
+def test_the_table_of_packages_is_sound():
+    for row in read_rows(packages.TABLE):
+        assert row["category"] in checks.CATEGORIES
+        assert labels.head_for(row["category"], row["label"]) != "gunshot"
+        assert row["files"].split()
+        assert row["licence"] not in ("", "unknown")
 
 
 def test_every_manifest_label_has_a_head():
@@ -143,7 +196,9 @@ def command(*arguments):
     )
 
 
-def test_the_data_commands(data, tmp_path):
+def test_the_data_commands(data, cache, tmp_path):
+    speed = command("speed", "first", "--cache", cache, "--batches", 1)
+    assert "scenes a second" in speed.stdout, speed.stderr
     good = command("check", "--data", data)
     assert good.returncode == 0, good.stderr
     assert "no faults" in good.stdout

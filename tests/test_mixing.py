@@ -2,16 +2,20 @@
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from corpus import noise
 
 from streamdet.synth import muzzle_blast
+from train import loss
 from train.data import codecs, effects, labels, shots, sounds, spaces
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.mixing import Mixer
 from train.data.recorder import recorded
+from train.data.strikes import struck
+from train.data.teacher import TeacherTrack
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 
@@ -135,6 +139,58 @@ def test_machinery_hammers_faster_than_any_aimed_fire():
     assert len(starts) >= 4
     assert 0.4 < len(x) / 16_000 < 4.5
     assert np.median(np.diff(starts)) <= 12
+
+
+def test_a_strike_is_sudden_and_never_quite_another():
+    rise = []
+    for seed in range(40):
+        x = struck(np.random.default_rng(seed))
+        assert x.dtype == np.float32
+        assert 0.1 < len(x) / 16_000 <= 1.0
+        assert np.abs(x).max() == pytest.approx(1.0, abs=1e-3)
+        rise.append(int(np.argmax(np.abs(x) > 0.3)))
+    assert np.median(rise) < 320
+    one, other = (struck(np.random.default_rng(s)) for s in (0, 1))
+    assert not np.array_equal(one[:1_000], other[:1_000])
+
+
+def test_a_cut_is_one_rise_of_a_longer_sound():
+    rng = np.random.default_rng(0)
+    x = noise(rng, 4.0, 1e-3)
+    x[32_000:36_000] += noise(rng, 0.25, 0.3)
+    for seed in range(8):
+        piece, onsets, start = sounds.cut(x, np.array([200]), np.random.default_rng(seed))
+        assert 0.08 <= len(piece) / 16_000 <= 0.8
+        assert start == 32_000 - 320
+        assert onsets.tolist() == [2]
+        assert abs(piece[-1]) < 1e-3
+
+
+def test_two_sounds_at_once_begin_together():
+    rng = np.random.default_rng(5)
+
+    def sound(lead_s):
+        x = np.zeros(16_000, np.float32)
+        x[round(lead_s * 16_000) :][:1_600] = noise(rng, 0.1, 0.2)
+        none = np.zeros((0, 0), np.float32)
+        return sounds.Sound(x, sounds.activity(x), np.array([round(lead_s * 100)]), none, True)
+
+    for one, other in ((0.1, 0.5), (0.5, 0.1)):
+        both = sounds.layered(sound(one), sound(other), np.random.default_rng(1))
+        assert np.flatnonzero(both.active)[0] == round(one * 100)
+        assert np.ptp(both.onsets) <= 3
+        assert np.count_nonzero(np.abs(both.samples) > 1e-6) < 2_200
+
+
+def test_the_tagger_is_not_asked_where_it_never_listened():
+    track = TeacherTrack(6.0, 3)
+    track.add(np.full((12, 3), 0.5, np.float32), 0.0, 0.0, 6.0)
+    track.add(np.zeros((0, 0), np.float32), 4.0, 0.0, 0.5)
+    assert np.flatnonzero(np.isnan(track.rows).any(axis=1)).tolist() == [7, 8, 9]
+    logits = jnp.zeros((1, 150, 3))
+    assert float(loss.teacher(logits, jnp.asarray(track.rows)[None])) == pytest.approx(
+        np.log(2.0), abs=1e-5
+    )
 
 
 def test_shots_and_negatives_go_through_the_same_processing(cache):

@@ -159,6 +159,7 @@ def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monke
     later = replace(SMALL, steps=3, validate_every=3, seed=2, start="tiny", teacher_weight=1.0)
     monkeypatch.setattr(configs, "load", {"tiny": SMALL, "later": later}.__getitem__)
     places = (tmp_path / "bundle", data, tmp_path / "cache", tmp_path / "runs", tmp_path / "val")
+    places = (*places, None)
     said = recipe.run("later", *places, workers=0, hours=0.0)
     assert "step 3 of 6 of tiny: run this again" in said
     assert "| film |" in recipe.run("later", *places, workers=0)

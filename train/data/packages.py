@@ -72,7 +72,7 @@ def fetch(to: Path, apart_from: Path | None = None) -> int:
     rows = [r for r in rows if r["path"] not in held]
     part = to / "manifest.csv.part"
     with part.open("w", newline="", encoding="utf-8") as sink:
-        writer = csv.DictWriter[str](sink, COLUMNS)
+        writer: csv.DictWriter[str] = csv.DictWriter(sink, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     (to / "exclusions.csv").write_text("path,reason\n")
