@@ -10,6 +10,9 @@ from train.config import TrainConfig
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
 from train.data.mixing import Scene
 
+LONG_BAG = 50
+"""Frames of 40 ms."""
+
 
 def total(config: TrainConfig, logits: jax.Array, scene: Scene) -> jax.Array:
     """The weighted sum of all parts, a scalar.
@@ -58,11 +61,17 @@ def segments(logits: jax.Array, targets: jax.Array, asked: jax.Array, length: in
 
 
 def bags(logits: jax.Array, bag: jax.Array) -> jax.Array:
-    """Mean over the scenes with a bag of -log of the highest probability in it: a shot is
-    somewhere in there (multiple-instance learning, max pooling)."""
-    some = jnp.any(bag > 0.0, axis=-1)
-    peak = jnp.max(jnp.where(bag > 0.0, logits, -30.0), axis=-1)
-    return jnp.sum(jax.nn.softplus(-peak) * some) / bag.shape[0]
+    """Cross-entropy of the highest frame of each bag, in which a shot is somewhere
+    (multiple-instance learning, max pooling), and of the median frame of bags of 2 s and more:
+    no shot lasts for half of them, and without it a bag's noise becomes the shot."""
+    inside = bag > 0.0
+    count = jnp.sum(inside, axis=-1)
+    ranked = jnp.sort(jnp.where(inside, logits, -30.0), axis=-1)
+    middle = ranked.shape[-1] - 1 - count // 2
+    median = jnp.take_along_axis(ranked, middle[:, None], axis=-1)[:, 0]
+    losses = jax.nn.softplus(-ranked[:, -1]) * (count > 0)
+    losses += jax.nn.softplus(median) * (count >= LONG_BAG)
+    return jnp.sum(losses) / bag.shape[0]
 
 
 def teacher(logits: jax.Array, opinions: jax.Array) -> jax.Array:

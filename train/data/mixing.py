@@ -33,6 +33,10 @@ REACH = 50
 """10 ms frames from an onset on in which a shot is a shot; its later decay counts neither way."""
 
 
+DECAY, MARGIN = 200, 5
+"""10 ms frames behind and before an onset beyond which a shot's clip is but its noise."""
+
+
 class Scene(NamedTuple):
     """``samples`` (n,) float32; ``targets`` and ``weights`` (frames, labels) and ``bag``
     (frames,) float32, a frame being 40 ms and ending where the detector's frame of the same
@@ -255,6 +259,8 @@ class Mixer:
         heard = _after(onsets, len(active), REACH) & active & (above > -12.0)
         targets[region, head] = np.maximum(targets[region, head], heard)
         open_question = active & ~heard & (targets[region, head] == 0.0)
+        if head == GUNSHOT:
+            open_question &= _after(onsets - MARGIN, len(active), MARGIN + DECAY)
         weights[region, head] = np.where(open_question, 0.0, weights[region, head])
         weights[region, head] = np.where(heard, 1.0, weights[region, head])
         if LABELS[head] == "explosion":
@@ -267,7 +273,7 @@ def _after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:
     """(frames,) bool: within ``reach`` frames from an onset on."""
     inside = np.zeros(frames, bool)
     for onset in onsets:
-        inside[onset : onset + reach] = True
+        inside[max(0, onset) : max(0, onset + reach)] = True
     return inside
 
 
