@@ -229,6 +229,38 @@ def test_a_clip_without_a_known_onset_becomes_a_bag(cache):
     assert bags >= 8
 
 
+def test_a_far_shots_noise_is_no_shot(cache):
+    """Given a clip of steady noise with one shot in it, all but the 2 s behind the shot are
+    asked about."""
+    corpus = Corpus(cache)
+    steady = [
+        replace(c, active=((0, c.length // 160),), onsets=(20,), kind="field")
+        for c in corpus.clips
+        if c.label == "rain" and c.split == "train"
+    ]
+    corpus.clips = [c for c in corpus.clips if c.category != "gunshot"]
+    corpus.clips += [replace(c, category="gunshot", head="gunshot") for c in steady]
+    mix = replace(MIX, scene_s=6.0, no_shot=0.0, max_shots=1, no_negative=1.0, field_shot=1.0,
+                  synthetic_shot=0.0, layered=0.0, varispeed=0.0)  # fmt: skip
+    late = 0
+    for i in range(20):
+        scene = Mixer(corpus, mix).scene(np.random.default_rng(i))
+        open_question = scene.weights[:, labels.GUNSHOT] == 0.0
+        heard = np.flatnonzero(scene.targets[:, labels.GUNSHOT])
+        late += len(heard) > 0 and heard[0] < 60 and not open_question[heard[0] + 60 :].any()
+        assert open_question.sum() <= 52
+    assert late >= 5
+
+
+def test_a_bag_asks_for_a_peak_and_not_for_more():
+    bag = jnp.zeros((1, 150)).at[0, 20:120].set(1.0)
+    all_high, one_peak = jnp.full((1, 150), 4.0), jnp.full((1, 150), -4.0).at[0, 50].set(4.0)
+    none = jnp.full((1, 150), -4.0)
+    costs = [float(loss.bags(x, bag)) for x in (all_high, one_peak, none)]
+    assert costs[1] < 0.1 < 3.0 < min(costs[0], costs[2])
+    assert float(loss.bags(none, jnp.zeros((1, 150)))) == 0.0
+
+
 def test_mined_clips_come_back_more_often(cache):
     corpus = Corpus(cache)
     path = corpus.select("train", "music")[0].path
