@@ -15,6 +15,7 @@ from streamdet.model.recurrence import recur
 
 SMALL = ModelConfig(bands=8, conv=((6, 5, 2), (8, 3, 2)), cells=(8, 8), labels=("gunshot", "drum"))
 PATCHED = replace(SMALL, patch=(4, 2), residual=((3, 1), (3, 4)), norm_cells=True)
+TWICE, PATCHED_TWICE = (replace(c, background=50) for c in (SMALL, PATCHED))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def params():
 
 @pytest.mark.parametrize(
     "config",
-    [SMALL, PATCHED, ModelConfig(labels=tuple("abc")), ModelConfig(cells=(9,))],
+    [SMALL, PATCHED, TWICE, PATCHED_TWICE, ModelConfig(labels=("a",)), ModelConfig(cells=(9,))],
 )
 def test_the_named_shapes_are_those_of_the_network(config):
     params = lstm.init_params(config, jax.random.key(1))
@@ -34,7 +35,7 @@ def test_the_named_shapes_are_those_of_the_network(config):
 
 @given(
     cuts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
-    config=st.sampled_from([SMALL, PATCHED]),
+    config=st.sampled_from([SMALL, PATCHED, TWICE, PATCHED_TWICE]),
 )
 @settings(max_examples=8, deadline=None)
 def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
@@ -48,6 +49,17 @@ def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
         at += 4 * cut
     assert whole.shape == (2, sum(cuts), 2)
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
+
+
+def test_steady_sound_stands_out_of_its_background_no_more():
+    config = replace(SMALL, background=50)
+    level = np.random.default_rng(0).normal(size=(2, 1, 8)).astype("f")
+    frames = np.repeat(level, 400, axis=1)
+    frames[:, 360:] += 2.0
+    mean, over = lstm.over_background(config, np.zeros((2, 8), "f"), frames)
+    np.testing.assert_allclose(over[:, 356], 0.0, atol=5e-3)
+    np.testing.assert_allclose(over[:, 360], 2.0, atol=5e-3)
+    assert (np.asarray(mean) > level[:, 0]).all()
 
 
 def test_the_recurrences_own_gradient_is_the_automatic_one():

@@ -50,7 +50,7 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
     assert (int(whole.step), int(stage.step)) == (6, 3)
     first = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])
     assert first["step"] == 6
-    assert {"error_rate", "rare_f1", "film_recall_at_6"} <= set(first)
+    assert {"miss_rate", "rare_f1", "film_recall_at_6"} <= set(first)
 
     (tmp_path / "cut" / "checkpoints").mkdir(parents=True)
     halfway = tmp_path / "whole" / "checkpoints" / "3"

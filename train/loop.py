@@ -33,7 +33,7 @@ from train.optimizer import optimizer
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 COMMIT = "commit.txt"
-SCORE = "error_rate"
+SCORE = "miss_rate"
 RECOLOUR_DB = 4.0
 """How far, in dB, the log-mel equaliser of a repeated batch turns a band up or down."""
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from streamdet.model.recurrence import recur
 
@@ -33,7 +34,9 @@ class ModelConfig:
     convolution. ``patch`` (bands, stride) makes the first convolution slide over the bands
     too: one kernel for all pitches, its channels at every position laid end to end.
     ``residual`` (kernel, dilation) are causal convolutions that keep the width and are added
-    to what they hear; ``norm_cells`` normalises before each LSTM.
+    to what they hear; ``norm_cells`` normalises before each LSTM. ``background`` is the time
+    constant, in frames, of a running mean of each band: the bands are heard a second time less
+    that mean, as far as they stand out (0: once only).
     """
 
     bands: int = 64
@@ -43,6 +46,7 @@ class ModelConfig:
     patch: tuple[int, int] | None = None
     residual: tuple[tuple[int, int], ...] = ()
     norm_cells: bool = False
+    background: int = 0
     labels: tuple[str, ...] = ("gunshot",)
 
     @property
@@ -57,6 +61,11 @@ class ModelConfig:
     def positions(self) -> int:
         """Places over the bands of the first convolution: 1 where it spans them all."""
         return 1 if self.patch is None else (self.bands - self.patch[0]) // self.patch[1] + 1
+
+    @property
+    def views(self) -> int:
+        """How often the bands are heard side by side."""
+        return 2 if self.background else 1
 
     def widths(self) -> list[int]:
         """The features of a frame that each convolution gives."""
@@ -73,10 +82,12 @@ class LstmState(NamedTuple):
 
 class ModelState(NamedTuple):
     """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
-    that it looks back on; ``lstm``: a state for each LSTM."""
+    that it looks back on; ``lstm``: a state for each LSTM; ``background``: (streams, bands), the
+    running mean, or (streams, 0) where there is none."""
 
     tails: tuple[jax.Array, ...]
     lstm: tuple[LstmState, ...]
+    background: jax.Array
 
 
 class Lstm(nn.Module):
@@ -97,14 +108,36 @@ class Lstm(nn.Module):
         return LstmState(hidden, cell), out.swapaxes(0, 1)
 
 
-def _over_bands(conv: nn.Conv, patch: tuple[int, int], x: jax.Array) -> jax.Array:
-    """A convolution over time and bands: ``(streams, t, bands) -> (streams, ticks, positions *
-    channels)``. Each position is a stream of its own to ``conv``, which is several times
-    faster on a CPU than a two-dimensional convolution."""
+def over_background(
+    config: ModelConfig, background: jax.Array, frames: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The running mean ``(streams, bands)`` after ``(streams, f, bands)`` frames, and the frames
+    less what it was before their own stride: an exponential mean in steps of a stride, so any
+    blocks give the same. Steady sound of any colour and level becomes zero; the idea of
+    per-channel energy normalisation (Wang et al., ICASSP 2017) in the log domain.
+    """
+    streams, count, bands = frames.shape
+    ticks = count // config.stride
+    strides = frames.reshape(streams, ticks, config.stride, bands)
+    keep = np.exp(-config.stride / config.background)
+    age = np.arange(ticks + 1)[:, None] - 1 - np.arange(ticks)
+    mix = np.where(age >= 0, (1.0 - keep) * keep ** np.maximum(age, 0), 0.0).astype(np.float32)
+    faded = (keep ** np.arange(ticks + 1)).astype(np.float32)[:, None] * background[:, None]
+    levels = faded + jnp.einsum("tj,sjb->stb", mix, strides.mean(axis=2))
+    over = strides - levels[:, :-1, None]
+    return levels[:, -1], over.reshape(frames.shape)
+
+
+def _over_bands(conv: nn.Conv, patch: tuple[int, int], x: jax.Array, views: int) -> jax.Array:
+    """A convolution over time and bands: ``(streams, t, views * bands) -> (streams, ticks,
+    positions * channels)``. Each position is a stream of its own to ``conv``, which is several
+    times faster on a CPU than a two-dimensional convolution."""
     high, step = patch
-    places = range(0, x.shape[2] - high + 1, step)
-    strips = jnp.stack([x[:, :, at : at + high] for at in places], axis=1)
-    out = conv(strips.reshape(-1, x.shape[1], high))
+    bands = x.shape[2] // views
+    x = x.reshape(*x.shape[:2], views, bands)
+    places = range(0, bands - high + 1, step)
+    strips = jnp.stack([x[..., at : at + high] for at in places], axis=1)
+    out = conv(strips.reshape(-1, x.shape[1], views * high))
     out = out.reshape(x.shape[0], len(places), -1, out.shape[-1])
     return out.swapaxes(1, 2).reshape(x.shape[0], out.shape[2], -1)
 
@@ -133,14 +166,17 @@ class Detector(nn.Module):
     ) -> tuple[ModelState, jax.Array]:
         """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
         & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
-        x = frames
+        background, x = state.background, frames
+        if self.config.background:
+            background, over = over_background(self.config, background, frames)
+            x = jnp.concatenate([frames, over], axis=-1)
         tails = []
         for i, (channels, kernel, stride) in enumerate(self.config.conv):
             x = jnp.concatenate([state.tails[i], x], axis=1)
             tails.append(x[:, x.shape[1] - (kernel - stride) :])
             conv = nn.Conv(channels, (kernel,), (stride,), padding="VALID", name=f"conv_{i}")
             patch = self.config.patch if i == 0 else None
-            x = conv(x) if patch is None else _over_bands(conv, patch, x)
+            x = conv(x) if patch is None else _over_bands(conv, patch, x, self.config.views)
             x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x) if self.config.norm else x)
         for i, (kernel, dilation) in enumerate(self.config.residual):
             past = jnp.concatenate([state.tails[len(self.config.conv) + i], x], axis=1)
@@ -159,19 +195,20 @@ class Detector(nn.Module):
             states.append(carried)
         x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
         logits = nn.Dense(len(self.config.labels), name="head")(x)
-        return ModelState(tuple(tails), tuple(states)), logits
+        return ModelState(tuple(tails), tuple(states), background), logits
 
 
 def init_state(config: ModelConfig, streams: int) -> ModelState:
     """The state of ``streams`` streams that have heard nothing: all zeros."""
-    tails, channels = [], config.bands
+    tails, channels = [], config.bands * config.views
     for (_, kernel, stride), width in zip(config.conv, config.widths(), strict=True):
         tails.append(jnp.zeros((streams, kernel - stride, channels), jnp.float32))
         channels = width
     for kernel, dilation in config.residual:
         tails.append(jnp.zeros((streams, (kernel - 1) * dilation, channels), jnp.float32))
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
-    return ModelState(tuple(tails), lstm)
+    mean = jnp.zeros((streams, config.bands if config.background else 0), jnp.float32)
+    return ModelState(tuple(tails), lstm, mean)
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
@@ -210,11 +247,12 @@ def apply(
 def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The name and shape of every tensor of this network, ``layer/tensor`` by name."""
     shapes: dict[str, tuple[int, ...]] = {}
-    width = config.bands
+    width = config.bands * config.views
     for i, ((channels, kernel, _), out) in enumerate(
         zip(config.conv, config.widths(), strict=True)
     ):
-        wide = config.patch[0] if i == 0 and config.patch is not None else width
+        patch = config.patch if i == 0 else None
+        wide = width if patch is None else patch[0] * config.views
         shapes[f"conv_{i}/kernel"] = (kernel, wide, channels)
         shapes[f"conv_{i}/bias"] = (channels,)
         if config.norm:
