@@ -1,5 +1,5 @@
-"""The second detector: kernels that slide over pitch as well as time, residual convolutions,
-an LSTM(160).
+"""The second detector: log-mel bands as they are and over their background, kernels that slide
+over pitch as well as time, residual convolutions, an LSTM(160).
 
 python -m train fit second
 """
@@ -17,6 +17,7 @@ CONFIG = TrainConfig(
         residual=((3, 1), (3, 2), (3, 4)),
         cells=(160,),
         norm_cells=True,
+        background=100,
         labels=LABELS,
     ),
     learning_rate=2e-3,

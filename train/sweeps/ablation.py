@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from streamdet.model.lstm import ModelConfig
 from train.config import TrainConfig
 from train.configs.second import CONFIG
-from train.data.labels import LABELS
 
 BASE = replace(
     CONFIG, steps=1_000, warmup=100, mine_every=250, validate_every=250, checkpoint_every=250
@@ -56,13 +54,10 @@ TRIALS: dict[str, TrainConfig] = {
     "no averaged weights": replace(BASE, average=0.0),
     "no kernel over the bands": replace(
         BASE,
-        model=ModelConfig(
-            conv=((96, 5, 2), (160, 5, 2)),
-            residual=CONFIG.model.residual,
-            cells=CONFIG.model.cells,
-            norm_cells=True,
-            labels=LABELS,
-        ),
+        model=replace(CONFIG.model, conv=((96, 5, 2), (160, 5, 2)), patch=None),
     ),
+    "no view over the background": replace(BASE, model=replace(CONFIG.model, background=0)),
+    "no strikes, cuts, layers": _mixed(synthetic_strike=0.0, cut=0.0, layered=0.0),
+    "no dropout, no weight decay": replace(BASE, dropout=0.0, matrix_decay=0.0),
     "no residual convolutions": replace(BASE, model=replace(CONFIG.model, residual=())),
 }
