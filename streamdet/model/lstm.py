@@ -82,12 +82,12 @@ class LstmState(NamedTuple):
 
 class ModelState(NamedTuple):
     """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
-    that it looks back on; ``lstm``: a state for each LSTM; ``background``: (streams, bands), the
-    running mean, or (streams, 0) where there is none."""
+    that it looks back on; ``lstm``: a state for each LSTM; ``background``: the running mean,
+    (streams, bands), where there is one."""
 
     tails: tuple[jax.Array, ...]
     lstm: tuple[LstmState, ...]
-    background: jax.Array
+    background: tuple[jax.Array, ...]
 
 
 class Lstm(nn.Module):
@@ -166,11 +166,12 @@ class Detector(nn.Module):
     ) -> tuple[ModelState, jax.Array]:
         """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
         & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
-        background, x = state.background, frames
-        if self.config.background:
-            background, over = over_background(self.config, background, frames)
+        x = frames
+        means, tails = [], []
+        for mean in state.background:
+            mean, over = over_background(self.config, mean, frames)
             x = jnp.concatenate([frames, over], axis=-1)
-        tails = []
+            means.append(mean)
         for i, (channels, kernel, stride) in enumerate(self.config.conv):
             x = jnp.concatenate([state.tails[i], x], axis=1)
             tails.append(x[:, x.shape[1] - (kernel - stride) :])
@@ -195,7 +196,7 @@ class Detector(nn.Module):
             states.append(carried)
         x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
         logits = nn.Dense(len(self.config.labels), name="head")(x)
-        return ModelState(tuple(tails), tuple(states), background), logits
+        return ModelState(tuple(tails), tuple(states), tuple(means)), logits
 
 
 def init_state(config: ModelConfig, streams: int) -> ModelState:
@@ -207,8 +208,8 @@ def init_state(config: ModelConfig, streams: int) -> ModelState:
     for kernel, dilation in config.residual:
         tails.append(jnp.zeros((streams, (kernel - 1) * dilation, channels), jnp.float32))
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
-    mean = jnp.zeros((streams, config.bands if config.background else 0), jnp.float32)
-    return ModelState(tuple(tails), lstm, mean)
+    means = (jnp.zeros((streams, config.bands), jnp.float32),) if config.background else ()
+    return ModelState(tuple(tails), lstm, means)
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
