@@ -56,7 +56,7 @@ def test_steady_sound_stands_out_of_its_background_no_more():
     level = np.random.default_rng(0).normal(size=(2, 1, 8)).astype("f")
     frames = np.repeat(level, 400, axis=1)
     frames[:, 360:] += 2.0
-    mean, over = lstm.over_background(config, np.zeros((2, 8), "f"), frames)
+    mean, over = lstm.above_background(config, np.zeros((2, 8), "f"), frames)
     np.testing.assert_allclose(over[:, 356], 0.0, atol=5e-3)
     np.testing.assert_allclose(over[:, 360], 2.0, atol=5e-3)
     assert (np.asarray(mean) > level[:, 0]).all()

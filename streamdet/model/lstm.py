@@ -108,7 +108,7 @@ class Lstm(nn.Module):
         return LstmState(hidden, cell), out.swapaxes(0, 1)
 
 
-def over_background(
+def above_background(
     config: ModelConfig, background: jax.Array, frames: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The running mean ``(streams, bands)`` after ``(streams, f, bands)`` frames, and the frames
@@ -169,7 +169,7 @@ class Detector(nn.Module):
         x = frames
         means, tails = [], []
         for mean in state.background:
-            mean, over = over_background(self.config, mean, frames)
+            mean, over = above_background(self.config, mean, frames)
             x = jnp.concatenate([frames, over], axis=-1)
             means.append(mean)
         for i, (channels, kernel, stride) in enumerate(self.config.conv):
