@@ -53,20 +53,29 @@ def fetch(to: Path, apart_from: Path | None = None) -> int:
     """Make the data folder ``to`` of all packages; returns how many sounds it has.
 
     Sounds that val or test clips of the folder ``apart_from`` hold are left out. Raises
-    TrainError where a package can't be had.
+    TrainError where a package can't be had, that folder not read, or ``to`` not written.
     """
     table = read_rows(TABLE)
+    theirs = _prints_of(apart_from) if apart_from else {}
+    try:
+        return _make(to, table, theirs)
+    except OSError as error:
+        raise TrainError(f"{to}: can't be written: {error.strerror}") from error
+
+
+def _make(to: Path, table: list[dict[str, str]], theirs: dict[str, np.ndarray]) -> int:
     names = sorted({row["package"] for row in table})
     rows: list[dict[str, Any]] = []
     prints: dict[str, np.ndarray] = {}
-    for name in track(names, "packages", console=Console(stderr=True)):
+    console = Console(stderr=True)
+    for name in track(names, "packages", console=console, disable=not console.is_terminal):
         for effect in _effects(name, [r for r in table if r["package"] == name]):
             path = Path("audio") / name / f"{effect.name}.flac"
             (to / path).parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(to / path, effect.samples, RATE, subtype="PCM_16")
             rows.append(_manifest_row(effect, path.as_posix()))
             prints[path.as_posix()] = fingerprint(effect.samples)
-    held = _held(prints, apart_from) if apart_from else set()
+    held = _held(prints, theirs)
     for path in held:
         (to / path).unlink()
     rows = [r for r in rows if r["path"] not in held]
@@ -148,13 +157,22 @@ def _manifest_row(effect: Effect, path: str) -> dict[str, Any]:
     }
 
 
-def _held(prints: dict[str, np.ndarray], other: Path) -> set[str]:
-    """The paths among ``prints`` whose sound is also in a val or test clip of ``other``."""
-    theirs = {}
+def _prints_of(other: Path) -> dict[str, np.ndarray]:
+    """The fingerprints of a data folder's val and test clips."""
+    prints = {}
     for row in read_manifest(other):
         if row["split"] != "train":
-            samples, _ = soundfile.read(other / row["path"], dtype="float32", always_2d=True)
-            theirs[f"other:{row['path']}"] = fingerprint(samples[:, 0])
+            path = other / row["path"]
+            try:
+                samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+            except (OSError, soundfile.LibsndfileError) as error:
+                raise TrainError(f"{path}: {error}") from error
+            prints[f"other:{row['path']}"] = fingerprint(samples[:, 0])
+    return prints
+
+
+def _held(prints: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> set[str]:
+    """The paths among ``prints`` whose sound is one of ``theirs``."""
     pairs = duplicates({**prints, **theirs})
     return {
         mine
