@@ -53,17 +53,20 @@ def create_state(config: TrainConfig, start: lstm.Params | None = None) -> Train
     given, whose head may lack the last labels. Raises TrainError where they do not fit."""
     params = lstm.init_params(config.model, jax.random.key(config.seed))
     if start is not None:
-        params = _begun(params, start)
+        params = _begun(config, params, start)
     carried = lstm.init_state(config.model, config.batch)
     started = optimizer(config).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, params, started, carried)
 
 
-def _begun(fresh: lstm.Params, start: lstm.Params) -> lstm.Params:
+def _begun(config: TrainConfig, fresh: lstm.Params, start: lstm.Params) -> lstm.Params:
     known = start["head"]["bias"].shape[0]
     old = {name: x[..., :known] for name, x in fresh["head"].items()}
     if jax.tree.map(np.shape, {**fresh, "head": old}) != jax.tree.map(np.shape, start):
-        raise TrainError("the weights to begin from are of another network than the config's")
+        raise TrainError(
+            f"{config.name}: the weights to begin from are of another network; begin from a run or "
+            "a bundle of the config's own shape"
+        )
     head = {
         name: jnp.concatenate([x, fresh["head"][name][..., known:]], axis=-1)
         for name, x in start["head"].items()

@@ -1,6 +1,6 @@
 """What each part of the recipe gives: short runs of it with one part left out.
 
-1,000 steps are a twentieth of the recipe's: rows are to be compared with each other and with
+1,000 steps are a thirteenth of the recipe's: rows are to be compared with each other and with
 the spread of the three seeds, not with the shipped bundle.
 """
 
