@@ -34,7 +34,9 @@ Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]
 Runs = Annotated[Path, typer.Option(help="Where checkpoints and logs go.")]
 
 Workers = Annotated[int, typer.Option(help="Processes that mix scenes ahead.")]
-Hours = Annotated[float, typer.Option(help="Stop at the first checkpoint after them.")]
+Hours = Annotated[
+    float, typer.Option(help="Stop at the first checkpoint after them.", show_default="no limit")
+]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
 VAL, MORE = Path(".cache/val"), Path(".cache/packages")
