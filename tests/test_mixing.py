@@ -182,6 +182,28 @@ def test_two_sounds_at_once_begin_together():
         assert np.count_nonzero(np.abs(both.samples) > 1e-6) < 2_200
 
 
+def test_a_spliced_sound_keeps_its_blast_and_has_anothers_tail():
+    rng = np.random.default_rng(2)
+    one, other = noise(rng, 0.5, 0.1), noise(rng, 1.0, 0.01)
+    both = sounds.spliced(one, 5, other, 20, np.random.default_rng(0))
+    assert len(one) != len(both) < len(other)
+    np.testing.assert_array_equal(both[:1_000], one[:1_000])
+    for seed in range(8):
+        both = sounds.spliced(one, 5, other, 20, np.random.default_rng(seed))
+        loud = [float(np.sqrt(np.mean(x**2))) for x in (one, both[-3_200:])]
+        assert abs(20 * np.log10(loud[1] / loud[0])) < 8.0
+    np.testing.assert_array_equal(sounds.spliced(one[:900], 5, other, 20, rng), one[:900])
+
+
+def test_a_dried_sound_dies_away_faster_behind_its_onset_alone():
+    x = noise(np.random.default_rng(3), 1.0)
+    dry = sounds.dried(x, 20, np.random.default_rng(0))
+    np.testing.assert_array_equal(dry[:3_200], x[:3_200])
+    falls = [np.mean(dry[a : a + 3_200] ** 2) / np.mean(x[a : a + 3_200] ** 2)
+             for a in range(3_200, 16_000, 3_200)]  # fmt: skip
+    assert (np.diff(falls) < 0).all()
+
+
 def test_the_tagger_is_not_asked_where_it_never_listened():
     track = TeacherTrack(6.0, 3)
     track.add(np.full((12, 3), 0.5, np.float32), 0.0, 0.0, 6.0)

@@ -15,7 +15,7 @@ from streamdet.model.recurrence import recur
 
 SMALL = ModelConfig(bands=8, conv=((6, 5, 2), (8, 3, 2)), cells=(8, 8), labels=("gunshot", "drum"))
 PATCHED = replace(SMALL, patch=(4, 2), residual=((3, 1), (3, 4)), norm_cells=True)
-TWICE, PATCHED_TWICE = (replace(c, background=50) for c in (SMALL, PATCHED))
+TWICE, PATCHED_TWICE = (replace(c, backgrounds=(50, 200)) for c in (SMALL, PATCHED))
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,11 @@ def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
 
 
 def test_steady_sound_stands_out_of_its_background_no_more():
-    config = replace(SMALL, background=50)
+    config = replace(SMALL, backgrounds=(50, 200))
     level = np.random.default_rng(0).normal(size=(2, 1, 8)).astype("f")
     frames = np.repeat(level, 400, axis=1)
     frames[:, 360:] += 2.0
-    mean, over = lstm.above_background(config, np.zeros((2, 8), "f"), frames)
+    mean, over = lstm.above_background(config, 50, np.zeros((2, 8), "f"), frames)
     np.testing.assert_allclose(over[:, 356], 0.0, atol=5e-3)
     np.testing.assert_allclose(over[:, 360], 2.0, atol=5e-3)
     assert (np.asarray(mean) > level[:, 0]).all()

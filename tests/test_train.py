@@ -74,6 +74,21 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
     assert measured["false_alarms_h"] <= 0.1
 
 
+def test_recolouring_bends_bands_and_deafens_some():
+    config = replace(SMALL, recolour_db=4.0, band_mask=0.5)
+    frames = np.random.default_rng(0).normal(0.0, 0.3, (64, 20, 64)).astype("f")
+    moved = np.asarray(loop.recoloured(config, frames, jax.random.key(0)))
+    floor = (np.log(config.frontend.floor) - config.frontend.mean) / config.frontend.scale
+    deaf = (moved == np.float32(floor)).all(axis=1)
+    assert 0.3 < deaf.any(axis=1).mean() < 0.7
+    assert deaf.sum(axis=1).max() <= loop.WIDEST_MASK
+    shift_db = (moved - frames)[~deaf.any(axis=1)] * config.frontend.scale * 10 / np.log(10)
+    assert 0.5 < np.abs(shift_db).max() <= 10.01
+    np.testing.assert_allclose(shift_db.std(axis=1), 0.0, atol=1e-3)
+    plain = replace(SMALL, recolour_db=0.0, band_mask=0.0)
+    np.testing.assert_array_equal(loop.recoloured(plain, frames, jax.random.key(0)), frames)
+
+
 def test_a_teachers_heads_are_for_training_alone(cache, tmp_path, small_validation):
     taught = replace(
         SMALL, matrix_rate=0.0, teacher_weight=1.0, echo=2, mine_every=4, bag_weight=0.1
@@ -145,6 +160,9 @@ def test_the_matcher_follows_the_benchmarks_rules():
     ]
     hits, false = metrics.match(metrics.alarms(scores, hop, 0.5), [(2.9, 3.0), (8.0, 8.5)])
     assert (hits, false) == ([True, False], 1)
+    bed = [(t, t + 0.1, 0.9) for t in (1.0, 4.0, 9.9, 10.1, 31.0)]
+    assert metrics.match(bed, [(4.0, 4.1)]) == ([True], 4)
+    assert metrics.spaced_match(bed, [(4.0, 4.1)]) == ([True], 3)
     counts = metrics.Counts(0.5, hits=6, misses=2, false_alarms=2)
     assert (counts.error_rate, counts.f1, counts.recall) == (0.5, 0.75, 0.75)
     assert metrics.onset_match([(2.0, 2.6, 0.9), (6.0, 6.1, 0.7)], [(2.4, 3.0)]) == ([True], 0)

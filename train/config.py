@@ -26,7 +26,9 @@ class TrainConfig:
     nothing. ``carry_over`` is the share of rows that begin in the state where the step before
     ended: a hard cut, as films have, and the only way to meet states of long streams in
     training. ``echo`` is how often a batch is trained on before the next (data echoing, Choi
-    et al., 2019), recoloured each time: mixing costs as much as a step. ``matrix_rate`` and
+    et al., 2019): mixing costs as much as a step. ``recolour_db`` is how far a random equaliser
+    turns a band of the log-mel frames up or down, ``band_mask`` how often some of them are deaf:
+    a batch that comes again does not come alike. ``matrix_rate`` and
     ``matrix_decay`` are the learning rate and weight decay of matrices and kernels under Muon;
     at a rate of 0 they have AdamW, as the rest. The ``*_weight`` are those of `train.loss`;
     ``mine_every`` is the steps between minings, 0 for none.
@@ -51,6 +53,8 @@ class TrainConfig:
     average: float = 0.998
     carry_over: float = 0.5
     echo: int = 1
+    recolour_db: float = 0.0
+    band_mask: float = 0.0
     gunshot_weight: float = 5.0
     context_weight: float = 0.3
     segment_weight: float = 0.0

@@ -34,8 +34,8 @@ from train.optimizer import optimizer
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 COMMIT = "commit.txt"
 SCORE = "miss_rate"
-RECOLOUR_DB = 4.0
-"""How far, in dB, the log-mel equaliser of a repeated batch turns a band up or down."""
+WIDEST_MASK = 12
+"""Bands."""
 
 
 class TrainState(NamedTuple):
@@ -110,19 +110,25 @@ def train_step(
 
 
 def recoloured(config: TrainConfig, frames: jax.Array, key: jax.Array) -> jax.Array:
-    """Log-mel frames through a random smooth equaliser and gain, one for each stream: a
-    batch that comes twice does not come alike."""
-    if config.echo == 1:
-        return frames
-    shape_key, gain_key = jax.random.split(key)
-    streams = frames.shape[0]
-    points = jax.random.uniform(shape_key, (streams, 6), minval=-RECOLOUR_DB, maxval=RECOLOUR_DB)
-    points += jax.random.uniform(gain_key, (streams, 1), minval=-6.0, maxval=6.0)
-    at = jnp.linspace(0.0, 5.0, config.frontend.bands)
-    db = jax.vmap(lambda p: jnp.interp(at, jnp.arange(6.0), p))(points)
-    moved = frames + db[:, None] * (np.log(10.0) / 10.0 / config.frontend.scale)
+    """Log-mel frames through a random smooth equaliser and gain, one for each stream, some
+    bands of some streams deaf (SpecAugment, Park et al., 2019): no batch comes twice alike."""
+    shape_key, gain_key, mask_key = jax.random.split(key, 3)
+    streams, most = frames.shape[0], config.recolour_db
     floor = (np.log(config.frontend.floor) - config.frontend.mean) / config.frontend.scale
-    return jnp.where(frames > floor + 0.05, jnp.maximum(moved, floor), frames)
+    if most:
+        points = jax.random.uniform(shape_key, (streams, 6), minval=-most, maxval=most)
+        points += jax.random.uniform(gain_key, (streams, 1), minval=-6.0, maxval=6.0)
+        at = jnp.linspace(0.0, 5.0, config.frontend.bands)
+        db = jax.vmap(lambda p: jnp.interp(at, jnp.arange(6.0), p))(points)
+        moved = frames + db[:, None] * (np.log(10.0) / 10.0 / config.frontend.scale)
+        frames = jnp.where(frames > floor + 0.05, jnp.maximum(moved, floor), frames)
+    if config.band_mask:
+        odds, first, width = jax.random.uniform(mask_key, (3, streams, 1))
+        first, width = first * config.frontend.bands, width * WIDEST_MASK
+        band = jnp.arange(config.frontend.bands)
+        deaf = (odds < config.band_mask) & (band >= first) & (band < first + width)
+        frames = jnp.where(deaf[:, None], floor, frames)
+    return frames
 
 
 def fit(

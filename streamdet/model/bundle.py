@@ -144,7 +144,7 @@ def _from_card(card: dict[str, Any], sha256: str, flat: Mapping[str, np.ndarray]
         patch=_pair(patch) if (patch := shape.pop("patch", None)) else None,
         residual=tuple(_pair(layer) for layer in shape.pop("residual", [])),
         norm_cells=bool(shape.pop("norm_cells", False)),
-        background=int(shape.pop("background", 0)),
+        backgrounds=tuple(int(c) for c in shape.pop("backgrounds", [])),
         labels=tuple(str(label) for label in shape.pop("labels")),
     )
     if shape:

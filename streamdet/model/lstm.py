@@ -34,9 +34,9 @@ class ModelConfig:
     convolution. ``patch`` (bands, stride) makes the first convolution slide over the bands
     too: one kernel for all pitches, its channels at every position laid end to end.
     ``residual`` (kernel, dilation) are causal convolutions that keep the width and are added
-    to what they hear; ``norm_cells`` normalises before each LSTM. ``background`` is the time
-    constant, in frames, of a running mean of each band: the bands are heard a second time less
-    that mean, as far as they stand out (0: once only).
+    to what they hear; ``norm_cells`` normalises before each LSTM. ``backgrounds`` are the time
+    constants, in frames, of running means of each band: for each the bands are heard once more
+    less that mean, as far as they stand out.
     """
 
     bands: int = 64
@@ -46,7 +46,7 @@ class ModelConfig:
     patch: tuple[int, int] | None = None
     residual: tuple[tuple[int, int], ...] = ()
     norm_cells: bool = False
-    background: int = 0
+    backgrounds: tuple[int, ...] = ()
     labels: tuple[str, ...] = ("gunshot",)
 
     @property
@@ -65,7 +65,7 @@ class ModelConfig:
     @property
     def views(self) -> int:
         """How often the bands are heard side by side."""
-        return 2 if self.background else 1
+        return 1 + len(self.backgrounds)
 
     def widths(self) -> list[int]:
         """The features of a frame that each convolution gives."""
@@ -82,8 +82,8 @@ class LstmState(NamedTuple):
 
 class ModelState(NamedTuple):
     """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
-    that it looks back on; ``lstm``: a state for each LSTM; ``background``: the running mean,
-    (streams, bands), where there is one."""
+    that it looks back on; ``lstm``: a state for each LSTM; ``background``: a running
+    mean, (streams, bands), for each of the config's."""
 
     tails: tuple[jax.Array, ...]
     lstm: tuple[LstmState, ...]
@@ -109,17 +109,17 @@ class Lstm(nn.Module):
 
 
 def above_background(
-    config: ModelConfig, background: jax.Array, frames: jax.Array
+    config: ModelConfig, constant: int, background: jax.Array, frames: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The running mean ``(streams, bands)`` after ``(streams, f, bands)`` frames, and the frames
-    less what it was before their own stride: an exponential mean in steps of a stride, so any
-    blocks give the same. Steady sound of any colour and level becomes zero; the idea of
-    per-channel energy normalisation (Wang et al., ICASSP 2017) in the log domain.
+    less what it was before their own stride: an exponential mean over ``constant`` frames in steps
+    of a stride, so any blocks give the same. Steady sound of any colour and level becomes zero;
+    the idea of per-channel energy normalisation (Wang et al., ICASSP 2017) in the log domain.
     """
     streams, count, bands = frames.shape
     ticks = count // config.stride
     strides = frames.reshape(streams, ticks, config.stride, bands)
-    keep = np.exp(-config.stride / config.background)
+    keep = np.exp(-config.stride / constant)
     age = np.arange(ticks + 1)[:, None] - 1 - np.arange(ticks)
     mix = np.where(age >= 0, (1.0 - keep) * keep ** np.maximum(age, 0), 0.0).astype(np.float32)
     faded = (keep ** np.arange(ticks + 1)).astype(np.float32)[:, None] * background[:, None]
@@ -166,12 +166,12 @@ class Detector(nn.Module):
     ) -> tuple[ModelState, jax.Array]:
         """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
         & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
-        x = frames
-        means, tails = [], []
-        for mean in state.background:
-            mean, over = above_background(self.config, mean, frames)
-            x = jnp.concatenate([frames, over], axis=-1)
+        views, means, tails = [frames], [], []
+        for constant, mean in zip(self.config.backgrounds, state.background, strict=True):
+            mean, over = above_background(self.config, constant, mean, frames)
+            views.append(over)
             means.append(mean)
+        x = jnp.concatenate(views, axis=-1)
         for i, (channels, kernel, stride) in enumerate(self.config.conv):
             x = jnp.concatenate([state.tails[i], x], axis=1)
             tails.append(x[:, x.shape[1] - (kernel - stride) :])
@@ -208,7 +208,7 @@ def init_state(config: ModelConfig, streams: int) -> ModelState:
     for kernel, dilation in config.residual:
         tails.append(jnp.zeros((streams, (kernel - 1) * dilation, channels), jnp.float32))
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
-    means = (jnp.zeros((streams, config.bands), jnp.float32),) if config.background else ()
+    means = tuple(jnp.zeros((streams, config.bands), jnp.float32) for _ in config.backgrounds)
     return ModelState(tuple(tails), lstm, means)
 
 

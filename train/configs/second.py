@@ -1,38 +1,59 @@
-"""The second detector: log-mel bands as they are and over their background, kernels that slide
-over pitch as well as time, residual convolutions, an LSTM(160).
+"""The second detector: log-mel bands as they are and over three backgrounds, kernels that slide
+over pitch as well as time, residual convolutions, an LSTM(96).
 
-python -m train fit second
+python -m train recipe second my-bundle
 """
 
 from streamdet.model.lstm import ModelConfig
 from train.config import TrainConfig
+from train.data.config import MixConfig
 from train.data.labels import LABELS
 
 CONFIG = TrainConfig(
     name="streamdet-second",
     version="1",
     model=ModelConfig(
-        conv=((24, 5, 2), (160, 5, 2)),
+        conv=((16, 5, 2), (96, 5, 2)),
         patch=(8, 4),
         residual=((3, 1), (3, 2), (3, 4)),
-        cells=(160,),
+        cells=(96,),
         norm_cells=True,
-        background=100,
+        backgrounds=(25, 100, 400),
         labels=LABELS,
+    ),
+    mix=MixConfig(
+        max_shots=2,
+        max_negatives=3,
+        machinery=0.05,
+        layered=0.05,
+        spliced=0.15,
+        dried=0.15,
+        at_start=0.08,
+        room=0.1,
+        outdoor=0.05,
+        street=0.05,
+        distance=0.15,
+        colour=0.3,
+        varispeed=0.3,
+        limiter=0.05,
+        gain_control=0.03,
+        clipping=0.03,
     ),
     learning_rate=2e-3,
     matrix_rate=5e-3,
     matrix_decay=0.1,
     batch=32,
-    echo=2,
-    steps=13_000,
+    echo=3,
+    recolour_db=5.0,
+    band_mask=0.15,
+    steps=12_000,
     warmup=300,
-    dropout=0.1,
+    dropout=0.2,
     average=0.999,
     segment_weight=0.5,
     bag_weight=0.1,
     teacher_weight=1.0,
-    mine_every=2_000,
+    mine_every=1_500,
     validate_every=1_000,
     checkpoint_every=500,
 )

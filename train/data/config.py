@@ -13,7 +13,9 @@ class MixConfig:
     have; ``weak_shot`` of the shots are clips whose onset nobody knows; ``at_start`` of the
     sounds begin with the scene, as in a clip that was cut to its sound. ``synthetic_strike`` of
     the other sounds are synthetic; ``cut`` of those that come from ambience, speech or music
-    are a single rise of theirs; ``layered`` of all are two of a kind at once.
+    are a single rise of theirs; ``layered`` of all are two of a kind at once. Of the shots and
+    impulsive sounds with one onset ``spliced`` go on as another of their kind does, and ``dried``
+    die away faster.
     """
 
     scene_s: float = 6.0
@@ -29,6 +31,8 @@ class MixConfig:
     machinery: float = 0.1
     cut: float = 0.6
     layered: float = 0.15
+    spliced: float = 0.0
+    dried: float = 0.0
     at_start: float = 0.05
     mined_share: float = 0.35
     ebr_db: tuple[tuple[float, float, float], ...] = (

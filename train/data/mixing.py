@@ -213,6 +213,8 @@ class Mixer:
             x, onsets, start = sounds.excerpt(x, onsets, rng)
         if clip.kind in ("field", "forest"):
             x = sounds.faded(x)
+        elif len(onsets) == 1 and clip.head not in CONTEXT:
+            x = self._reshaped(x, int(onsets[0]), clip, rng)
         negative = clip.head not in ("gunshot", "explosion", "speech", "music")
         if negative and rng.random() < self.config.machinery:
             x, onsets = sounds.machinery(x, int(onsets[0]) if len(onsets) else 0, rng)
@@ -220,6 +222,17 @@ class Mixer:
         active = sounds.activity(x)
         opinions = self.corpus.teacher.of(clip.index)[round(start / RATE / 0.48) :]
         return Sound(x, active, np.clip(onsets, 0, len(active) - 1), opinions, clip.located)
+
+    def _reshaped(
+        self, x: np.ndarray, onset: int, clip: Clip, rng: np.random.Generator
+    ) -> np.ndarray:
+        """A sound of one onset with another's tail or less of its own, at the config's odds."""
+        if rng.random() < self.config.spliced:
+            other = (self.near if clip.head == "gunshot" else self.negatives[clip.head]).draw(rng)
+            if len(other.onsets) == 1:
+                theirs = self.corpus.samples(other)
+                x = sounds.spliced(x, onset, theirs, other.onsets[0], rng)
+        return sounds.dried(x, onset, rng) if rng.random() < self.config.dried else x
 
     def _place(
         self,

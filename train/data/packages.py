@@ -1,4 +1,4 @@
-"""More sounds that are no shots: a data folder made of Debian packages' sound effects.
+"""More sounds, most of them no shots: a data folder made of Debian packages' sound effects.
 
 ``packages.csv`` says which files of which package are what, by patterns on their names. The
 packages are downloaded by apt and unpacked, never installed; all of it is for training, and a
@@ -147,7 +147,7 @@ def _manifest_row(effect: Effect, path: str) -> dict[str, Any]:
         "split": "train",
         "category": row["category"],
         "label": row["label"],
-        "kind": "",
+        "kind": "effect" if row["category"] == "gunshot" else "",
         "source": f"debian:{row['package']}",
         "origin_group": f"debian:{row['package']}/{stem}",
         "licence": row["licence"],

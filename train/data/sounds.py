@@ -73,6 +73,32 @@ def layered(one: Sound, other: Sound, rng: np.random.Generator) -> Sound:
     )
 
 
+def spliced(
+    x: np.ndarray, onset: int, other: np.ndarray, other_onset: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A sound up to 15 to 120 ms behind its onset, and from there what follows as late on the
+    onset of another, about as loud where they meet: a blast in another's surroundings. Onsets
+    are 10 ms frames; sounds too short for it come back as they are."""
+    late = int(rng.uniform(0.015, 0.12) * RATE)
+    at, there = onset * HOP + late, other_onset * HOP + late
+    if at + 2 * HOP > len(x) or there + 2 * HOP > len(other):
+        return x
+    tail = other[there:] * np.float32(10.0 ** (rng.uniform(-6.0, 6.0) / 20.0))
+    loud, theirs = (float(np.sqrt(np.mean(y[: 2 * HOP] ** 2))) for y in (x[at:], other[there:]))
+    tail *= np.float32(min(loud / (theirs + 1e-6), 30.0))
+    ramp = np.linspace(0.0, 1.0, HOP, dtype=np.float32)
+    tail[:HOP] = tail[:HOP] * ramp + x[at : at + HOP] * ramp[::-1]
+    return np.concatenate([x[:at], tail])
+
+
+def dried(x: np.ndarray, onset: int, rng: np.random.Generator) -> np.ndarray:
+    """A sound that dies away up to 100 dB a second faster behind its onset, a 10 ms frame."""
+    fall_db = rng.uniform(0.0, 100.0) * np.arange(len(x) - onset * HOP) / RATE
+    x = x.copy()
+    x[onset * HOP :] *= (10.0 ** (-fall_db / 20.0)).astype(np.float32)
+    return x
+
+
 def faded(x: np.ndarray) -> np.ndarray:
     """Ramps of 50 ms at both ends, for clips cut out of a longer noise."""
     ramp = np.linspace(0.0, 1.0, min(800, len(x) // 4), dtype=np.float32)

@@ -56,7 +56,7 @@ TRIALS: dict[str, TrainConfig] = {
         BASE,
         model=replace(CONFIG.model, conv=((96, 5, 2), (160, 5, 2)), patch=None),
     ),
-    "no view over the background": replace(BASE, model=replace(CONFIG.model, background=0)),
+    "no view over the background": replace(BASE, model=replace(CONFIG.model, backgrounds=())),
     "no strikes, cuts, layers": _mixed(synthetic_strike=0.0, cut=0.0, layered=0.0),
     "no dropout, no weight decay": replace(BASE, dropout=0.0, matrix_decay=0.0),
     "no residual convolutions": replace(BASE, model=replace(CONFIG.model, residual=())),
