@@ -15,7 +15,7 @@ WORST = 10
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Write ``page.md``, ``det.png``, ``ebr.png``, ``misses.png`` and ``alarms.png``."""
+    """Write ``page.md``, ``det.png``, ``ebr.png``, ``misses.jpg`` and ``alarms.jpg``."""
     grid, files = report.grid, report.files
     point = report.bundle.operating_points[report.bundle.default_point].threshold
     misses = pictures.worst_misses(grid, files, point, WORST)
@@ -24,8 +24,8 @@ def write(report: Report, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         pictures.trade_off(grid, files, report.curves, folder / "det.png")
         pictures.recall_against_ebr(grid, files, point, folder / "ebr.png")
-        pictures.timelines(grid, misses, point, folder / "misses.png")
-        pictures.timelines(grid, alarms, point, folder / "alarms.png")
+        pictures.timelines(grid, misses, point, folder / "misses.jpg")
+        pictures.timelines(grid, alarms, point, folder / "alarms.jpg")
         page = folder / "page.md"
         page.write_text("\n".join(_lines(report, misses, alarms)) + "\n")
     except OSError as error:
@@ -53,8 +53,8 @@ def _lines(report: Report, misses: Sequence[Moment], alarms: Sequence[Moment]) -
             row.get("false_at_1_percent", {}),
         )
     lines += _robustness(figures.get("robustness", {}))
-    lines += _worst("The ten worst misses", misses, "misses.png")
-    lines += _worst("The ten worst false alarms", alarms, "alarms.png")
+    lines += _worst("The ten worst misses", misses, "misses.jpg")
+    lines += _worst("The ten worst false alarms", alarms, "alarms.jpg")
     return lines
 
 

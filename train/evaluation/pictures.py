@@ -73,7 +73,9 @@ def timelines(grid: Grid, moments: Sequence[Moment], threshold: float, to: Path)
     for axis, moment in zip(axes, moments, strict=False):
         axis.set_axis_on()
         _timeline(grid, axis, moment, threshold)
-    figure.savefig(to, dpi=90)
+    figure.supxlabel("seconds", fontsize=8)
+    figure.supylabel("mel band; the score from 0 to 1 over it, a true event in green", fontsize=8)
+    figure.savefig(to, dpi=90, pil_kwargs={"quality": 80})
 
 
 def _timeline(grid: Grid, axis: Axes, moment: Moment, threshold: float) -> None:
