@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from train.audioset_commands import app as audioset_commands
 from train.data_commands import app as data_commands
 from train.failure import TrainError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 
 app.add_typer(data_commands, name="data")
+app.add_typer(audioset_commands, name="audioset")
 
 
 @app.callback()

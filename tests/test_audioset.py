@@ -1,0 +1,317 @@
+"""AudioSet's records and metrics: hand-worked cases, damage, and an independent implementation."""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import tarfile
+from itertools import chain, islice
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from train.audioset import batches, classes, clips, metrics, tfrecord
+from train.audioset.clips import Clip, ClipError
+from train.audioset.example import sequence_example
+from train.audioset.store import Store, convert
+from train.failure import TrainError
+
+REAL = ROOT.parent / "shared" / "data" / "audioset"
+
+
+def clip(name="abc", labels=(1, 526), count=10, seed=0):
+    frames = np.random.default_rng(seed).integers(0, 256, (count, 128), dtype=np.uint8)
+    return Clip(name, 30.0, 40.0, labels, frames)
+
+
+def example_of(c):
+    made = sequence_example()()
+    made.context.feature["video_id"].bytes_list.value.append(c.video_id.encode())
+    made.context.feature["start_time_seconds"].float_list.value.append(c.start_s)
+    made.context.feature["end_time_seconds"].float_list.value.append(c.end_s)
+    made.context.feature["labels"].int64_list.value.extend(c.labels)
+    for frame in c.frames:
+        one = made.feature_lists.feature_list["audio_embedding"].feature.add()
+        one.bytes_list.value.append(frame.tobytes())
+    return made.SerializeToString()
+
+
+def same(one, other):
+    assert (one.video_id, one.start_s, one.end_s, one.labels) == (
+        other.video_id, other.start_s, other.end_s, other.labels,
+    )  # fmt: skip
+    np.testing.assert_array_equal(one.frames, other.frames)
+
+
+@pytest.mark.parametrize("count", [1, 9, 10])
+def test_a_clip_comes_out_of_a_record_as_it_went_in(count):
+    c = clip("-ü_0", (0, 300), count)
+    same(clips.parsed(example_of(c)), c)
+    same(clips.unpacked(clips.packed(c)), c)
+
+
+def test_what_is_no_clip_is_told_why():
+    with pytest.raises(ClipError, match="SequenceExample"):
+        clips.parsed(b"\xff\xff\xff")
+    with pytest.raises(ClipError, match="no video_id"):
+        clips.parsed(b"")
+    with pytest.raises(ClipError, match="128 bytes"):
+        clips.parsed(example_of(Clip("a", 0.0, 10.0, (1,), np.zeros((3, 64), np.uint8))))
+
+
+def test_values_are_the_middles_of_their_steps():
+    levels = np.linspace(-2.0, 2.0, 255, endpoint=False)
+    quantised = ((levels + 2.0) * (255.0 / 4.0)).astype(np.uint8)
+    back = clips.dequantised(quantised)
+    assert np.abs(back - levels).max() < 4.0 / 255.0
+    assert clips.dequantised(np.array([0, 255], np.uint8)).tolist() == pytest.approx(
+        [-1.9921875, 2.0078125]
+    )
+
+
+def test_a_checksum_is_the_formats(tmp_path):
+    """CRC-32C of '123456789' is 0xe3069283 (RFC 3720, appendix B.4, has the polynomial)."""
+    rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
+    assert tfrecord.masked_crc(b"123456789") == (rotated + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def shard_of(tmp_path, *payloads):
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(b"".join(tfrecord.framed(p) for p in payloads))
+    return path
+
+
+def read(path):
+    damage = []
+    with path.open("rb") as file:
+        found = [p for _, _, p in tfrecord.payloads(file, path.name, damage.append)]
+    return found, [str(d) for d in damage]
+
+
+def test_damage_is_named_and_the_rest_is_read(tmp_path):
+    path = shard_of(tmp_path, b"one", b"two", b"three")
+    assert read(path) == ([b"one", b"two", b"three"], [])
+    raw = bytearray(path.read_bytes())
+    raw[len(tfrecord.framed(b"one")) + 12] ^= 1
+    path.write_bytes(raw)
+    found, damage = read(path)
+    assert found == [b"one", b"three"]
+    assert damage == ["a.tfrecord: record 1 at byte 19: its checksum differs"]
+    with path.open("rb") as file, pytest.raises(TrainError, match=r"a: record 1 .* skipped"):
+        list(tfrecord.payloads(file, "a"))
+
+
+@pytest.mark.parametrize(
+    ("cut", "says"),
+    [(5, "within its length"), (14, "within it"), (18, "within it")],
+)
+def test_a_file_cut_anywhere_gives_what_came_before(tmp_path, cut, says):
+    path = shard_of(tmp_path, b"one", b"two")
+    path.write_bytes(path.read_bytes()[: 19 + cut])
+    found, damage = read(path)
+    assert found == [b"one"]
+    assert len(damage) == 1
+    assert says in damage[0]
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_are_read_as_records_that_are_none(tmp_path_factory, raw):
+    path = tmp_path_factory.mktemp("foreign") / "x.tfrecord"
+    path.write_bytes(raw)
+    found, damage = read(path)
+    assert b"".join(tfrecord.framed(p) for p in found) == raw[: sum(16 + len(p) for p in found)]
+    assert bool(damage) == (sum(16 + len(p) for p in found) < len(raw))
+
+
+def test_an_absurd_length_ends_the_file(tmp_path):
+    length = struct.pack("<Q", 1 << 40)
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(length + struct.pack("<I", tfrecord.masked_crc(length)) + b"x" * 40)
+    assert read(path)[1][0].endswith("its length is damaged")
+
+
+def test_a_source_that_is_none_is_told_so(tmp_path):
+    with pytest.raises(TrainError, match="nowhere: No such file"):
+        list(clips.read(tmp_path / "nowhere"))
+    with pytest.raises(TrainError, match="holds no"):
+        list(clips.read(tmp_path))
+    (tmp_path / "x.tar").write_bytes(b"not a tar")
+    with pytest.raises(TrainError, match=r"x\.tar: .*wanted"):
+        list(clips.read(tmp_path / "x.tar"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty clips in four shards, the second of which has a damaged record and a foreign one."""
+    source = tmp_path / "records"
+    source.mkdir()
+    for shard in range(4):
+        some = [clip(f"{shard}-{i}", (i, 100 + shard), 1 + i, 10 * shard + i) for i in range(10)]
+        raw = bytearray(b"".join(tfrecord.framed(example_of(c)) for c in some))
+        if shard == 1:
+            raw[-100] ^= 1
+            raw += tfrecord.framed(b"")
+        (source / f"{shard}.tfrecord").write_bytes(raw)
+    return source
+
+
+def test_a_store_has_what_the_records_had(folder, tmp_path):
+    with pytest.raises(tfrecord.RecordError, match=r"1\.tfrecord: record 9"):
+        convert(folder, tmp_path / "store")
+    with pytest.raises(TrainError, match="convert"):
+        Store(tmp_path / "store")
+    about = convert(folder, tmp_path / "store", skip_damaged=True)
+    assert about["clips"] == 39
+    assert [d.split(": ", 1)[1] for d in about["damaged"]] == [
+        "record 9 at byte 7470: its checksum differs",
+        f"record 10 at byte {(folder / '1.tfrecord').stat().st_size - 16}: no video_id",
+    ]
+    store = Store(tmp_path / "store")
+    assert len(store) == 39
+    same(store[0], clip("0-0", (0, 100), 1, 0))
+    same(store[38], clip("3-9", (9, 103), 10, 39))
+    archive = tmp_path / "records.tar.xz"
+    with tarfile.open(archive, "w:xz") as tar:
+        tar.add(folder, "bal_train")
+        tar.addfile(tarfile.TarInfo("bal_train/readme.txt"), io.BytesIO())
+    packed = convert(archive, tmp_path / "packed", skip_damaged=True)
+    assert packed["sha256"] == about["sha256"]
+
+
+def test_batches_are_shuffled_shared_out_and_resumed(folder, tmp_path):
+    convert(folder, tmp_path / "store", skip_damaged=True)
+    store = Store(tmp_path / "store")
+
+    def ids(rows, count, **where):
+        drawn = batches.shuffled(store, range(3, 39), rows, 200, seed=5, **where)
+        return [b.labels.argmax(axis=1).tolist() for b in islice(drawn, count)]
+
+    whole = ids(12, 6)
+    assert sorted(chain(*whole[:3])) == sorted(chain(*whole[3:]))
+    assert whole[:3] != whole[3:]
+    assert ids(12, 3, first=3) == whole[3:]
+    halves = [ids(6, 6, host=h, hosts=2) for h in range(2)]
+    for step, batch in enumerate(whole):
+        assert batch == [n for pair in zip(*(h[step] for h in halves), strict=True) for n in pair]
+    (first,) = islice(batches.shuffled(store, [4, 4], 2, 200, seed=5), 1)
+    assert first.lengths.tolist() == [5, 5]
+    assert not first.frames[:, 5:].any()
+    assert first.labels.sum() == 4
+    assert sum(len(b.lengths) for b in batches.in_order(store, 16, 200)) == 39
+
+
+def test_the_commands_name_what_is_damaged(folder, tmp_path):
+    (tmp_path / "class_labels_indices.csv").write_text(
+        'index,mid,display_name\n0,/a,Speech\n1,/b,"Gunshot, gunfire"\n'
+    )
+    (tmp_path / "ontology.json").write_text(
+        json.dumps([{"id": "/b", "name": "Gunshot, gunfire", "child_ids": []}])
+    )
+
+    def command(*arguments):
+        run = [sys.executable, "-m", "train", "audioset", *map(str, arguments)]
+        return subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    done = command("check", folder, "--classes", tmp_path)
+    assert done.returncode == 1
+    assert "1.tfrecord: record 9 at byte 7470" in done.stdout
+    assert "39 clips" in done.stdout
+    assert "4  Gunshot, gunfire" in done.stdout
+    done = command("convert", folder, tmp_path / "store")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "39 clips" in command("convert", folder, tmp_path / "store", "--skip-damaged").stdout
+    assert "clips a second" in command("speed", tmp_path / "store", "--batches", 2).stdout
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the project's recordings are not here")
+def test_the_real_records_are_whole(tmp_path):
+    """One shard of the balanced train set, as it was published."""
+    with tarfile.open(REAL / "bal_train.tar.xz") as tar:
+        member = next(m for m in tar if m.name.endswith("00.tfrecord"))
+        tar.extract(member, tmp_path, filter="data")
+    found = list(clips.read(tmp_path))
+    assert found
+    assert all(c.frames.shape == (10, 128) and c.labels for c in found)
+    known = classes.read(REAL)
+    assert len(known.names) == 527
+    assert {known.names[i] for i in known.gunshots} == {
+        "Gunshot, gunfire", "Machine gun", "Fusillade", "Artillery fire", "Cap gun",
+    }  # fmt: skip
+
+
+def test_gunshots_are_found_through_the_ontology(tmp_path):
+    names = [("/a", "Speech"), ("/b", "Gunshot, gunfire"), ("/c", "Cap gun"), ("/d", "Volley")]
+    listed = "index,mid,display_name\n"
+    listed += "".join(f'{i},{mid},"{name}"\n' for i, (mid, name) in enumerate(names))
+    tree = [{"id": m, "name": n, "child_ids": []} for m, n in names]
+    tree[1]["child_ids"], tree[2]["child_ids"] = ["/c", "/x"], ["/d"]
+    (tmp_path / "class_labels_indices.csv").write_text(listed)
+    (tmp_path / "ontology.json").write_text(json.dumps(tree))
+    found = classes.read(tmp_path)
+    assert found.gunshots == (1, 2, 3)
+    assert found.names[0] == "Speech"
+    (tmp_path / "ontology.json").write_text(json.dumps(tree[:1]))
+    with pytest.raises(TrainError, match="no class 'Gunshot, gunfire'"):
+        classes.read(tmp_path)
+    with pytest.raises(TrainError, match=r"class_labels_indices\.csv"):
+        classes.read(tmp_path / "nowhere")
+
+
+def test_a_hand_worked_case():
+    """Two clips of three classes; clip 0 is of classes 0 and 1, clip 1 of class 2."""
+    scores = np.array([[0.9, 0.2, 0.5], [0.6, 0.1, 0.3]])
+    truth = np.array([[True, True, False], [False, False, True]])
+    assert metrics.hit_at_1(scores, truth) == 0.5
+    assert metrics.perr(scores, truth) == pytest.approx((1 / 2 + 0) / 2)
+    # ranked: .9 right, .6, .5, .3 right, .2 right, .1: precisions 1, 2/4, 3/5
+    whole = metrics.top_of_each_clip(scores)
+    assert metrics.interpolated_ap(scores[whole], truth[whole], 3) == pytest.approx(
+        (1 + 1 / 2 + 3 / 5) / 3
+    )
+    # class 0: 1; class 1: 1; class 2: .5 wrong, .3 right: 1/2
+    assert metrics.mean_average_precision(scores, truth, whole) == pytest.approx(2.5 / 3)
+    two = metrics.top_of_each_clip(scores, 2)
+    # without .2 and .1 recall is still of all three positives
+    assert metrics.interpolated_ap(scores[two], truth[two], 3) == pytest.approx((1 + 1 / 2) / 3)
+    assert metrics.mean_average_precision(scores, truth, two) == pytest.approx(1.5 / 3)
+    loss = -np.log([0.9, 0.2, 0.5]).sum() - np.log([0.4, 0.9, 0.3]).sum()
+    assert metrics.average_loss(scores, truth) == pytest.approx(loss / 2, abs=1e-3)
+
+
+def test_scores_within_a_thousandth_are_one_threshold():
+    scores, truth = np.array([0.5004, 0.5002, 0.3]), np.array([False, True, True])
+    assert metrics.interpolated_ap(scores, truth, 2) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert metrics.interpolated_ap(np.array([0.5001, 0.4999]), np.array([False, True]), 1) == 0.5
+    assert metrics.interpolated_ap(np.zeros(0), np.zeros(0, bool), 3) == 0.0
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float64, (30, 4), elements=st.sampled_from(np.linspace(0, 1, 12).tolist())),
+       st.integers(0, 2**32 - 1))  # fmt: skip
+def test_average_precision_and_auc_are_scikit_learns(scores, seed):
+    truth = np.random.default_rng(seed).random(scores.shape) < 0.4
+    truth[0], truth[1] = True, False
+    for c in range(4):
+        ours = metrics.average_precision(scores[:, c], truth[:, c])
+        assert ours == pytest.approx(average_precision_score(truth[:, c], scores[:, c]))
+        ours = metrics.roc_auc(scores[:, c], truth[:, c])
+        assert ours == pytest.approx(roc_auc_score(truth[:, c], scores[:, c]))
+    found = metrics.all_figures(scores, truth, (0, 2))
+    assert found["macro_map"] == pytest.approx(average_precision_score(truth, scores))
+    assert 0.0 <= found["ap_any_gunshot"] <= 1.0
+
+
+def test_chance_is_a_d_prime_of_nothing():
+    rng = np.random.default_rng(0)
+    scores, truth = rng.random((4_000, 3)), rng.random((4_000, 3)) < 0.2
+    found = metrics.ranking(scores, truth)
+    assert found["auc"] == pytest.approx(0.5, abs=0.03)
+    assert found["d_prime"] == pytest.approx(0.0, abs=0.1)
+    assert metrics.ranking(truth * 0.5 + scores * 0.4, truth)["auc"] == 1.0

@@ -1,0 +1,90 @@
+"""AudioSet's clips in one array-record file: any clip by its number, at once.
+
+`convert` writes ``clips.array_record`` and, last of all, ``clips.json`` (how many, of which
+records, what was damaged, the file's hash) into a folder; `Store` reads them. TFRecords can
+only be read from their beginning, which neither shuffles nor resumes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from array_record.python.array_record_module import ArrayRecordWriter
+from grain.sources import ArrayRecordDataSource
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from train.audioset import clips
+from train.audioset.clips import Clip
+from train.audioset.tfrecord import Damage, refuse
+from train.failure import TrainError
+
+RECORDS, ABOUT = "clips.array_record", "clips.json"
+_SHOWN_EVERY = 500
+
+
+def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, Any]:
+    """Write the clips of a folder or tar archive of TFRecords to ``to``; returns what
+    ``clips.json`` says.
+
+    Raises RecordError at the first damaged record, unless they are to be skipped; TrainError
+    where ``to`` can't be written.
+    """
+    damaged: list[str] = []
+
+    def borne(damage: Damage) -> None:
+        damaged.append(str(damage))
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.completed:.0f} clips"))
+    count, part = 0, to / f"{RECORDS}.part"
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        (to / ABOUT).unlink(missing_ok=True)
+        writer = ArrayRecordWriter(str(part), "group_size:1")
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("", total=None)
+            for clip in clips.read(source, borne if skip_damaged else refuse):
+                writer.write(clips.packed(clip))
+                count += 1
+                if count % _SHOWN_EVERY == 0:
+                    progress.update(task, completed=count)
+        writer.close()
+        part.replace(to / RECORDS)
+        about = {
+            "clips": count,
+            "source": source.name,
+            "damaged": damaged,
+            "sha256": _sha256(to / RECORDS),
+        }
+        (to / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    except OSError as error:
+        raise TrainError(f"{to}: can't be written: {error.strerror}") from error
+    return about
+
+
+class Store:
+    """The clips of a folder that `convert` made, by number; raises TrainError for another."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+            self._source: Any = ArrayRecordDataSource(str(folder / RECORDS))
+        except (OSError, ValueError) as error:
+            raise TrainError(
+                f"{folder}: no converted clips; run `python -m train audioset convert` first"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, number: int) -> Clip:
+        return clips.unpacked(self._source[number])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
