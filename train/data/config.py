@@ -14,8 +14,8 @@ class MixConfig:
     sounds begin with the scene, as in a clip that was cut to its sound. ``synthetic_strike`` of
     the other sounds are synthetic; ``cut`` of those that come from ambience, speech or music
     are a single rise of theirs; ``layered`` of all are two of a kind at once. Of the shots and
-    impulsive sounds with one onset ``spliced`` go on as another of their kind does, and ``dried``
-    die away faster.
+    impulsive sounds with one onset ``spliced`` go on as another does, shots as shots and others as
+    others, and ``dried`` die away faster.
     """
 
     scene_s: float = 6.0

@@ -226,11 +226,12 @@ class Mixer:
     def _reshaped(
         self, x: np.ndarray, onset: int, clip: Clip, rng: np.random.Generator
     ) -> np.ndarray:
-        """A sound of one onset with another's tail or less of its own, at the config's odds."""
+        """A sound of one onset with another's tail or less of its own, at the config's odds: a
+        shot with a shot's, what is none with the tail of any that is none."""
         if rng.random() < self.config.spliced:
-            other = (self.near if clip.head == "gunshot" else self.negatives[clip.head]).draw(rng)
-            if len(other.onsets) == 1:
-                theirs = self.corpus.samples(other)
+            other = self.near.draw(rng) if clip.head == "gunshot" else self._negative(rng)
+            if other.onsets:
+                theirs = self.corpus.samples(other, 0, min(other.length, 20 * RATE))
                 x = sounds.spliced(x, onset, theirs, other.onsets[0], rng)
         return sounds.dried(x, onset, rng) if rng.random() < self.config.dried else x
 
