@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import tarfile
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from records import example_of
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from train.audioset import batches, classes, clips, metrics, tfrecord
 from train.audioset.clips import Clip, ClipError
-from train.audioset.example import sequence_example
 from train.audioset.store import Store, convert
 from train.failure import TrainError
 
@@ -28,18 +28,6 @@ REAL = ROOT.parent / "shared" / "data" / "audioset"
 def clip(name="abc", labels=(1, 526), count=10, seed=0):
     frames = np.random.default_rng(seed).integers(0, 256, (count, 128), dtype=np.uint8)
     return Clip(name, 30.0, 40.0, labels, frames)
-
-
-def example_of(c):
-    made = sequence_example()()
-    made.context.feature["video_id"].bytes_list.value.append(c.video_id.encode())
-    made.context.feature["start_time_seconds"].float_list.value.append(c.start_s)
-    made.context.feature["end_time_seconds"].float_list.value.append(c.end_s)
-    made.context.feature["labels"].int64_list.value.extend(c.labels)
-    for frame in c.frames:
-        one = made.feature_lists.feature_list["audio_embedding"].feature.add()
-        one.bytes_list.value.append(frame.tobytes())
-    return made.SerializeToString()
 
 
 def same(one, other):
@@ -188,22 +176,35 @@ def test_batches_are_shuffled_shared_out_and_resumed(folder, tmp_path):
     convert(folder, tmp_path / "store", skip_damaged=True)
     store = Store(tmp_path / "store")
 
-    def ids(rows, count, **where):
-        drawn = batches.shuffled(store, range(3, 39), rows, 200, seed=5, **where)
-        return [b.labels.argmax(axis=1).tolist() for b in islice(drawn, count)]
+    def ids(rows, first, last, **where):
+        made = batches.Batches(store, np.arange(3, 39), rows, 200, 5, **where)
+        return [b.labels.argmax(axis=1).tolist() for b in made.from_step(first, last)]
 
-    whole = ids(12, 6)
+    whole = ids(12, 0, 6)
     assert sorted(chain(*whole[:3])) == sorted(chain(*whole[3:]))
     assert whole[:3] != whole[3:]
-    assert ids(12, 3, first=3) == whole[3:]
-    halves = [ids(6, 6, host=h, hosts=2) for h in range(2)]
+    assert ids(12, 3, 6) == whole[3:]
+    halves = [ids(6, 0, 6, host=h, hosts=2) for h in range(2)]
     for step, batch in enumerate(whole):
         assert batch == [n for pair in zip(*(h[step] for h in halves), strict=True) for n in pair]
-    (first,) = islice(batches.shuffled(store, [4, 4], 2, 200, seed=5), 1)
+    first = batches.Batches(store, np.array([4, 4]), 2, 200, 5)(0)
     assert first.lengths.tolist() == [5, 5]
     assert not first.frames[:, 5:].any()
     assert first.labels.sum() == 4
-    assert sum(len(b.lengths) for b in batches.in_order(store, 16, 200)) == 39
+    lengths = [len(b.lengths) for b in batches.in_order(store, np.arange(39), 16, 200)]
+    assert lengths == [16, 16, 7]
+
+
+def test_every_class_is_as_likely_where_it_is_asked_so(folder, tmp_path):
+    convert(folder, tmp_path / "store", skip_damaged=True)
+    store = Store(tmp_path / "store")
+    some = store.of_classes(np.arange(39))
+    assert [len(n) for n in some] == [4] * 9 + [3] + [10, 9, 10, 10]
+    assert all(7 in store.labels(n) for n in some[7])
+    made = batches.Batches(store, np.arange(39), 40, 200, 5, by_class=30)
+    drawn = sum(made(step).labels.sum(axis=0) for step in range(40))
+    assert drawn[:10].min() > 0.6 * drawn[:10].mean()
+    np.testing.assert_array_equal(made(7).frames, made(7).frames)
 
 
 def test_the_commands_name_what_is_damaged(folder, tmp_path):

@@ -73,8 +73,12 @@ def fit(
     start: Annotated[
         Path | None, typer.Option(help="A bundle to begin from, not the config's own start.")
     ] = None,
+    records: Annotated[
+        Path, typer.Option(help="A tagger's clips, as `audioset convert` makes them.")
+    ] = Path(".cache/bal"),
 ) -> None:
-    """Train a config; a run that was cut off goes on from its last checkpoint.
+    """Train a config, a detector's or a tagger's; a run that was cut off goes on from its last
+    checkpoint.
 
     Example: python -m train fit second --hours 2
     """
@@ -82,8 +86,15 @@ def fit(
     from train.data.corpus import Corpus
     from train.loop import fit as train
     from train.recipe import first_weights
+    from train.tagging.config import TaggerConfig
 
-    asked = configs.load(config)
+    asked = configs.load_any(config)
+    if isinstance(asked, TaggerConfig):
+        from train.tagging.loop import fit as train_tagger
+
+        ended = train_tagger(asked, records, runs / config, hours, _said)
+        typer.echo(f"ended by {ended['ended_by']}; best on held-out clips: {ended['best']}")
+        return
     if start is not None:
         weights = _bundle(start).params
     else:
@@ -225,6 +236,10 @@ def evaluate(
     if page is not None:
         pages.write(done, page)
     typer.echo(json.dumps(done.figures, indent=2) if as_json else report.as_markdown(done.figures))
+
+
+def _said(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _bundle(folder: Path | None) -> Bundle:

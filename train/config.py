@@ -12,6 +12,7 @@ from train import configs
 from train.data.config import MixConfig
 from train.data.labels import LABELS
 from train.failure import TrainError
+from train.tagging.config import TaggerConfig
 
 
 class ConfigError(TrainError):
@@ -71,8 +72,17 @@ def names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(configs.__path__))
 
 
-def load(name: str) -> TrainConfig:
+def load_any(name: str) -> TrainConfig | TaggerConfig:
     """The config called ``name``; raises ConfigError where there is none."""
     if name not in names():
         raise ConfigError(f"no config {name!r}; there are: {', '.join(names())}")
     return importlib.import_module(f"train.configs.{name}").CONFIG
+
+
+def load(name: str) -> TrainConfig:
+    """The detector's config called ``name``; raises ConfigError where there is none, or where it
+    is a tagger's."""
+    config = load_any(name)
+    if isinstance(config, TaggerConfig):
+        raise ConfigError(f"{name} is a tagger's config, which only `python -m train fit` takes")
+    return config

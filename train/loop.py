@@ -7,7 +7,6 @@ exactly what an uninterrupted one would.
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +23,7 @@ from rich.console import Console
 
 from streamdet.model import frontend, lstm
 from train import loss, memory, mining, validation
+from train.commit import current_commit
 from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
@@ -237,10 +237,3 @@ def _note_commit(path: Path) -> None:
     known = path.read_text().split() if path.is_file() else []
     if current_commit() not in known:
         path.write_text("\n".join([*known, current_commit()]) + "\n")
-
-
-def current_commit() -> str:
-    """The checkout's commit, marked where files differ from it."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

@@ -1,13 +1,14 @@
 """Batches of clips: shuffled anew each epoch, shared out over hosts, resumable to the batch.
 
 A batch is a function of (seed, step, host) alone, so that a run that goes on sees what an
-uninterrupted one would, however many batches were mixed ahead.
+uninterrupted one would, however many batches were made ahead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
@@ -35,28 +36,51 @@ def stacked(clips: Sequence[Clip], classes: int) -> Batch:
     return Batch(frames, np.array([len(c.frames) for c in clips], np.int32), labels)
 
 
-def in_order(store: Store, rows: int, classes: int) -> Iterator[Batch]:
-    """Every clip once, the last batch shorter."""
-    for first in range(0, len(store), rows):
-        last = min(first + rows, len(store))
-        yield stacked([store[i] for i in range(first, last)], classes)
+def in_order(store: Store, numbers: np.ndarray, rows: int, classes: int) -> Iterator[Batch]:
+    """The clips of these numbers once, the last batch shorter."""
+    for first in range(0, len(numbers), rows):
+        yield stacked([store[n] for n in numbers[first : first + rows]], classes)
 
 
-def shuffled(
-    store: Store,
-    numbers: Sequence[int],
-    rows: int,
-    classes: int,
-    seed: int,
-    *,
-    first: int = 0,
-    host: int = 0,
-    hosts: int = 1,
-) -> Iterator[Batch]:
-    """Batches without end from step ``first`` on, of the clips of these numbers; each host
-    gets its own ``rows`` of every ``rows * hosts``."""
-    drawn = grain.MapDataset.source(numbers).seed(seed).shuffle().repeat()
-    ours = drawn[host::hosts]
-    threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
-    made = ours.batch(rows, batch_fn=lambda some: stacked([store[i] for i in some], classes))
-    return iter(made.slice(slice(first, None)).to_iter_dataset(threads))
+class Batches:
+    """The training batches of clips of these ``numbers``: of ``rows`` clips, ``by_class`` are
+    drawn class by class, each class as likely as the next, the others in turn, every clip once
+    an epoch. Of ``hosts``, each draws other clips."""
+
+    def __init__(
+        self,
+        store: Store,
+        numbers: np.ndarray,
+        rows: int,
+        classes: int,
+        seed: int,
+        *,
+        by_class: int = 0,
+        host: int = 0,
+        hosts: int = 1,
+    ) -> None:
+        self.store, self.rows, self.classes, self.seed = store, rows, classes, seed
+        self.by_class, self.host, self.hosts = by_class, host, hosts
+        self.numbers = numbers
+        source: Any = numbers
+        self._in_turn: Any = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+
+    @cached_property
+    def _of_classes(self) -> list[np.ndarray]:
+        return self.store.of_classes(self.numbers)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of one step."""
+        each = self.rows - self.by_class
+        at = (step * each + np.arange(each)) * self.hosts + self.host
+        chosen = [self._in_turn[int(i)] for i in at]
+        rng = np.random.default_rng([self.seed, int(step), self.host])
+        for _ in range(self.by_class):
+            some = self._of_classes[rng.integers(len(self._of_classes))]
+            chosen.append(some[rng.integers(len(some))])
+        return stacked([self.store[int(n)] for n in chosen], self.classes)
+
+    def from_step(self, first: int, last: int) -> Iterator[Batch]:
+        """Batches of steps ``first`` to ``last - 1``, made ahead by two threads."""
+        ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+        return iter(grain.MapDataset.range(first, last).map(self).to_iter_dataset(ahead))

@@ -1,17 +1,20 @@
 """AudioSet's clips in one array-record file: any clip by its number, at once.
 
-`convert` writes ``clips.array_record`` and, last of all, ``clips.json`` (how many, of which
-records, what was damaged, the file's hash) into a folder; `Store` reads them. TFRecords can
-only be read from their beginning, which neither shuffles nor resumes.
+`convert` writes ``clips.array_record``, ``index.npz`` (each clip's labels and a hash of its id)
+and, last of all, ``clips.json`` (how many, of which records, what was damaged, the file's hash)
+into a folder; `Store` reads them. TFRecords can only be read from their beginning, which neither
+shuffles nor resumes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from grain.sources import ArrayRecordDataSource
 from rich.console import Console
@@ -22,7 +25,7 @@ from train.audioset.clips import Clip
 from train.audioset.tfrecord import Damage, refuse
 from train.failure import TrainError
 
-RECORDS, ABOUT = "clips.array_record", "clips.json"
+RECORDS, INDEX, ABOUT = "clips.array_record", "index.npz", "clips.json"
 _SHOWN_EVERY = 500
 
 
@@ -41,6 +44,7 @@ def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:.0f} clips"))
     count, part = 0, to / f"{RECORDS}.part"
+    labels, offsets, hashes = array("H"), array("q", [0]), array("Q")
     try:
         to.mkdir(parents=True, exist_ok=True)
         (to / ABOUT).unlink(missing_ok=True)
@@ -49,11 +53,20 @@ def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, 
             task = progress.add_task("", total=None)
             for clip in clips.read(source, borne if skip_damaged else refuse):
                 writer.write(clips.packed(clip))
+                labels.extend(clip.labels)
+                offsets.append(len(labels))
+                hashes.append(hash_of(clip.video_id))
                 count += 1
                 if count % _SHOWN_EVERY == 0:
                     progress.update(task, completed=count)
         writer.close()
         part.replace(to / RECORDS)
+        np.savez(
+            to / INDEX,
+            labels=np.asarray(labels),
+            offsets=np.asarray(offsets),
+            hashes=np.asarray(hashes),
+        )
         about = {
             "clips": count,
             "source": source.name,
@@ -73,16 +86,37 @@ class Store:
         try:
             self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
             self._source: Any = ArrayRecordDataSource(str(folder / RECORDS))
+            with np.load(folder / INDEX, allow_pickle=False) as index:
+                self.hashes: np.ndarray = index["hashes"]
+                self._labels, self._offsets = index["labels"], index["offsets"]
         except (OSError, ValueError) as error:
             raise TrainError(
                 f"{folder}: no converted clips; run `python -m train audioset convert` first"
             ) from error
 
+    def labels(self, number: int) -> np.ndarray:
+        """The class indices of a clip, (n,) uint16, without reading it."""
+        return self._labels[self._offsets[number] : self._offsets[number + 1]]
+
+    def of_classes(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """For each class that any of these clips has, the numbers of the clips that have it."""
+        counts = np.diff(self._offsets)[numbers]
+        clip = np.repeat(numbers, counts)
+        label = np.concatenate([self.labels(n) for n in numbers])
+        order = np.argsort(label, kind="stable")
+        ends = np.flatnonzero(np.diff(label[order])) + 1
+        return np.split(clip[order], ends)
+
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self.hashes)
 
     def __getitem__(self, number: int) -> Clip:
         return clips.unpacked(self._source[number])
+
+
+def hash_of(video_id: str) -> int:
+    """64 bits that depend on nothing but the id, to split clips by."""
+    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "big")
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,167 @@
+"""Taggers on clips made here: what a clip's end tells, a run that learns, ends, and resumes."""
+
+from dataclasses import replace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT
+from records import example_of
+
+from train import config as configs
+from train.audioset import tfrecord
+from train.audioset.batches import Batch
+from train.audioset.clips import Clip, dequantised
+from train.audioset.store import Store, convert
+from train.config import ConfigError
+from train.tagging import loop, models
+from train.tagging.config import TaggerConfig, TaggerModel
+
+LAST = TaggerModel(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
+OURS = TaggerModel(cells=(6,), dense=7, classes=4)
+SMALL = TaggerConfig(
+    name="tiny", version="0", model=OURS, batch=8, steps=12, warmup=2, learning_rate=0.02,
+    dropout=0.1, mixup=0.4, balanced_share=0.5, missing=0.01, average=0.9, validation=0.2,
+    validate_every=4, checkpoint_every=4,
+)  # fmt: skip
+
+
+def clips(count=80):
+    """Clips whose class is told by which quarter of their embeddings is loud."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        label = i % 4
+        frames = rng.integers(100, 156, (int(rng.integers(6, 11)), 128), dtype=np.uint8)
+        frames[:, 32 * label : 32 * label + 32] += 60
+        yield Clip(f"clip{i}", 0.0, 10.0, (label,), frames)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    made = b"".join(tfrecord.framed(example_of(c)) for c in clips())
+    (folder / "a.tfrecord").write_bytes(made)
+    convert(folder, folder / "store")
+    return folder / "store"
+
+
+def frames_of(seed=0, rows=3):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (rows, 10, 128), dtype=np.uint8), np.array([10, 7, 1])
+
+
+@pytest.mark.parametrize("model", [LAST, replace(LAST, mixtures=0), OURS,
+                                   replace(OURS, both_ways=False, cells=(5, 6))])  # fmt: skip
+def test_what_lies_behind_a_clips_end_tells_nothing(model):
+    params = models.init_params(model, jax.random.key(0))
+    frames, lengths = frames_of()
+    said = models.logits(model, params, frames, lengths)
+    assert said.shape == (3, 4)
+    other = frames.copy()
+    other[1, 7:], other[2, 1:] = 9, 200
+    np.testing.assert_allclose(models.logits(model, params, other, lengths), said, atol=1e-5)
+    other[:, 0] ^= 255
+    assert np.abs(models.logits(model, params, other, lengths) - said).max(axis=1).min() > 1e-4
+
+
+def test_the_reports_lstm_is_flaxs_own_cell_by_cell():
+    """Given the same weights, an independent LSTM ends in the same states."""
+    model = TaggerModel(pooling="last_state", cells=(6,), mixtures=0, classes=4)
+    params = models.init_params(model, jax.random.key(1))
+    frames, lengths = frames_of()
+    x = dequantised(frames)
+    x = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    ours, names = params["lstm_0"], ("i", "f", "g", "o")
+    theirs = {}
+    for k, name in enumerate(names):
+        at = slice(6 * k, 6 * k + 6)
+        theirs[f"i{name}"] = {"kernel": ours["input_kernel"][:, at]}
+        theirs[f"h{name}"] = {
+            "kernel": ours["recurrent_kernel"][:, at], "bias": ours["bias"][at],
+        }  # fmt: skip
+    cell = nn.OptimizedLSTMCell(6)
+    for row, length in enumerate(lengths):
+        carry = (jnp.zeros((1, 6)), jnp.zeros((1, 6)))
+        for t in range(length):
+            carry, _ = cell.apply({"params": theirs}, carry, x[row : row + 1, t])
+        state = np.concatenate(carry, axis=-1)
+        said = state @ params["logistic"]["kernel"] + params["logistic"]["bias"]
+        found = models.logits(model, params, frames, lengths)[row]
+        np.testing.assert_allclose(found, said[0], atol=1e-5)
+
+
+def test_a_mixture_of_experts_is_what_it_says():
+    params = models.init_params(LAST, jax.random.key(2))
+    state = np.random.default_rng(0).normal(size=(2, 22)).astype("f")
+    gates = (state @ params["gates"]["kernel"]).reshape(2, 4, 3)
+    gates = np.exp(gates) / np.exp(gates).sum(axis=-1, keepdims=True)
+    votes = state @ params["experts"]["kernel"] + params["experts"]["bias"]
+    p = (gates[..., :2] / (1 + np.exp(-votes.reshape(2, 4, 2)))).sum(axis=-1)
+
+    class Alone(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return models._mixture(LAST, x)
+
+    two = {name: params[name] for name in ("gates", "experts")}
+    said = Alone().apply({"params": two}, state)
+    np.testing.assert_allclose(jax.nn.sigmoid(said), p, atol=1e-5)
+
+
+def test_features_are_the_dequantised_frames():
+    frames = np.arange(256, dtype=np.uint8).reshape(1, 2, 128)
+    np.testing.assert_allclose(models.features(jnp.asarray(frames)), dequantised(frames), atol=1e-6)
+
+
+def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
+    said = []
+    whole = loop.fit(SMALL, store, tmp_path / "whole", said=said.append)
+    assert whole["ended_by"] == "the last step"
+    assert whole["best"]["map"] > 0.6
+    assert [line for line in said if line.startswith("epoch 1 ")]
+    cut = loop.fit(SMALL, store, tmp_path / "cut", hours=0.0, said=said.append)
+    assert cut["ended_by"].startswith("its time")
+    assert cut["last"]["step"] == 4
+    again = loop.fit(SMALL, store, tmp_path / "cut", said=said.append)
+    assert said[-1] != "going on from step 4" in said
+    timeless = [{k: v for k, v in run["last"].items() if k != "seconds"} for run in (whole, again)]
+    assert timeless[0] == timeless[1]
+    assert (tmp_path / "cut" / "run.json").is_file()
+    best = loop.best_params(SMALL, tmp_path / "cut")
+    ours, held = loop.split(Store(store), SMALL.validation)
+    assert sorted([*ours, *held]) == list(range(80))
+    assert 4 <= len(held) <= 30
+    scores, truth = loop.scored(SMALL, best, Store(store), held)
+    assert scores.shape == truth.shape == (len(held), 4)
+
+
+def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
+    quiet = replace(SMALL, steps=400, validate_every=100, checkpoint_every=400, mixup=0.0,
+                    missing=0.0, dropout=0.0)  # fmt: skip
+    ended = loop.fit(replace(quiet, until_loss=1.5), store, tmp_path / "a", said=lambda _: None)
+    assert ended["ended_by"].startswith("a loss of")
+    assert ended["last"]["step"] < 400
+    waiting = replace(quiet, patience=2, validate_every=5)
+    ended = loop.fit(waiting, store, tmp_path / "b", said=lambda _: None)
+    assert ended["ended_by"] == "2 validations without a better MAP"
+
+
+def test_mixing_a_clip_with_itself_changes_nothing():
+    frames = np.repeat(frames_of()[0][:1], 2, axis=0)
+    alike = Batch(frames, np.array([10, 10]), np.ones((2, 4), "f") * [0, 1, 0, 1])
+    other = alike._replace(labels=np.eye(2, 4, dtype="f"))
+    mixed, plain = (replace(SMALL, dropout=0.0, mixup=m) for m in (0.4, 0.0))
+    state = loop.create_state(mixed)
+    loss = {(c.mixup, b is alike): float(loop.train_step(c, state, b)[1])
+            for c in (mixed, plain) for b in (alike, other)}  # fmt: skip
+    assert loss[0.4, True] == pytest.approx(loss[0.0, True], abs=1e-5)
+    assert loss[0.4, False] != pytest.approx(loss[0.0, False], abs=1e-3)
+
+
+def test_a_taggers_config_is_no_detectors():
+    assert isinstance(configs.load_any("lstm_yt8m"), TaggerConfig)
+    with pytest.raises(ConfigError, match="a tagger's config"):
+        configs.load("lstm_yt8m")
+    assert "lstm_yt8m" in (ROOT / "docs" / "audioset.md").read_text()

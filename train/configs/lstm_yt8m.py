@@ -1,0 +1,22 @@
+"""The report's tagger, faithful: the YouTube-8M starter code's frame-level LSTM.
+
+python -m train fit lstm_yt8m
+
+Two layers of 1,024 cells, the last state of both into a mixture of two experts; Adam from 0.01,
+0.95 times that after every four million clips; as the starter code has them by default.
+"""
+
+from train.tagging.config import TaggerConfig, TaggerModel
+
+CONFIG = TaggerConfig(
+    name="lstm-yt8m",
+    version="1",
+    model=TaggerModel(pooling="last_state", cells=(1024, 1024), mixtures=2),
+    batch=128,
+    steps=60_000,
+    until_loss=0.01,
+    learning_rate=0.01,
+    decay_rate=0.95,
+    decay_steps=31_250,
+    validate_every=500,
+)

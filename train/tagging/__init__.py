@@ -1,0 +1,1 @@
+"""Taggers of whole clips: LSTMs over AudioSet's embeddings, a probability for each class."""

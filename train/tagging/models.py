@@ -1,0 +1,153 @@
+"""The taggers as Flax modules: a clip's embeddings in, a log-odds for each class out.
+
+``logits(model, params, frames, lengths) -> (rows, classes)``: ``frames`` (rows, seconds, 128)
+uint8, ``lengths`` (rows,) how many of them a clip has; what lies behind tells nothing. The LSTM
+is the detector's own (`streamdet.model.lstm.Lstm`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from streamdet.model.lstm import Lstm, LstmState
+from train.audioset.clips import WIDTH, dequantised
+from train.tagging.config import TaggerModel
+
+Params = dict[str, Any]
+
+LEAST = 1e-7
+
+
+class LastState(nn.Module):
+    """The YouTube-8M starter code's frame-level LSTM (Abu-El-Haija et al., 2016, section 4)."""
+
+    config: TaggerModel
+
+    @nn.compact
+    def __call__(self, x: jax.Array, lengths: jax.Array, *, train: bool = False) -> jax.Array:
+        """Log-odds of ``(rows, seconds, 128)`` float32 features."""
+        del train  # it has nothing that training switches on
+        x = x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))
+        last = []
+        for i, cells in enumerate(self.config.cells):
+            hidden, cell, x = _ends(Lstm(cells, name=f"lstm_{i}"), cells, x, lengths)
+            last += [cell, hidden]
+        state = jnp.concatenate(last, axis=-1)
+        if not self.config.mixtures:
+            return nn.Dense(self.config.classes, name="logistic")(state)
+        return _mixture(self.config, state)
+
+
+def _ends(
+    lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The hidden value and the cell after each row's last second, and all hidden values."""
+    rows, seconds, _ = x.shape
+    state = LstmState(*(jnp.zeros((rows, cells), x.dtype),) * 2)
+    kept, hiddens = [state], []
+    for t in range(seconds):
+        state, hidden = lstm(state, x[:, t : t + 1])
+        kept.append(state)
+        hiddens.append(hidden)
+    where = lengths[None, :, None]
+    ended = [
+        jnp.take_along_axis(jnp.stack(column), where, axis=0)[0]
+        for column in zip(*kept, strict=True)
+    ]
+    return ended[0], ended[1], jnp.concatenate(hiddens, axis=1)
+
+
+def _mixture(config: TaggerModel, state: jax.Array) -> jax.Array:
+    """Log-odds of a mixture of logistic experts and an expert that always says no (Jordan &
+    Jacobs, 1994), gates and experts of every class its own."""
+    classes, experts = config.classes, config.mixtures
+    gates = nn.Dense(classes * (experts + 1), use_bias=False, name="gates")(state)
+    votes = nn.Dense(classes * experts, name="experts")(state)
+    gates = nn.softmax(gates.reshape(-1, classes, experts + 1))
+    p = jnp.sum(gates[..., :experts] * nn.sigmoid(votes.reshape(-1, classes, experts)), axis=-1)
+    p = jnp.clip(p, LEAST, 1.0 - LEAST)
+    return jnp.log(p) - jnp.log1p(-p)
+
+
+class Attention(nn.Module):
+    """Our own: a dense layer, LSTMs one way or both, and for every class a pooling of its own."""
+
+    config: TaggerModel
+    dropout_in: float = 0.0
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, lengths: jax.Array, *, train: bool = False) -> jax.Array:
+        """Log-odds of ``(rows, seconds, 128)`` float32 features."""
+        inside = jnp.arange(x.shape[1]) < lengths[:, None]
+        drop = lambda p, y: nn.Dropout(p, deterministic=not train)(y)  # noqa: E731
+        x = nn.LayerNorm(name="norm_in")(x)
+        x = drop(self.dropout_in, x)
+        x = drop(self.dropout, nn.relu(nn.Dense(self.config.dense, name="dense")(x)))
+        for i, cells in enumerate(self.config.cells):
+            ways = [Lstm(cells, name=f"lstm_{i}")]
+            if self.config.both_ways:
+                ways.append(Lstm(cells, name=f"lstm_{i}_back"))
+            x = jnp.concatenate(
+                [_run(way, cells, x, lengths, k == 1) for k, way in enumerate(ways)], axis=-1
+            )
+            x = drop(self.dropout, nn.LayerNorm(name=f"norm_{i}")(x))
+        votes = nn.Dense(self.config.classes, name="votes")(x)
+        heed = nn.Dense(self.config.classes, name="attention")(x)
+        weight = nn.softmax(jnp.where(inside[..., None], heed, -1e9), axis=1)
+        p = jnp.clip(jnp.sum(weight * nn.sigmoid(votes), axis=1), LEAST, 1.0 - LEAST)
+        return jnp.log(p) - jnp.log1p(-p)
+
+
+def _run(lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array, back: bool) -> jax.Array:
+    """All hidden values, (rows, seconds, cells); ``back`` reads each row from its last second."""
+    state = LstmState(*(jnp.zeros((x.shape[0], cells), x.dtype),) * 2)
+    if not back:
+        return lstm(state, x)[1]
+    turn = jnp.maximum(lengths[:, None] - 1 - jnp.arange(x.shape[1]), 0)[..., None]
+    hidden = lstm(state, jnp.take_along_axis(x, turn, axis=1))[1]
+    return jnp.take_along_axis(hidden, turn, axis=1)
+
+
+def module(config: TaggerModel, dropout_in: float = 0.0, dropout: float = 0.0) -> nn.Module:
+    """The tagger of a config; dropout is for training alone."""
+    if config.pooling == "last_state":
+        return LastState(config)
+    return Attention(config, dropout_in, dropout)
+
+
+def init_params(config: TaggerModel, key: jax.Array) -> Params:
+    """Fresh parameters, a nested dict of float32 arrays."""
+    x, lengths = jnp.zeros((1, 2, WIDTH)), jnp.full((1,), 2)
+    variables: Any = jax.jit(module(config).init)(key, x, lengths)
+    return variables["params"]
+
+
+def logits(config: TaggerModel, params: Params, frames: jax.Array, lengths: jax.Array) -> jax.Array:
+    """Log-odds ``(rows, classes)`` of quantised frames, as the module's docstring says."""
+    return apply(module(config), params, features(frames), lengths)
+
+
+def features(frames: jax.Array) -> jax.Array:
+    """Quantised frames as float32, `clips.dequantised` in JAX."""
+    lowest, next_one = dequantised(np.array([0, 1], np.uint8))
+    return frames.astype(jnp.float32) * (next_one - lowest) + lowest
+
+
+def apply(
+    tagger: nn.Module,
+    params: Params,
+    x: jax.Array,
+    lengths: jax.Array,
+    dropout_key: jax.Array | None = None,
+) -> jax.Array:
+    """Log-odds of features; with a key for its dropout, as training runs it."""
+    train = dropout_key is not None
+    rngs = {"dropout": dropout_key} if train else {}
+    answer: Any = tagger.apply({"params": params}, x, lengths, train=train, rngs=rngs)
+    return answer
