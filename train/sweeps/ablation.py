@@ -1,7 +1,10 @@
 """What each part of the recipe gives: short runs of it with one part left out or put in.
 
-600 steps are a twentieth of the recipe's: rows are to be compared with each other and with
-the spread of the three seeds, not with the shipped bundle.
+    python -m train mixtures .cache/val-small --reels 10 --bursts 0
+    python -m train sweep ablation --val .cache/val-small
+
+500 steps of half a batch are a thirty-sixth of the recipe's: rows are to be compared with each
+other and with the spread of the seeds, not with the shipped bundle.
 """
 
 from __future__ import annotations
@@ -13,7 +16,13 @@ from train.config import TrainConfig
 from train.configs.second import CONFIG
 
 BASE = replace(
-    CONFIG, steps=600, warmup=60, mine_every=300, validate_every=600, checkpoint_every=300
+    CONFIG,
+    batch=16,
+    steps=500,
+    warmup=50,
+    mine_every=300,
+    validate_every=500,
+    checkpoint_every=500,
 )
 
 
