@@ -191,7 +191,7 @@ def test_batches_are_shuffled_shared_out_and_resumed(folder, tmp_path):
     assert first.lengths.tolist() == [5, 5]
     assert not first.frames[:, 5:].any()
     assert first.labels.sum() == 4
-    lengths = [len(b.lengths) for b in batches.in_order(store, np.arange(39), 16, 200)]
+    lengths = [len(b.lengths) for b in batches.in_order((store[i] for i in range(39)), 16, 200)]
     assert lengths == [16, 16, 7]
 
 

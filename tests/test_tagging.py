@@ -1,5 +1,8 @@
 """Taggers on clips made here: what a clip's end tells, a run that learns, ends, and resumes."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import flax.linen as nn
@@ -11,12 +14,13 @@ from conftest import ROOT
 from records import example_of
 
 from train import config as configs
-from train.audioset import tfrecord
+from train.audioset import batches, metrics, tfrecord
 from train.audioset.batches import Batch
 from train.audioset.clips import Clip, dequantised
 from train.audioset.store import Store, convert
 from train.config import ConfigError
-from train.tagging import loop, models
+from train.failure import TrainError
+from train.tagging import bundle, loop, models, scoring
 from train.tagging.config import TaggerConfig, TaggerModel
 
 LAST = TaggerModel(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
@@ -133,8 +137,10 @@ def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
     ours, held = loop.split(Store(store), SMALL.validation)
     assert sorted([*ours, *held]) == list(range(80))
     assert 4 <= len(held) <= 30
-    scores, truth = loop.scored(SMALL, best, Store(store), held)
+    in_order = batches.in_order((Store(store)[n] for n in held), 512, 4)
+    scores, truth = scoring.scored(SMALL.model, best, in_order)
     assert scores.shape == truth.shape == (len(held), 4)
+    assert again["best"]["map"] == round(metrics.all_figures(scores, truth)["map"], 4)
 
 
 def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
@@ -146,6 +152,51 @@ def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
     waiting = replace(quiet, patience=2, validate_every=5)
     ended = loop.fit(waiting, store, tmp_path / "b", said=lambda _: None)
     assert ended["ended_by"] == "2 validations without a better MAP"
+
+
+def train(*arguments):
+    command = [sys.executable, "-m", "train", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
+    run, to = tmp_path / "run", tmp_path / "tagger"
+    with pytest.raises(TrainError, match="no ended run"):
+        loop.export(SMALL, run, to)
+    ended = loop.fit(SMALL, store, run, said=lambda _: None)
+    loop.export(SMALL, run, to)
+    model, _, card = bundle.load(to)
+    assert model == OURS
+    assert card["held_out"] == ended["best"]
+    assert card["data"]["clips"] == 80
+    names = ["Speech", "Gunshot, gunfire", "Cap gun", "Dog"]
+    lines = [f'{i},/{i},"{name}"' for i, name in enumerate(names)]
+    (tmp_path / "class_labels_indices.csv").write_text(
+        "index,mid,display_name\n" + "\n".join(lines)
+    )
+    tree = [{"id": f"/{i}", "name": n, "child_ids": []} for i, n in enumerate(names)]
+    tree[1]["child_ids"] = ["/2"]
+    (tmp_path / "ontology.json").write_text(json.dumps(tree))
+    asked = ("evaluate", "--records", store.parent, "--classes", tmp_path, "--json")
+    figures = json.loads(train(*asked, "--bundle", to).stdout)
+    assert {"hit_at_1", "perr", "map", "gap", "avg_loss", "macro_map", "ap_any_gunshot"} <= set(
+        figures
+    )
+    assert figures["clips"] == 80
+    assert figures["map"] > 0.5
+    assert set(figures["ap_by_gunshot"]) == {"Gunshot, gunfire", "Cap gun"}
+    for wrong, says in ((asked, "--bundle"), ((*asked, "--bundle", tmp_path), r"card.json")):
+        done = train(*wrong)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert says in done.stderr
+    for damaged, says in (
+        ({"sha256": "0"}, "copy it again"),
+        ({"schema": "x"}, "not a"),
+        ({"model": {**card["model"], "dense": 9}}, "not those"),
+    ):
+        (to / "card.json").write_text(json.dumps({**card, **damaged}))
+        with pytest.raises(TrainError, match=says):
+            bundle.load(to)
 
 
 def test_mixing_a_clip_with_itself_changes_nothing():

@@ -140,15 +140,23 @@ def export(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
 ) -> None:
-    """Make a bundle of a run's best weights, its thresholds chosen on val scenes.
+    """Make a bundle of a run's best weights, a detector's thresholds chosen on val scenes.
 
     Example: python -m train export first streamdet/model/zoo/first
     """
     from train import config as configs
     from train.data.corpus import Corpus
     from train.export import export as write
+    from train.tagging.config import TaggerConfig
 
-    bundle = write(configs.load(config), config, Corpus(cache), runs / config, val, to)
+    asked = configs.load_any(config)
+    if isinstance(asked, TaggerConfig):
+        from train.tagging.loop import export as write_tagger
+
+        run = write_tagger(asked, runs / config, to)
+        typer.echo(f"{to}: on held-out clips {run['best']}")
+        return
+    bundle = write(asked, config, Corpus(cache), runs / config, val, to)
     for name, point in bundle.operating_points.items():
         typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
 
@@ -219,13 +227,29 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option(help="Folder for a Markdown page with plots.")
     ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Score a tagger on these TFRecords instead.")
+    ] = None,
+    classes: Annotated[
+        Path, typer.Option(help="With --records: the class list and ontology's folder.")
+    ] = Path("../shared/data/audioset"),
 ) -> None:
-    """Score a bundle on a set of scenes and on clips, through the serving engine and decision.
+    """Score a bundle on a set of scenes and on clips, through the serving engine and decision;
+    with --records a tagger on AudioSet's clips.
 
     Example: python -m train evaluate --set ../shared/eval --json
     """
     import json
 
+    if records is not None:
+        if bundle is None:
+            raise TrainError("--records wants a tagger: name its folder with --bundle")
+        from train.tagging.scoring import evaluate as score_tagger
+
+        figures = score_tagger(bundle, records, classes)
+        lines = [f"{name}: {value}" for name, value in figures.items()]
+        typer.echo(json.dumps(figures) if as_json else "\n".join(lines))
+        return
     from train.evaluation import page as pages
     from train.evaluation import report
     from train.evaluation.hearing import write_frames

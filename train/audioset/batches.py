@@ -6,8 +6,9 @@ uninterrupted one would, however many batches were made ahead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 import grain
@@ -36,10 +37,11 @@ def stacked(clips: Sequence[Clip], classes: int) -> Batch:
     return Batch(frames, np.array([len(c.frames) for c in clips], np.int32), labels)
 
 
-def in_order(store: Store, numbers: np.ndarray, rows: int, classes: int) -> Iterator[Batch]:
-    """The clips of these numbers once, the last batch shorter."""
-    for first in range(0, len(numbers), rows):
-        yield stacked([store[n] for n in numbers[first : first + rows]], classes)
+def in_order(clips: Iterable[Clip], rows: int, classes: int) -> Iterator[Batch]:
+    """The clips in batches of ``rows``, the last one shorter; one batch in memory at a time."""
+    left = iter(clips)
+    while some := list(islice(left, rows)):
+        yield stacked(some, classes)
 
 
 class Batches:

@@ -23,12 +23,13 @@ from train.audioset import metrics
 from train.audioset.batches import Batch, Batches, in_order
 from train.audioset.store import Store
 from train.commit import current_commit
-from train.tagging import models
+from train.failure import TrainError
+from train.tagging import bundle, models
 from train.tagging.config import TaggerConfig
 from train.tagging.models import Params
+from train.tagging.scoring import AT_ONCE, scored
 
 SCORE = "map"
-_EVALUATED_AT_ONCE = 512
 
 
 class TaggerState(NamedTuple):
@@ -97,26 +98,6 @@ def train_step(
 
 def _between(share: jax.Array, x: jax.Array) -> jax.Array:
     return share * x + (1.0 - share) * x[::-1]
-
-
-@partial(jax.jit, static_argnums=0)
-def _scores(config: TaggerConfig, params: Params, batch: Batch) -> jax.Array:
-    frames, lengths = jnp.asarray(batch.frames), jnp.asarray(batch.lengths)
-    return jax.nn.sigmoid(models.logits(config.model, params, frames, lengths))
-
-
-def scored(
-    config: TaggerConfig, params: Params, store: Store, numbers: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and truth, ``(clips, classes)`` float32 and bool, of the clips of these
-    numbers, in their order."""
-    scores, truth = [], []
-    for batch in in_order(store, numbers, _EVALUATED_AT_ONCE, config.model.classes):
-        rows = len(batch.labels)
-        filled = Batch(*(np.resize(x, (_EVALUATED_AT_ONCE, *x.shape[1:])) for x in batch))
-        scores.append(np.asarray(_scores(config, params, filled))[:rows])
-        truth.append(batch.labels > 0.0)
-    return np.concatenate(scores), np.concatenate(truth)
 
 
 def split(store: Store, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +174,8 @@ def _validated(
     step: int,
     seconds: float,
 ) -> dict[str, Any]:
-    figures = metrics.all_figures(*scored(config, state.average, store, held))
+    batches = in_order((store[n] for n in held), AT_ONCE, config.model.classes)
+    figures = metrics.all_figures(*scored(config.model, state.average, batches))
     return {"step": step, "seconds": round(seconds), **_rounded(figures)}
 
 
@@ -245,3 +227,22 @@ def _summary(
     if why:
         (folder / "run.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def export(config: TaggerConfig, folder: Path, to: Path) -> dict[str, Any]:
+    """Write the best weights of an ended run as a tagger's bundle; returns what ``run.json`` says.
+    Raises TrainError where the run has not ended."""
+    try:
+        run = json.loads((folder / "run.json").read_text())
+    except OSError as error:
+        raise TrainError(
+            f"{folder}: no ended run; `python -m train fit` goes on with it"
+        ) from error
+    about = {
+        "licence": "Apache-2.0",
+        "data_licence": "AudioSet embeddings, Google, CC BY 4.0",
+        **{key: run[key] for key in ("config", "seed", "commit", "data", "ended_by")},
+        "held_out": run["best"],
+    }
+    bundle.save(to, config.name, config.model, best_params(config, folder), about)
+    return run

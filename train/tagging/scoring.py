@@ -1,0 +1,63 @@
+"""What a tagger says of clips, beside what is true of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from train.audioset import classes, clips, metrics
+from train.audioset.batches import Batch, in_order
+from train.failure import TrainError
+from train.tagging import bundle, models
+from train.tagging.config import TaggerModel
+from train.tagging.models import Params
+
+AT_ONCE = 512
+"""Rows of a batch to score."""
+
+
+@partial(jax.jit, static_argnums=0)
+def _probabilities(model: TaggerModel, params: Params, batch: Batch) -> jax.Array:
+    frames, lengths = jnp.asarray(batch.frames), jnp.asarray(batch.lengths)
+    return jax.nn.sigmoid(models.logits(model, params, frames, lengths))
+
+
+def scored(
+    model: TaggerModel, params: Params, batches: Iterable[Batch]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and truth, ``(clips, classes)`` float32 and bool, of batches of at most 512
+    clips, in their order; raises TrainError where there is no clip."""
+    scores, truth = [], []
+    for batch in batches:
+        rows = len(batch.labels)
+        filled = Batch(*(np.resize(x, (AT_ONCE, *x.shape[1:])) for x in batch))
+        scores.append(np.asarray(_probabilities(model, params, filled))[:rows])
+        truth.append(batch.labels > 0.0)
+    if not scores:
+        raise TrainError("no clip to score")
+    return np.concatenate(scores), np.concatenate(truth)
+
+
+def evaluate(tagger: Path, records: Path, class_list: Path) -> dict[str, Any]:
+    """Every figure of a tagger's bundle on the TFRecords in a folder or tar archive, those of
+    each gunshot class among them; raises TrainError where one of the three can't be read."""
+    model, params, card = bundle.load(tagger)
+    known = classes.read(class_list)
+    if len(known.names) != model.classes:
+        raise TrainError(f"{class_list}: {len(known.names)} classes; {tagger} has {model.classes}")
+    scores, truth = scored(model, params, in_order(clips.read(records), AT_ONCE, model.classes))
+    figures = metrics.all_figures(scores, truth, known.gunshots)
+    each = {
+        known.names[c]: metrics.average_precision(scores[:, c], truth[:, c])
+        for c in known.gunshots
+        if truth[:, c].any()
+    }
+    rounded = {name: round(value, 4) for name, value in figures.items()}
+    ap_by_gunshot = {name: round(value, 4) for name, value in each.items()}
+    return {"tagger": card["name"], **rounded, "ap_by_gunshot": ap_by_gunshot}
