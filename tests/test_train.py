@@ -96,7 +96,7 @@ def test_a_teachers_heads_are_for_training_alone(cache, tmp_path, small_validati
     run = tmp_path / "taught"
     loop.fit(taught, cache, run, workers=0)
     assert (run / "mined-4.json").is_file()
-    params = export.best_params(taught, Corpus(cache), run)
+    params = export.own_params(taught, Corpus(cache), run)
     assert params["head"]["bias"].shape == (len(labels.LABELS),)
 
 

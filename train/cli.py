@@ -140,7 +140,7 @@ def export(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
 ) -> None:
-    """Make a bundle of a run's best weights, a detector's thresholds chosen on val scenes.
+    """Make a bundle of a run's weights, a detector's thresholds chosen on val scenes.
 
     Example: python -m train export first streamdet/model/zoo/first
     """

@@ -23,7 +23,7 @@ class ConfigError(TrainError):
 class TrainConfig:
     """Everything that a run depends on, but for the data's folder.
 
-    ``start`` names the config whose best weights are the first ones here; empty is from
+    ``start`` names the config whose weights are the first ones here; empty is from
     nothing. ``carry_over`` is the share of rows that begin in the state where the step before
     ended: a hard cut, as films have, and the only way to meet states of long streams in
     training. ``echo`` is how often a batch is trained on before the next (data echoing, Choi

@@ -1,4 +1,4 @@
-"""From a run to a bundle: its best weights, operating points from val, and its card."""
+"""From a run to a bundle: its weights, operating points from val, and its card."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
-
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle, OperatingPoint
@@ -20,25 +16,20 @@ from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.evaluation.figures import grid_of
 from train.evaluation.hearing import hear
-from train.failure import TrainError
 
-DEFAULT_POINT = "balanced"
+DEFAULT_POINT = "sensitive"
 
 
-def best_params(config: TrainConfig, corpus: Corpus, run: Path) -> lstm.Params:
-    """The weights that detected best on val, as numpy arrays, without a teacher's heads."""
-    if not (run / "best").is_dir():
-        raise TrainError(f"{run}: no finished validation; run `python -m train fit` first")
-    like = lstm.init_params(loop.with_teacher(config, corpus).model, jax.random.key(0))
-    with ocp.StandardCheckpointer() as checkpointer:
-        params = jax.tree.map(np.asarray, checkpointer.restore((run / "best").absolute(), like))
+def own_params(config: TrainConfig, corpus: Corpus, run: Path) -> lstm.Params:
+    """A run's weights as `loop.chosen_params` has them, without a teacher's heads."""
+    params = loop.chosen_params(loop.with_teacher(config, corpus), run)
     own = len(config.model.labels)
     return {**params, "head": {name: x[..., :own] for name, x in params["head"].items()}}
 
 
 def uncalibrated(config: TrainConfig, corpus: Corpus, run: Path, to: Path) -> Bundle:
-    """Write the run's best weights as they are, with one point at 0.5, and read them back."""
-    params, points = best_params(config, corpus, run), {DEFAULT_POINT: OperatingPoint(0.5, {})}
+    """Write the run's weights as they are, with one point at 0.5, and read them back."""
+    params, points = own_params(config, corpus, run), {DEFAULT_POINT: OperatingPoint(0.5, {})}
     return _write(config, params, points, {}, to)
 
 

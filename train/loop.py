@@ -151,14 +151,10 @@ def fit(
     _note_commit(folder / COMMIT)
     corpus = Corpus(folder_of_corpus)
     config = with_teacher(config, corpus)
-    manager = ocp.CheckpointManager(
-        (folder / "checkpoints").absolute(),
-        options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
-    )
+    manager = _checkpoints(folder)
     state = create_state(config, start)
     if manager.latest_step() is not None:
-        restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
-        state = restored
+        state = _newest(manager, state)
         log.print(f"going on from step {int(state.step)}")
     scenes = validation.val_scenes(corpus)
     best = _best_so_far(folder)
@@ -199,6 +195,32 @@ def with_teacher(config: TrainConfig, corpus: Corpus) -> TrainConfig:
         return config
     labels = config.model.labels + corpus.teacher.classes
     return replace(config, model=replace(config.model, labels=labels))
+
+
+def _checkpoints(folder: Path) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    return ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
+
+
+def _newest(manager: ocp.CheckpointManager, like: TrainState) -> TrainState:
+    restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(like))
+    return restored
+
+
+def chosen_params(config: TrainConfig, folder: Path) -> lstm.Params:
+    """The mean of a run's averaged weights where they detected best and at its newest
+    checkpoint: two far apart on one road are wrong in different places, and their mean is an
+    ensemble in one network (Wortsman et al., *Model Soups*, ICML 2022).
+
+    ``config`` has the teacher's heads, as `with_teacher` gives it. Raises TrainError for a run
+    that has validated nothing.
+    """
+    if not (folder / "best").is_dir():
+        raise TrainError(f"{folder}: no finished validation; run `python -m train fit` first")
+    last = _newest(_checkpoints(folder), create_state(config)).average
+    with ocp.StandardCheckpointer() as checkpointer:
+        best = checkpointer.restore((folder / "best").absolute(), last)
+    return jax.tree.map(lambda a, b: np.asarray((a + b) / 2), best, last)
 
 
 def _until_mining(

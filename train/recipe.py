@@ -63,10 +63,10 @@ def lineage(name: str) -> dict[str, TrainConfig]:
 
 
 def first_weights(config: TrainConfig, corpus: Corpus, runs: Path) -> lstm.Params | None:
-    """The best weights of the run that ``config`` begins from; None where it has none."""
+    """The weights of the run that ``config`` begins from; None where it has none."""
     if not config.start:
         return None
-    return export.best_params(configs.load(config.start), corpus, runs / config.start)
+    return export.own_params(configs.load(config.start), corpus, runs / config.start)
 
 
 def val_set(corpus: Corpus) -> Iterator[mixtures.Mixture]:

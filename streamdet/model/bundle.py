@@ -23,7 +23,7 @@ from streamdet.model.lstm import ModelConfig, Params, param_shapes
 
 SCHEMA = "streamdet.bundle/1"
 ZOO = Path(__file__).with_name("zoo")
-DEFAULT = "first"
+DEFAULT = "second"
 _LARGEST_CARD = 4 << 20
 
 
