@@ -16,7 +16,17 @@ from train import calibration, metrics
 from train.data import mixtures
 from train.data.corpus import Corpus
 from train.data.labels import LABELS
-from train.evaluation import clips, figures, hearing, page, peers, psds, report, robustness
+from train.evaluation import (
+    clips,
+    figures,
+    hearing,
+    page,
+    peers,
+    pictures,
+    psds,
+    report,
+    robustness,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +71,8 @@ def test_a_page_shows_the_figures_and_what_fools_the_detector(done, tmp_path):
     assert "The ten worst misses" in text
     assert "The ten worst false alarms" in text
     for name in ("det", "ebr", "misses", "alarms"):
-        assert (tmp_path / "page" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        suffix, begins = (".png", b"\x89PNG") if name in ("det", "ebr") else (".jpg", b"\xff\xd8")
+        assert (tmp_path / "page" / f"{name}{suffix}").read_bytes().startswith(begins)
 
 
 def test_the_command_prints_the_figures_as_json_and_as_tables(scenes, tmp_path):
@@ -166,6 +177,9 @@ def test_points_keep_their_budget_of_false_alarms():
         scores[10_000] = 0.97
         event = hearing.Event((400.0, 400.5), f"g{i}", "6", None)
         files.append(made_up(f"film/{i}", scores, [event]))
+        rare = np.zeros(750)
+        rare[200], rare[500] = 0.6, 0.3
+        files.append(made_up(f"rare/{i}", rare, [replace(event, span=(8.0, 8.5))]))
     points = calibration.choose_points(grid, files)
     assert points["strict"].threshold >= points["balanced"].threshold
     assert points["balanced"].threshold >= points["sensitive"].threshold
@@ -173,6 +187,21 @@ def test_points_keep_their_budget_of_false_alarms():
         measured = points[name].figures["val_film"]
         assert measured["false_alarms_h"] <= budget
         assert measured["recall"] == 1.0
+    sensitive = points["sensitive"]
+    assert 0.3 < sensitive.threshold <= 0.6
+    assert sensitive.figures["val_rare"]["f1"] == 1.0
+
+
+def test_worst_alarms_are_of_different_things():
+    detector = bundles.load()
+    grid = figures.grid_of(detector)
+    scores = np.zeros(2_000)
+    scores[[100, 500, 900, 1_300]] = [0.9, 0.95, 0.8, 0.7]
+    spans = [("drum", 3.9), ("drum", 19.9), ("door", 35.9)]
+    heard = tuple(hearing.Heard((at, at + 1.0), "sound", label, label) for label, at in spans)
+    file = made_up("film/0", scores, [], heard)
+    worst = pictures.worst_alarms(grid, [file], 0.5, 10)
+    assert [(m.what, round(m.at_s)) for m in worst] == [("drum", 20), ("door", 36), ("unknown", 52)]
 
 
 def test_psds_agrees_that_a_perfect_detector_is_perfect():

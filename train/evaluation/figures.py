@@ -22,6 +22,7 @@ from train.metrics import Alarm, Counts, Rule, Span
 
 NEAR_S = 0.5
 DRAWS = 1_000
+UNKNOWN = "unknown"
 BUDGETS = (1, 6, 20)
 """False alarms an hour at which recall is reported."""
 
@@ -184,7 +185,7 @@ def cause_of(alarm: Alarm, file: ScoredFile) -> str:
     sounds = [c for c in here if c.role == "sound"]
     if sounds:
         return min(sounds, key=lambda c: abs(c.span[0] - alarm[0])).label
-    return " + ".join(sorted({c.label for c in here})) or "unknown"
+    return " + ".join(sorted({c.label for c in here})) or UNKNOWN
 
 
 def hits_by_group(

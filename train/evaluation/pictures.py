@@ -49,7 +49,7 @@ def worst_misses(
 def worst_alarms(
     grid: Grid, files: Sequence[ScoredFile], threshold: float, count: int
 ) -> list[Moment]:
-    """The false alarms with the highest score."""
+    """The false alarms with the highest score, of each known cause the highest one alone."""
     hop_s, found = grid.frame / grid.rate, []
     for file in files:
         scores = file.frames.scores[:, 0]
@@ -59,7 +59,12 @@ def worst_alarms(
                 first, last = (round(t / hop_s) for t in alarm[:2])
                 at_s = (first + int(np.argmax(scores[first : last + 1]))) * hop_s
                 found.append(Moment(file, at_s, alarm[2], figures.cause_of(alarm, file)))
-    return sorted(found, key=lambda m: -m.score)[:count]
+    ranked, known = [], set()
+    for moment in sorted(found, key=lambda m: -m.score):
+        if moment.what not in known:
+            ranked.append(moment)
+            known |= {moment.what} - {figures.UNKNOWN}
+    return ranked[:count]
 
 
 def timelines(grid: Grid, moments: Sequence[Moment], threshold: float, to: Path) -> None:
