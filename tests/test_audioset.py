@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, need_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -21,8 +21,6 @@ from train.audioset import batches, classes, clips, metrics, tfrecord
 from train.audioset.clips import Clip, ClipError
 from train.audioset.store import Store, convert
 from train.failure import TrainError
-
-REAL = ROOT.parent / "shared" / "data" / "audioset"
 
 
 def clip(name="abc", labels=(1, 526), count=10, seed=0):
@@ -231,16 +229,16 @@ def test_the_commands_name_what_is_damaged(folder, tmp_path):
     assert "clips a second" in command("speed", tmp_path / "store", "--batches", 2).stdout
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the project's recordings are not here")
 def test_the_real_records_are_whole(tmp_path):
     """One shard of the balanced train set, as it was published."""
-    with tarfile.open(REAL / "bal_train.tar.xz") as tar:
+    real = need_shared() / "data" / "audioset"
+    with tarfile.open(real / "bal_train.tar.xz") as tar:
         member = next(m for m in tar if m.name.endswith("00.tfrecord"))
         tar.extract(member, tmp_path, filter="data")
     found = list(clips.read(tmp_path))
     assert found
     assert all(c.frames.shape == (10, 128) and c.labels for c in found)
-    known = classes.read(REAL)
+    known = classes.read(real)
     assert len(known.names) == 527
     assert {known.names[i] for i in known.gunshots} == {
         "Gunshot, gunfire", "Machine gun", "Fusillade", "Artillery fire", "Cap gun",

@@ -6,7 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import safetensors.numpy
+from conftest import records, streamdet
 
+from streamdet import demo
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import BundleError
 
@@ -95,3 +97,11 @@ def test_what_is_not_there_is_named(tmp_path, copy):
     refused(copy, r"weights\.safetensors")
     (copy / "card.json").write_text("{")
     refused(copy, "not JSON")
+
+
+def test_every_shipped_bundle_hears_the_demo():
+    names = sorted(folder.name for folder in bundles.ZOO.iterdir() if folder.is_dir())
+    assert {"first", bundles.DEFAULT} <= set(names)
+    for name in names:
+        done = streamdet("file", demo.PATH, "--model", bundles.ZOO / name, "--format", "jsonl")
+        assert len(records(done.stdout)) == len(demo.ONSETS_S)
