@@ -63,10 +63,17 @@ def convert(
 
     Example: python -m train audioset convert ../shared/data/audioset/bal_train.tar.xz .cache/bal
     """
+    import time
+
     from train.audioset.store import convert as write
 
+    began = time.monotonic()
     about = write(source, to, skip_damaged=skip_damaged)
-    typer.echo(f"{about['clips']} clips in {to}, {len(about['damaged'])} damaged records skipped")
+    rate = about["clips"] / (time.monotonic() - began)
+    typer.echo(
+        f"{about['clips']} clips in {to} ({rate:,.0f} a second), "
+        f"{len(about['damaged'])} damaged records skipped"
+    )
 
 
 @app.command()
