@@ -149,6 +149,8 @@ def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
     ended = loop.fit(replace(quiet, until_loss=1.5), store, tmp_path / "a", said=lambda _: None)
     assert ended["ended_by"].startswith("a loss of")
     assert ended["last"]["step"] < 400
+    again = loop.fit(replace(quiet, until_loss=1.5), store, tmp_path / "a", said=lambda _: None)
+    assert again["last"] == ended["last"]
     waiting = replace(quiet, patience=2, validate_every=5)
     ended = loop.fit(waiting, store, tmp_path / "b", said=lambda _: None)
     assert ended["ended_by"] == "2 validations without a better MAP"

@@ -114,13 +114,16 @@ def fit(
     said: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Train until the config says so, or for ``hours`` and to the checkpoint after them, going
-    on from the newest checkpoint in ``folder``; returns what ``run.json`` says.
+    on from the newest checkpoint in ``folder``; returns what ``run.json`` says. A run that has
+    ended is not gone on with.
 
     Beside the checkpoints ``log.jsonl`` has a row a validation, ``best/`` the averaged weights
     of the highest MAP on the held-out clips, and ``run.json``, at the end, why it ended, the
     figures of the last and the best weights, config, seed, commit, data and time.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "run.json").is_file():
+        return json.loads((folder / "run.json").read_text())
     store = Store(folder_of_store)
     ours, held = split(store, config.validation)
     made = Batches(
