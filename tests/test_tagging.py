@@ -124,7 +124,6 @@ def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
     whole = loop.fit(SMALL, store, tmp_path / "whole", said=said.append)
     assert whole["ended_by"] == "the last step"
     assert whole["best"]["map"] > 0.6
-    assert [line for line in said if line.startswith("epoch 1 ")]
     cut = loop.fit(SMALL, store, tmp_path / "cut", hours=0.0, said=said.append)
     assert cut["ended_by"].startswith("its time")
     assert cut["last"]["step"] == 4

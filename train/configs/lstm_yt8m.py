@@ -15,8 +15,10 @@ CONFIG = TaggerConfig(
     batch=128,
     steps=60_000,
     until_loss=0.01,
+    keep_at=(4.0, 3.35, 1.0, 0.6, 0.06, 0.01),
     learning_rate=0.01,
     decay_rate=0.95,
     decay_steps=31_250,
-    validate_every=500,
+    validate_every=165,
+    checkpoint_every=330,
 )

@@ -30,8 +30,9 @@ class TaggerModel:
 class TaggerConfig:
     """Everything that a run depends on, but for the records.
 
-    It ends at the first of: ``steps``; a mean loss of an epoch below ``until_loss``, where that
-    is above 0; ``patience`` validations without a better MAP, where that is above 0.
+    It ends at the first of: ``steps``; a loss, averaged over about 50 steps, below
+    ``until_loss``, where that is above 0; ``patience`` validations without a better MAP, where
+    that is above 0. When the loss first falls below each of ``keep_at`` the weights are kept.
     ``balanced_share`` of a batch's clips are drawn class by class, the others clip by clip;
     ``mixup`` is the beta distribution's parameter (Zhang et al., 2018), 0 for none;
     ``missing`` is the probability that a label not given is there all the same: targets of 0
@@ -47,6 +48,7 @@ class TaggerConfig:
     steps: int = 5_000
     until_loss: float = 0.0
     patience: int = 0
+    keep_at: tuple[float, ...] = ()
     warmup: int = 200
     learning_rate: float = 1e-3
     decay_rate: float = 0.0

@@ -19,28 +19,32 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 
+from train import journal
 from train.audioset import metrics
 from train.audioset.batches import Batch, Batches, in_order
 from train.audioset.store import Store
 from train.commit import current_commit
 from train.failure import TrainError
+from train.journal import Journal
 from train.tagging import bundle, models
 from train.tagging.config import TaggerConfig
 from train.tagging.models import Params
 from train.tagging.scoring import AT_ONCE, scored
 
 SCORE = "map"
+LOSS_OVER = 50
+LOSS_EVERY = 50
 
 
 class TaggerState(NamedTuple):
-    """All that a checkpoint holds: ``average`` is the moving average of ``params``,
-    ``epoch_loss`` the sum of the losses since the epoch began."""
+    """All that a checkpoint holds: ``average`` is the moving average of ``params``, ``loss``
+    that of the losses, over about 50 steps."""
 
     step: jax.Array
     params: Params
     average: Params
     optimizer: optax.OptState
-    epoch_loss: jax.Array
+    loss: jax.Array
 
 
 def optimizer(config: TaggerConfig) -> optax.GradientTransformation:
@@ -93,7 +97,8 @@ def train_step(
     params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
     average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
-    return TaggerState(state.step + 1, params, average, opt_state, state.epoch_loss + loss), loss
+    recent = jnp.where(state.step == 0, loss, state.loss + (loss - state.loss) / LOSS_OVER)
+    return TaggerState(state.step + 1, params, average, opt_state, recent), loss
 
 
 def _between(share: jax.Array, x: jax.Array) -> jax.Array:
@@ -117,13 +122,14 @@ def fit(
     on from the newest checkpoint in ``folder``; returns what ``run.json`` says. A run that has
     ended is not gone on with.
 
-    Beside the checkpoints ``log.jsonl`` has a row a validation, ``best/`` the averaged weights
-    of the highest MAP on the held-out clips, and ``run.json``, at the end, why it ended, the
-    figures of the last and the best weights, config, seed, commit, data and time.
+    Beside the checkpoints lie the run's `train.journal`; ``best/``, the averaged weights of the
+    highest MAP on the held-out clips; ``at-LOSS/``, a tagger of the weights when the loss first
+    fell below each of ``config.keep_at``; and at the end ``run.json``: why it ended, the figures
+    of the last and the best weights, config, seed, commit, data and time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "run.json").is_file():
-        return json.loads((folder / "run.json").read_text())
+    if (ended := journal.concluded(folder)) is not None:
+        return ended
     store = Store(folder_of_store)
     ours, held = split(store, config.validation)
     made = Batches(
@@ -139,34 +145,49 @@ def fit(
         restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
         state = restored
         said(f"going on from step {int(state.step)}")
-    rows = _kept_rows(folder / "log.jsonl", int(state.step))
-    epoch = max(1, len(ours) // config.batch)
+    log = Journal(folder, int(state.step))
     began, why = time.monotonic(), ""
     for batch in made.from_step(int(state.step), config.steps):
         state, _ = train_step(config, state, batch)
-        step = int(state.step)
-        if step % epoch == 0:
-            loss = float(state.epoch_loss) / epoch
-            said(f"epoch {step // epoch}  step {step}  loss {loss:.4f}")
-            state = state._replace(epoch_loss=jnp.zeros(()))
-            if loss < config.until_loss:
-                why = f"a loss of {loss:.4f}"
-        if step == config.steps:
-            why = why or "the last step"
+        step, loss = int(state.step), float(state.loss)
+        if step % LOSS_EVERY == 0:
+            log.add({"step": step, "loss": round(loss, 5)})
+            said(f"step {step}  loss {loss:.4f}")
+        _keep_levels(config, state, folder, step, loss)
+        if loss < config.until_loss:
+            why = f"a loss of {loss:.4f}"
+        elif step == config.steps:
+            why = "the last step"
         if why or step % config.validate_every == 0:
-            rows.append(_validated(config, state, store, held, step, time.monotonic() - began))
-            said(json.dumps(rows[-1]))
-            _write_rows(folder / "log.jsonl", rows)
+            log.add(_validated(config, state, store, held, step, time.monotonic() - began))
+            said(json.dumps(log.rows[-1]))
+            rows = log.validations(SCORE)
             if rows[-1][SCORE] >= max(r[SCORE] for r in rows):
                 _keep(state.average, folder)
             why = why or _patience(config, rows)
         if why or step % config.checkpoint_every == 0:
             manager.save(step, args=ocp.args.StandardSave(state))
-            if time.monotonic() - began > hours * 3600:
+            if why or time.monotonic() - began > hours * 3600:
                 break
-        if why:
-            break
-    return _summary(config, store, rows, why, folder)
+    log.close()
+    return _summary(config, store, log.validations(SCORE), why, folder)
+
+
+def _keep_levels(
+    config: TaggerConfig, state: TaggerState, folder: Path, step: int, loss: float
+) -> None:
+    for level in config.keep_at:
+        to = folder / f"at-{level:g}"
+        if loss < level and not _kept_before(to, step):
+            about = {"step": step, "loss": round(loss, 5), "seed": config.seed}
+            bundle.save(to, f"{config.name} at a loss of {level:g}", config.model,
+                        jax.tree.map(np.asarray, state.params), about)  # fmt: skip
+
+
+def _kept_before(tagger: Path, step: int) -> bool:
+    """Whether it is there already, and not from behind the checkpoint that a run went on from."""
+    card = tagger / "card.json"
+    return card.is_file() and json.loads(card.read_text())["step"] < step
 
 
 def _validated(
@@ -190,16 +211,6 @@ def _patience(config: TaggerConfig, rows: list[dict[str, Any]]) -> str:
     best = max(range(len(rows)), key=lambda i: rows[i][SCORE])
     waited = len(rows) - 1 - best
     return f"{waited} validations without a better MAP" if 0 < config.patience <= waited else ""
-
-
-def _kept_rows(path: Path, step: int) -> list[dict[str, Any]]:
-    """The rows up to a step: what a run wrote behind its last checkpoint it will write again."""
-    rows = map(json.loads, path.read_text().splitlines()) if path.is_file() else ()
-    return [row for row in rows if row["step"] <= step]
-
-
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _keep(params: Params, folder: Path) -> None:
@@ -227,20 +238,15 @@ def _summary(
         "last": rows[-1] if rows else None,
         "best": max(rows, key=lambda r: r[SCORE]) if rows else None,
     }
-    if why:
-        (folder / "run.json").write_text(json.dumps(summary, indent=2) + "\n")
-    return summary
+    return journal.conclude(folder, summary) if why else summary
 
 
 def export(config: TaggerConfig, folder: Path, to: Path) -> dict[str, Any]:
     """Write the best weights of an ended run as a tagger's bundle; returns what ``run.json`` says.
     Raises TrainError where the run has not ended."""
-    try:
-        run = json.loads((folder / "run.json").read_text())
-    except OSError as error:
-        raise TrainError(
-            f"{folder}: no ended run; `python -m train fit` goes on with it"
-        ) from error
+    run = journal.concluded(folder)
+    if run is None:
+        raise TrainError(f"{folder}: no ended run; `python -m train fit` goes on with it")
     about = {
         "licence": "Apache-2.0",
         "data_licence": "AudioSet embeddings, Google, CC BY 4.0",
