@@ -41,7 +41,7 @@ from streamdet.detect.decision import DecisionConfig
 from streamdet.service.road import Road
 from streamdet import demo
 bundle = options.load_bundle(None)
-engine = options.build_engine(bundle, options.LIVE_BLOCK_FRAMES)
+engine = options.build_engine(bundle, options.LIVE_BLOCK_S)
 road = Road(engine, DecisionConfig(0.5), 16_000, 1)
 scene = np.tile(demo.scene(), 10)[:, None]
 spent = []

@@ -13,6 +13,9 @@ import pytest
 from conftest import ROOT
 from records import example_of
 
+from streamdet.model import tagger, tagger_bundle, vggish
+from streamdet.model.disk import BundleError
+from streamdet.model.tagger import TaggerModel
 from train import config as configs
 from train.audioset import batches, metrics, tfrecord
 from train.audioset.batches import Batch
@@ -20,8 +23,10 @@ from train.audioset.clips import Clip, dequantised
 from train.audioset.store import Store, convert
 from train.config import ConfigError
 from train.failure import TrainError
-from train.tagging import bundle, loop, models, scoring
-from train.tagging.config import TaggerConfig, TaggerModel
+from train.tagging import clips as clips_of_run
+from train.tagging import loop, scoring, teaching
+from train.tagging.config import TaggerConfig
+from train.tagging.export import export
 
 LAST = TaggerModel(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
 OURS = TaggerModel(cells=(6,), dense=7, classes=4)
@@ -59,21 +64,21 @@ def frames_of(seed=0, rows=3):
 @pytest.mark.parametrize("model", [LAST, replace(LAST, mixtures=0), OURS,
                                    replace(OURS, both_ways=False, cells=(5, 6))])  # fmt: skip
 def test_what_lies_behind_a_clips_end_tells_nothing(model):
-    params = models.init_params(model, jax.random.key(0))
+    params = tagger.init_params(model, jax.random.key(0))
     frames, lengths = frames_of()
-    said = models.logits(model, params, frames, lengths)
+    said = tagger.logits(model, params, frames, lengths)
     assert said.shape == (3, 4)
     other = frames.copy()
     other[1, 7:], other[2, 1:] = 9, 200
-    np.testing.assert_allclose(models.logits(model, params, other, lengths), said, atol=1e-5)
+    np.testing.assert_allclose(tagger.logits(model, params, other, lengths), said, atol=1e-5)
     other[:, 0] ^= 255
-    assert np.abs(models.logits(model, params, other, lengths) - said).max(axis=1).min() > 1e-4
+    assert np.abs(tagger.logits(model, params, other, lengths) - said).max(axis=1).min() > 1e-4
 
 
 def test_the_reports_lstm_is_flaxs_own_cell_by_cell():
     """Given the same weights, an independent LSTM ends in the same states."""
     model = TaggerModel(pooling="last_state", cells=(6,), mixtures=0, classes=4)
-    params = models.init_params(model, jax.random.key(1))
+    params = tagger.init_params(model, jax.random.key(1))
     frames, lengths = frames_of()
     x = dequantised(frames)
     x = x / np.linalg.norm(x, axis=-1, keepdims=True)
@@ -92,12 +97,12 @@ def test_the_reports_lstm_is_flaxs_own_cell_by_cell():
             carry, _ = cell.apply({"params": theirs}, carry, x[row : row + 1, t])
         state = np.concatenate(carry, axis=-1)
         said = state @ params["logistic"]["kernel"] + params["logistic"]["bias"]
-        found = models.logits(model, params, frames, lengths)[row]
+        found = tagger.logits(model, params, frames, lengths)[row]
         np.testing.assert_allclose(found, said[0], atol=1e-5)
 
 
 def test_a_mixture_of_experts_is_what_it_says():
-    params = models.init_params(LAST, jax.random.key(2))
+    params = tagger.init_params(LAST, jax.random.key(2))
     state = np.random.default_rng(0).normal(size=(2, 22)).astype("f")
     gates = (state @ params["gates"]["kernel"]).reshape(2, 4, 3)
     gates = np.exp(gates) / np.exp(gates).sum(axis=-1, keepdims=True)
@@ -107,7 +112,7 @@ def test_a_mixture_of_experts_is_what_it_says():
     class Alone(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return models._mixture(LAST, x)
+            return tagger._mixture(LAST, x)
 
     two = {name: params[name] for name in ("gates", "experts")}
     said = Alone().apply({"params": two}, state)
@@ -116,7 +121,9 @@ def test_a_mixture_of_experts_is_what_it_says():
 
 def test_features_are_the_dequantised_frames():
     frames = np.arange(256, dtype=np.uint8).reshape(1, 2, 128)
-    np.testing.assert_allclose(models.features(jnp.asarray(frames)), dequantised(frames), atol=1e-6)
+    np.testing.assert_allclose(
+        vggish.dequantised(jnp.asarray(frames)), dequantised(frames), atol=1e-6
+    )
 
 
 def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
@@ -132,8 +139,8 @@ def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
     timeless = [{k: v for k, v in run["last"].items() if k != "seconds"} for run in (whole, again)]
     assert timeless[0] == timeless[1]
     assert (tmp_path / "cut" / "run.json").is_file()
-    best = loop.best_params(SMALL, tmp_path / "cut")
-    ours, held = loop.split(Store(store), SMALL.validation)
+    best = teaching.best_params(SMALL, tmp_path / "cut")
+    ours, held = clips_of_run.split(Store(store), SMALL.validation)
     assert sorted([*ours, *held]) == list(range(80))
     assert 4 <= len(held) <= 30
     in_order = batches.in_order((Store(store)[n] for n in held), 512, 4)
@@ -152,7 +159,7 @@ def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
     assert again["last"] == ended["last"]
     waiting = replace(quiet, patience=2, validate_every=5)
     ended = loop.fit(waiting, store, tmp_path / "b", said=lambda _: None)
-    assert ended["ended_by"] == "2 validations without a better MAP"
+    assert ended["ended_by"] == "2 validations without a better map"
 
 
 def train(*arguments):
@@ -160,24 +167,30 @@ def train(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
-    run, to = tmp_path / "run", tmp_path / "tagger"
-    with pytest.raises(TrainError, match="no ended run"):
-        loop.export(SMALL, run, to)
-    ended = loop.fit(SMALL, store, run, said=lambda _: None)
-    loop.export(SMALL, run, to)
-    model, _, card = bundle.load(to)
-    assert model == OURS
-    assert card["held_out"] == ended["best"]
-    assert card["data"]["clips"] == 80
+def class_list(folder):
     names = ["Speech", "Gunshot, gunfire", "Cap gun", "Dog"]
     lines = [f'{i},/{i},"{name}"' for i, name in enumerate(names)]
-    (tmp_path / "class_labels_indices.csv").write_text(
-        "index,mid,display_name\n" + "\n".join(lines)
-    )
+    (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + "\n".join(lines))
     tree = [{"id": f"/{i}", "name": n, "child_ids": []} for i, n in enumerate(names)]
     tree[1]["child_ids"] = ["/2"]
-    (tmp_path / "ontology.json").write_text(json.dumps(tree))
+    (folder / "ontology.json").write_text(json.dumps(tree))
+
+
+def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
+    run, to = tmp_path / "run", tmp_path / "tagger"
+    class_list(tmp_path)
+    with pytest.raises(TrainError, match="no ended run"):
+        export(SMALL, run, store, tmp_path, to)
+    ended = loop.fit(SMALL, store, run, said=lambda _: None)
+    export(SMALL, run, store, tmp_path, to)
+    model, _, card = tagger_bundle.load(to)
+    assert model == OURS
+    assert card["held_out"] == ended["best"]
+    assert card["data"][0]["clips"] == 80
+    assert (card["gunshots"], card["classes"][1]) == ([1, 2], "Gunshot, gunfire")
+    point = card["operating_points"]["sensitive"]
+    assert 0.0 < point["threshold"] < 1.0
+    assert point["figures"]["held_out"]["recall"] > 0.5
     asked = ("evaluate", "--records", store.parent, "--classes", tmp_path, "--json")
     figures = json.loads(train(*asked, "--bundle", to).stdout)
     assert {"hit_at_1", "perr", "map", "gap", "avg_loss", "macro_map", "ap_any_gunshot"} <= set(
@@ -193,11 +206,11 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
     for damaged, says in (
         ({"sha256": "0"}, "copy it again"),
         ({"schema": "x"}, "not a"),
-        ({"model": {**card["model"], "dense": 9}}, "not those"),
+        ({"model": {**card["model"], "dense": 9}}, "tensors differ"),
     ):
         (to / "card.json").write_text(json.dumps({**card, **damaged}))
-        with pytest.raises(TrainError, match=says):
-            bundle.load(to)
+        with pytest.raises(BundleError, match=says):
+            tagger_bundle.load(to)
 
 
 def test_mixing_a_clip_with_itself_changes_nothing():

@@ -35,12 +35,18 @@ Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio
 Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]
 Runs = Annotated[Path, typer.Option(help="Where checkpoints and logs go.")]
 
+Records = Annotated[Path, typer.Option(help="A tagger's clips, as `audioset convert` makes them.")]
+Classes = Annotated[
+    Path, typer.Option(help="A tagger's class list and ontology: the folder of both.")
+]
+
 Workers = Annotated[int, typer.Option(help="Processes that mix scenes ahead.")]
 Hours = Annotated[
     float, typer.Option(help="Stop at the first checkpoint after them.", show_default="no limit")
 ]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
+BAL, CLASSES = Path(".cache/bal"), Path("../shared/data/audioset")
 VAL, MORE = Path(".cache/val"), Path(".cache/packages")
 
 
@@ -73,9 +79,7 @@ def fit(
     start: Annotated[
         Path | None, typer.Option(help="A bundle to begin from, not the config's own start.")
     ] = None,
-    records: Annotated[
-        Path, typer.Option(help="A tagger's clips, as `audioset convert` makes them.")
-    ] = Path(".cache/bal"),
+    records: Records = BAL,
 ) -> None:
     """Train a config, a detector's or a tagger's; a run that was cut off goes on from its last
     checkpoint.
@@ -139,8 +143,11 @@ def export(
     val: Annotated[Path, typer.Option(help="Val scenes, to choose thresholds on.")] = VAL,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
+    records: Records = BAL,
+    classes: Classes = CLASSES,
 ) -> None:
-    """Make a bundle of a run's weights, a detector's thresholds chosen on val scenes.
+    """Make a bundle of a run's weights, a detector's thresholds chosen on val scenes, a tagger's
+    on its held-out clips.
 
     Example: python -m train export first streamdet/model/zoo/first
     """
@@ -151,9 +158,9 @@ def export(
 
     asked = configs.load_any(config)
     if isinstance(asked, TaggerConfig):
-        from train.tagging.loop import export as write_tagger
+        from train.tagging.export import export as write_tagger
 
-        run = write_tagger(asked, runs / config, to)
+        run = write_tagger(asked, runs / config, records, classes, to)
         typer.echo(f"{to}: on held-out clips {run['best']}")
         return
     bundle = write(asked, config, Corpus(cache), runs / config, val, to)
@@ -230,9 +237,7 @@ def evaluate(
     records: Annotated[
         Path | None, typer.Option(help="Score a tagger on these TFRecords instead.")
     ] = None,
-    classes: Annotated[
-        Path, typer.Option(help="With --records: the class list and ontology's folder.")
-    ] = Path("../shared/data/audioset"),
+    classes: Classes = CLASSES,
 ) -> None:
     """Score a bundle on a set of scenes and on clips, through the serving engine and decision;
     with --records a tagger on AudioSet's clips.
@@ -260,6 +265,24 @@ def evaluate(
     if page is not None:
         pages.write(done, page)
     typer.echo(json.dumps(done.figures, indent=2) if as_json else report.as_markdown(done.figures))
+
+
+@app.command()
+def vggish(
+    network: Annotated[Path, typer.Argument(help="Your copy of vggish_model.ckpt.")],
+    pca: Annotated[Path, typer.Argument(help="Your copy of vggish_pca_params.npz.")],
+    tagger: Annotated[Path, typer.Argument(help="A tagger's bundle.")],
+    to: Annotated[Path, typer.Argument(help="Folder of the complete bundle.")],
+) -> None:
+    """Give a tagger ears: VGGish's published weights beside its own, for `streamdet file --model`.
+
+    Example: python -m train vggish vggish_model.ckpt vggish_pca_params.npz train/zoo/audioset-lstm
+    .cache/audioset-lstm
+    """
+    from train.vggish import complete
+
+    complete(tagger, network, pca, to)
+    typer.echo(f"{to}: hears sound now; try `streamdet file --model {to} movie.wav`")
 
 
 def _said(line: str) -> None:

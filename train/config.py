@@ -23,6 +23,11 @@ class ConfigError(TrainError):
 class TrainConfig:
     """Everything that a run depends on, but for the data's folder.
 
+    It ends at the first of: ``steps``; a loss, averaged over about 50 steps, below
+    ``until_loss``, where that is above 0; ``patience`` validations without a lower miss rate,
+    where that is above 0. When the loss first falls below each of ``keep_at`` the weights are
+    kept; ``frozen`` layers keep theirs throughout.
+
     ``start`` names the config whose weights are the first ones here; empty is from
     nothing. ``carry_over`` is the share of rows that begin in the state where the step before
     ended: a hard cut, as films have, and the only way to meet states of long streams in
@@ -44,6 +49,10 @@ class TrainConfig:
     mix: MixConfig = field(default_factory=MixConfig)
     batch: int = 32
     steps: int = 5_000
+    until_loss: float = 0.0
+    patience: int = 0
+    keep_at: tuple[float, ...] = ()
+    frozen: tuple[str, ...] = ()
     warmup: int = 200
     learning_rate: float = 3e-3
     matrix_rate: float = 0.0

@@ -16,6 +16,7 @@ from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.evaluation.figures import grid_of
 from train.evaluation.hearing import hear
+from train.run import COMMIT
 
 DEFAULT_POINT = "sensitive"
 
@@ -49,7 +50,7 @@ def export(
         "trained_with": f"python -m train recipe {config_name}",
         "config": asdict(config),
         "seed": config.seed,
-        "commit": ", ".join((run / loop.COMMIT).read_text().split()),
+        "commit": ", ".join((run / COMMIT).read_text().split()),
         "calibration": {
             "temperature": round(temperature, 4),
             "val_calibration_error": round(calibration.calibration_error(*after), 4),

@@ -18,12 +18,16 @@ LOG, TENSORBOARD, ABOUT = "log.jsonl", "tensorboard", "run.json"
 
 
 class Journal:
-    """The curve of the run in ``folder``, kept up to ``step``; ``rows`` is all of it."""
+    """The curve of the run in ``folder``, kept up to ``step``; ``rows`` is all of it. Of several
+    hosts one ``writes``."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, *, writes: bool = True) -> None:
         self._path = folder / LOG
         known = read(folder)
         self.rows = [row for row in known if row["step"] <= step]
+        self._events = None
+        if not writes:
+            return
         self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
         if len(self.rows) != len(known):
             self._path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
@@ -31,6 +35,8 @@ class Journal:
     def add(self, row: dict[str, Any]) -> None:
         """Write one row down: ``step``, and numbers by name."""
         self.rows.append(row)
+        if self._events is None:
+            return
         with self._path.open("a") as sink:
             sink.write(json.dumps(row) + "\n")
         for name, value in row.items():
@@ -44,7 +50,8 @@ class Journal:
 
     def close(self) -> None:
         """Nothing more is written."""
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -53,10 +60,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return list(map(json.loads, path.read_text().splitlines())) if path.is_file() else []
 
 
-def conclude(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Write ``run.json``, what a run was and came to, and return it."""
+def conclude(folder: Path, about: dict[str, Any]) -> None:
+    """Write ``run.json``, what a run was and came to."""
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-    return about
 
 
 def concluded(folder: Path) -> dict[str, Any] | None:

@@ -7,9 +7,8 @@ exactly what an uninterrupted one would.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,31 +20,35 @@ import optax
 import orbax.checkpoint as ocp
 from rich.console import Console
 
+from streamdet.model import bundle as bundles
 from streamdet.model import frontend, lstm
-from train import loss, memory, mining, validation
-from train.commit import current_commit
+from streamdet.model.bundle import OperatingPoint
+from train import journal, loss, memory, mining, validation
 from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.data.mixing import Scene
 from train.failure import TrainError
 from train.optimizer import optimizer
+from train.parallel import Spread
+from train.run import Run, checkpoints, moving_loss, newest
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
-COMMIT = "commit.txt"
 SCORE = "miss_rate"
 WIDEST_MASK = 12
 """Bands."""
 
 
 class TrainState(NamedTuple):
-    """All that a checkpoint holds: ``average`` is the moving average of ``params``."""
+    """All that a checkpoint holds: ``average`` is the moving average of ``params``, ``loss``
+    that of the losses."""
 
     step: jax.Array
     params: lstm.Params
     average: lstm.Params
     optimizer: optax.OptState
     carried: lstm.ModelState
+    loss: jax.Array
 
 
 def create_state(config: TrainConfig, start: lstm.Params | None = None) -> TrainState:
@@ -56,7 +59,8 @@ def create_state(config: TrainConfig, start: lstm.Params | None = None) -> Train
         params = _begun(config, params, start)
     carried = lstm.init_state(config.model, config.batch)
     started = optimizer(config).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, params, started, carried)
+    step, loss = jnp.zeros((), jnp.int32), jnp.zeros(())
+    return TrainState(step, params, params, started, carried, loss)
 
 
 def _begun(config: TrainConfig, fresh: lstm.Params, start: lstm.Params) -> lstm.Params:
@@ -106,7 +110,8 @@ def train_step(
     params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
     average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
-    return TrainState(state.step + 1, params, average, opt_state, carried), value
+    recent = moving_loss(state.step, state.loss, value)
+    return TrainState(state.step + 1, params, average, opt_state, carried, recent), value
 
 
 def recoloured(config: TrainConfig, frames: jax.Array, key: jax.Array) -> jax.Array:
@@ -138,55 +143,58 @@ def fit(
     workers: int = 1,
     hours: float = float("inf"),
     start: lstm.Params | None = None,
+    own: Path | None = None,
 ) -> TrainState:
-    """Train to the config's last step, or for ``hours`` and to the checkpoint after them,
-    going on from the newest checkpoint in ``folder``; without one from ``start``.
+    """Train until the config says so, or for ``hours`` and to the checkpoint after them, going on
+    from the newest checkpoint in ``folder``; without one from ``start``. ``own`` is a folder of
+    a user's own prepared clips, of which ``config.mix.own_share`` is drawn. A run that has ended
+    is not gone on with.
 
-    Beside the checkpoints ``log.jsonl`` has a row a validation, ``mined-N.json`` what alarmed
-    at step N, ``commit.txt`` the code that began the run and any that went on with it, and
-    ``best/`` the averaged weights that detected best on the val scenes.
+    Beside what every run leaves (`train.run`) lie ``mined-N.json``, what alarmed at step N, and
+    ``best/``, the averaged weights that detected best on the val scenes.
     """
     memory.keep_freed()
-    folder.mkdir(parents=True, exist_ok=True)
-    _note_commit(folder / COMMIT)
-    corpus = Corpus(folder_of_corpus)
+    corpus = Corpus(folder_of_corpus, own)
     config = with_teacher(config, corpus)
-    manager = _checkpoints(folder)
-    state = create_state(config, start)
-    if manager.latest_step() is not None:
-        state = _newest(manager, state)
-        log.print(f"going on from step {int(state.step)}")
+    run = Run(folder, config, SCORE, highest=False, hours=hours, said=log.print)
+    spread = Spread(config.batch)
+    state = spread.state(run.state(create_state(config, start)))
+    if journal.concluded(folder) is not None:
+        return state
     scenes = validation.val_scenes(corpus)
-    best = _best_so_far(folder)
-    began, losses, first = time.monotonic(), [], int(state.step)
-    while int(state.step) < config.steps:
-        for frames, batch in _until_mining(config, folder_of_corpus, folder, state, workers):
-            state, value = train_step(config, state, frames, batch)
-            losses.append(value)
-            step = int(state.step)
-            if step % 50 == 0:
-                rate = (time.monotonic() - began) / (step - first)
-                mean = float(np.mean([float(x) for x in losses]))
-                losses.clear()
-                log.print(f"step {step}/{config.steps}  loss {mean:.4f}  {rate:.3f} s a step")
-            if step % config.validate_every == 0 or step == config.steps:
-                row = {"step": step, "seconds": round(time.monotonic() - began)}
-                row |= validation.validate(config, state.average, scenes)
-                log.print(json.dumps(row))
-                with (folder / "log.jsonl").open("a") as sink:
-                    sink.write(json.dumps(row) + "\n")
-                if row[SCORE] <= best:
-                    best = row[SCORE]
-                    _keep(state.average, folder)
+    while not run.why:
+        for frames, batch in _until_mining(config, folder_of_corpus, own, folder, state, workers):
+            state, _ = train_step(config, state, *spread.batch((frames, batch)))
+            step, loss = int(state.step), float(state.loss)
+            for to, about in run.levels(step, loss):
+                _keep_level(config, state, to, about)
+            if run.stepped(step, loss) and run.validated(
+                step, validation.validate(config, state.average, scenes)
+            ):
+                _keep(state.average, folder)
             if config.mine_every and step % config.mine_every == 0:
                 found = mining.mine(config, state.average, corpus)
                 (folder / f"mined-{step}.json").write_text(json.dumps(found))
                 log.print(f"{len(found)} sounds mined")
-            if step % config.checkpoint_every == 0 or step == config.steps:
-                manager.save(step, args=ocp.args.StandardSave(state))
-                if time.monotonic() - began > hours * 3600:
-                    return state
+            if run.over(step, state):
+                run.close(corpus.about())
+                return state
     return state
+
+
+def _keep_level(config: TrainConfig, state: TrainState, to: Path, about: dict[str, Any]) -> None:
+    """Write the weights of a loss as a bundle, a teacher's heads among them, uncalibrated."""
+    bundles.save(
+        to,
+        name=config.name,
+        version=config.version,
+        frontend=config.frontend,
+        model=config.model,
+        params=jax.tree.map(np.asarray, state.params),
+        operating_points={"uncalibrated": OperatingPoint(0.5, {})},
+        default_point="uncalibrated",
+        about={"config": asdict(config), "data": [], **about},
+    )
 
 
 def with_teacher(config: TrainConfig, corpus: Corpus) -> TrainConfig:
@@ -195,16 +203,6 @@ def with_teacher(config: TrainConfig, corpus: Corpus) -> TrainConfig:
         return config
     labels = config.model.labels + corpus.teacher.classes
     return replace(config, model=replace(config.model, labels=labels))
-
-
-def _checkpoints(folder: Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-    return ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
-
-
-def _newest(manager: ocp.CheckpointManager, like: TrainState) -> TrainState:
-    restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(like))
-    return restored
 
 
 def chosen_params(config: TrainConfig, folder: Path) -> lstm.Params:
@@ -217,14 +215,19 @@ def chosen_params(config: TrainConfig, folder: Path) -> lstm.Params:
     """
     if not (folder / "best").is_dir():
         raise TrainError(f"{folder}: no finished validation; run `python -m train fit` first")
-    last = _newest(_checkpoints(folder), create_state(config)).average
+    last = newest(checkpoints(folder), create_state(config)).average
     with ocp.StandardCheckpointer() as checkpointer:
         best = checkpointer.restore((folder / "best").absolute(), last)
     return jax.tree.map(lambda a, b: np.asarray((a + b) / 2), best, last)
 
 
 def _until_mining(
-    config: TrainConfig, corpus: Path, folder: Path, state: TrainState, workers: int
+    config: TrainConfig,
+    corpus: Path,
+    own: Path | None,
+    folder: Path,
+    state: TrainState,
+    workers: int,
 ) -> Iterator[tuple[jax.Array, Scene]]:
     """A batch for every step until the next mining, each ``echo`` times over."""
     first, last, mined = int(state.step), config.steps, None
@@ -232,30 +235,19 @@ def _until_mining(
         mined_at = first // config.mine_every * config.mine_every
         last = min(last, mined_at + config.mine_every)
         mined = folder / f"mined-{mined_at}.json" if mined_at else None
-    batches = Batches(corpus, config.mix, config.seed, config.batch, mined)
+    rows = config.batch // jax.process_count()
+    first_row = jax.process_index() * rows
+    batches = Batches(corpus, config.mix, config.seed, rows, mined, own, first_row)
     step = first
     for batch in batches.from_step(first // config.echo, -(-last // config.echo), workers):
         frames = features(config, jnp.asarray(batch.samples))
-        batch = batch._replace(samples=np.zeros((config.batch, 0), np.float32))
+        batch = batch._replace(samples=np.zeros((rows, 0), np.float32))
         for _ in range(config.echo - step % config.echo):
             if step < last:
                 yield frames, batch
                 step += 1
 
 
-def _best_so_far(folder: Path) -> float:
-    path = folder / "log.jsonl"
-    if not path.is_file():
-        return float("inf")
-    return min(json.loads(line)[SCORE] for line in path.read_text().splitlines())
-
-
 def _keep(params: lstm.Params, folder: Path) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / "best").absolute(), params, force=True)
-
-
-def _note_commit(path: Path) -> None:
-    known = path.read_text().split() if path.is_file() else []
-    if current_commit() not in known:
-        path.write_text("\n".join([*known, current_commit()]) + "\n")

@@ -15,6 +15,7 @@ from optax import contrib
 
 from streamdet.model.lstm import Params
 from train.config import TrainConfig
+from train.freezing import leaving
 
 MUON_RMS = 0.2
 
@@ -36,7 +37,8 @@ def optimizer(config: TrainConfig) -> optax.GradientTransformation:
         moved = optax.adamw(
             _schedule(config, config.learning_rate), weight_decay=config.weight_decay
         )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), moved)
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), moved)
+    return leaving(config.frozen, clipped)
 
 
 def _schedule(config: TrainConfig, highest: float) -> optax.Schedule:

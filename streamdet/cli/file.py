@@ -95,7 +95,7 @@ def file(
 
     Example: streamdet file movie.wav --operating-point sensitive --format csv
     """
-    from streamdet.service.files import BLOCK_FRAMES, Listener
+    from streamdet.service.files import BLOCK_S, Listener
     from streamdet.sinks import open_sink
 
     _check_stems(paths, scores)
@@ -105,7 +105,7 @@ def file(
     begin = options.parse_clock(start, "--start") or 0.0
     until = options.parse_clock(end, "--end")
     began_at = _unix(start_time)
-    engine = options.build_engine(bundle, BLOCK_FRAMES)
+    engine = options.build_engine(bundle, BLOCK_S)
     with quiet_pipe(), _opened(output) as stream:
         kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
         sink = open_sink(kind.value, stream, explain=explain)

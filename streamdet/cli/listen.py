@@ -89,7 +89,7 @@ def listen(
     source = audio.DeviceSource(chosen, max(2, channel or 0), ring)
     config = ListenConfig(decision, label, channel, stall, duration)
     daemon = Daemon(
-        config, options.build_engine(bundle, options.LIVE_BLOCK_FRAMES), source, counted, emit
+        config, options.build_engine(bundle, options.LIVE_BLOCK_S), source, counted, emit
     )
     where = "off" if host is None else f"http://{host}:{port}/metrics"
     _say(f"opening {chosen.name} at {chosen.rate} Hz; metrics {where}")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from streamdet.detect.engine import Engine
     from streamdet.model.bundle import Bundle
 
-LIVE_BLOCK_FRAMES = 2
-"""Frames in one live step: 80 ms of sound."""
+LIVE_BLOCK_S = 0.08
+"""The sound of one live step."""
 
 Threshold = Annotated[
     float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
@@ -61,17 +61,18 @@ def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> 
     return DecisionConfig(bundle.operating_points[name].threshold)
 
 
-def build_engine(bundle: Bundle, block_frames: int) -> Engine:
-    """An engine of one stream on the CPU, its compiled step kept for the next start."""
+def build_engine(bundle: Bundle, block_s: float) -> Engine:
+    """An engine of one stream on the CPU for blocks of about so many seconds, its compiled step
+    kept for the next start."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import jax
 
     if (cache := _compilation_cache()) is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    from streamdet.detect.engine import Engine
+    from streamdet.detect.engine import Engine, block_frames
 
-    return Engine(bundle, block_frames=block_frames)
+    return Engine(bundle, block_frames=block_frames(bundle, block_s))
 
 
 def _compilation_cache() -> Path | None:

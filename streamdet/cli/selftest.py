@@ -31,7 +31,7 @@ def selftest(
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    engine = options.build_engine(bundle, options.LIVE_BLOCK_FRAMES)
+    engine = options.build_engine(bundle, options.LIVE_BLOCK_S)
     if device is None:
         heard = trial.through_ring(engine, decision)
     else:

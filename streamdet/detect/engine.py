@@ -7,19 +7,21 @@ is a whole number of frames; `Stream` cuts samples of any chunking into blocks.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from streamdet.detect import tagging
+from streamdet.detect.analysis import RISE, Analysis, flux_db
 from streamdet.detect.decision import Frames, Grid
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import Bundle
 from streamdet.model.frontend import FrontendConfig
 from streamdet.model.lstm import ModelConfig
+from streamdet.model.tagger_bundle import ServedTagger
 
-_RISE = 2
 _TO_DB = 10.0 / float(np.log(10.0))
 
 
@@ -31,19 +33,10 @@ class EngineState(NamedTuple):
     before: jax.Array
 
 
-class Analysis(NamedTuple):
-    """A block's results: ``scores`` (streams, t, labels), ``flux`` (streams, t, stride) in
-    dB, ``level`` (streams, t) mean square; float32."""
-
-    scores: jax.Array
-    flux: jax.Array
-    level: jax.Array
-
-
 def init(front: FrontendConfig, model: ModelConfig, streams: int) -> EngineState:
     """The state of ``streams`` streams that have heard nothing but silence."""
     silence = (np.log(front.floor) - front.mean) / front.scale
-    before = jnp.full((streams, _RISE, front.bands), silence, jnp.float32)
+    before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
     return EngineState(frontend.init(front, streams), lstm.init_state(model, streams), before)
 
 
@@ -55,19 +48,13 @@ def step(
     state: EngineState,
     samples: jax.Array,
 ) -> tuple[EngineState, Analysis]:
-    """``(streams, n) float32`` at the model's rate, n a multiple of hop * stride.
-
-    Flux is the mean over the bands of the rise over two hops, falls counted as none
-    (Dixon, *Onset Detection Revisited*, DAFx 2006), in dB.
-    """
+    """``(streams, n) float32`` at the model's rate, n a multiple of hop * stride."""
     heard, frames = frontend.step(front, state.frontend, samples)
     carried, logits = lstm.step(model, params, state.model, frames)
     history = jnp.concatenate([state.before, frames], axis=1)
-    rises = jnp.maximum(0.0, frames - history[:, : frames.shape[1]]).mean(axis=2)
-    streams = samples.shape[0]
-    flux = (rises * (front.scale * _TO_DB)).reshape(streams, -1, model.stride)
-    level = jnp.mean(samples.reshape(streams, flux.shape[1], -1) ** 2, axis=2)
-    state = EngineState(heard, carried, history[:, -_RISE:])
+    flux = flux_db(history, front.scale * _TO_DB, model.stride)
+    level = jnp.mean(samples.reshape(*flux.shape[:2], -1) ** 2, axis=2)
+    state = EngineState(heard, carried, history[:, -RISE:])
     return state, Analysis(jax.nn.sigmoid(logits), flux, level)
 
 
@@ -80,21 +67,31 @@ class Engine:
         self.grid = Grid(front.sample_rate, front.hop, model.stride, model.labels)
         self.block = block_frames * self.grid.frame
         self._params = jax.device_put(bundle.params)
+        core: Any = (
+            (tagging.init, tagging.step) if isinstance(model, ServedTagger) else (init, step)
+        )
+        self._init, self._step = core
 
-    def start(self) -> EngineState:
+    def start(self) -> Any:
         """The state before the first sample."""
-        return init(self.bundle.frontend, self.bundle.model, self.streams)
+        return self._init(self.bundle.frontend, self.bundle.model, self.streams)
 
     def warm_up(self) -> None:
         """Compile now, so that no audio has to wait for it."""
         self.step(self.start(), np.zeros((self.streams, self.block), np.float32))
 
-    def step(self, state: EngineState, samples: np.ndarray) -> tuple[EngineState, list[Frames]]:
+    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
         """``(streams, block) float32`` -> the new state and the frames of each stream."""
         front, model = self.bundle.frontend, self.bundle.model
-        state, heard = step(front, model, self._params, state, samples)
+        state, heard = self._step(front, model, self._params, state, samples)
         scores, flux, level = (np.asarray(x) for x in heard)
         return state, [Frames(scores[i], flux[i], level[i]) for i in range(self.streams)]
+
+
+def block_frames(bundle: Bundle, seconds: float) -> int:
+    """The frames of a block of about so many seconds, one at least."""
+    frame = bundle.frontend.hop * bundle.model.stride
+    return max(1, round(seconds * bundle.frontend.sample_rate / frame))
 
 
 class Stream:

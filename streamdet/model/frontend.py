@@ -77,15 +77,21 @@ def step(
 
 def _power_spectrum(config: FrontendConfig, heard: jax.Array, count: int) -> jax.Array:
     """(streams, samples) -> (streams, count, n_fft // 2 + 1), a full-scale sine reading 1."""
-    hops = -(-config.window // config.hop)
-    whole = (count + hops - 1) * config.hop
-    padded = jnp.pad(heard, ((0, 0), (0, whole - heard.shape[1])))
-    pieces = padded.reshape(heard.shape[0], count + hops - 1, config.hop)
-    windows = jnp.concatenate([pieces[:, i : i + count] for i in range(hops)], axis=2)
     taper = hann(config.window)
-    windows = windows[:, :, : config.window] * (taper * (2.0 / taper.sum()))
+    windows = framed(heard, config.window, config.hop, count) * (taper * (2.0 / taper.sum()))
     spectrum = jnp.fft.rfft(windows, config.n_fft)
     return spectrum.real**2 + spectrum.imag**2
+
+
+def framed(heard: jax.Array, window: int, hop: int, count: int) -> jax.Array:
+    """The first ``count`` windows of ``(streams, samples)``, a hop apart:
+    ``(streams, count, window)``."""
+    hops = -(-window // hop)
+    whole = (count + hops - 1) * hop
+    padded = jnp.pad(heard[:, :whole], ((0, 0), (0, max(0, whole - heard.shape[1]))))
+    pieces = padded.reshape(heard.shape[0], count + hops - 1, hop)
+    windows = jnp.concatenate([pieces[:, i : i + count] for i in range(hops)], axis=2)
+    return windows[:, :, :window]
 
 
 def hann(length: int) -> np.ndarray:

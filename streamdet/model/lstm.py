@@ -199,6 +199,15 @@ class Detector(nn.Module):
         return ModelState(tuple(tails), tuple(states), tuple(means)), logits
 
 
+def layers(config: ModelConfig) -> list[list[str]]:
+    """The names of its layers from the input on, those that belong together in one list."""
+    conv = [[f"conv_{i}", *([f"norm_{i}"] if config.norm else [])] for i in range(len(config.conv))]
+    residual = [[f"residual_{i}", f"residual_{i}_norm"] for i in range(len(config.residual))]
+    norm = "lstm_{}_norm" if config.norm_cells else None
+    lstms = [[f"lstm_{i}", *([norm.format(i)] if norm else [])] for i in range(len(config.cells))]
+    return [*conv, *residual, *lstms, ["head"]]
+
+
 def init_state(config: ModelConfig, streams: int) -> ModelState:
     """The state of ``streams`` streams that have heard nothing: all zeros."""
     tails, channels = [], config.bands * config.views

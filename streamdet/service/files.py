@@ -14,8 +14,8 @@ from streamdet.detect.engine import Engine
 from streamdet.detect.event import Detection, Event, ModelName, event_id
 from streamdet.service.road import Road
 
-BLOCK_FRAMES = 128
-"""Frames in one step over a file: 5.12 s, large enough that the step's own cost is small."""
+BLOCK_S = 5.12
+"""The sound of one step over a file: large enough that the step's own cost is small."""
 
 
 @dataclass(frozen=True)

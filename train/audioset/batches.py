@@ -20,7 +20,7 @@ from train.audioset.store import Store
 
 class Batch(NamedTuple):
     """``frames`` (rows, 10, 128) uint8, zeros behind a clip's end; ``lengths`` (rows,) int32, its
-    seconds; ``labels`` (rows, classes) float32, 0 or 1."""
+    seconds; ``labels`` (rows, classes) float32, 0 or 1, or between them where they are taught."""
 
     frames: np.ndarray
     lengths: np.ndarray
@@ -47,7 +47,8 @@ def in_order(clips: Iterable[Clip], rows: int, classes: int) -> Iterator[Batch]:
 class Batches:
     """The training batches of clips of these ``numbers``: of ``rows`` clips, ``by_class`` are
     drawn class by class, each class as likely as the next, the others in turn, every clip once
-    an epoch. Of ``hosts``, each draws other clips."""
+    an epoch. Of ``hosts``, each draws other clips. Where there are ``taught`` probabilities,
+    (clips of the store, classes) float16, they are ``taught_share`` of the labels."""
 
     def __init__(
         self,
@@ -60,10 +61,12 @@ class Batches:
         by_class: int = 0,
         host: int = 0,
         hosts: int = 1,
+        taught: np.ndarray | None = None,
+        taught_share: float = 0.0,
     ) -> None:
         self.store, self.rows, self.classes, self.seed = store, rows, classes, seed
         self.by_class, self.host, self.hosts = by_class, host, hosts
-        self.numbers = numbers
+        self.numbers, self.taught, self.taught_share = numbers, taught, taught_share
         source: Any = numbers
         self._in_turn: Any = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
@@ -80,7 +83,11 @@ class Batches:
         for _ in range(self.by_class):
             some = self._of_classes[rng.integers(len(self._of_classes))]
             chosen.append(some[rng.integers(len(some))])
-        return stacked([self.store[int(n)] for n in chosen], self.classes)
+        batch = stacked([self.store[int(n)] for n in chosen], self.classes)
+        if self.taught is None:
+            return batch
+        said = self.taught[chosen].astype(np.float32)
+        return batch._replace(labels=batch.labels + self.taught_share * (said - batch.labels))
 
     def from_step(self, first: int, last: int) -> Iterator[Batch]:
         """Batches of steps ``first`` to ``last - 1``, made ahead by two threads."""

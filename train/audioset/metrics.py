@@ -112,6 +112,20 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sum(gained * hits / (ends + 1)))
 
 
+def best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """The threshold of the highest F1, and the precision and recall there; 0.5 and zeros where
+    nothing is true. ``(n,)`` both."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, s = truth[order], scores[order]
+    if not ranked.any():
+        return 0.5, 0.0, 0.0
+    ends = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)
+    hits = np.cumsum(ranked)[ends]
+    precision, recall = hits / (ends + 1), hits / hits[-1]
+    best = int(np.argmax(2 * hits / (ends + 1 + hits[-1])))
+    return float(s[ends[best]]), float(precision[best]), float(recall[best])
+
+
 def ranking(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Macro AUC over the classes with positives and negatives, and its d' = sqrt(2) z(AUC)."""
     each = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class MixConfig:
     """How scenes are made; odds in [0, 1] unless a unit is named.
 
+    ``own_share`` of the sounds and beds are a user's own, where there are any of the kind.
     ``mined_share`` of the hard negatives are drawn from those that alarmed last, once any
     have; ``weak_shot`` of the shots are clips whose onset nobody knows; ``at_start`` of the
     sounds begin with the scene, as in a clip that was cut to its sound. ``synthetic_strike`` of
@@ -35,6 +36,7 @@ class MixConfig:
     dried: float = 0.0
     at_start: float = 0.05
     mined_share: float = 0.35
+    own_share: float = 0.0
     ebr_db: tuple[tuple[float, float, float], ...] = (
         (0.05, -10.0, -6.0),
         (0.40, -6.0, 8.0),

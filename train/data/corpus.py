@@ -7,11 +7,13 @@ that git ignores; `Corpus` reads them back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -37,7 +39,7 @@ class Clip:
     """One row of the manifest, with its place in the array and its strong labels.
 
     ``start`` and ``length`` are in samples; ``active`` holds (first, end) pairs and
-    ``onsets`` single frames, both in frames of 10 ms.
+    ``onsets`` single frames, both in frames of 10 ms. ``own`` clips are of a user's folder.
     """
 
     index: int
@@ -56,36 +58,62 @@ class Clip:
     active: tuple[tuple[int, int], ...]
     onsets: tuple[int, ...]
     located: bool
+    own: bool = False
 
 
 class Corpus:
-    """The prepared clips; ``corpus.samples(clip)`` is its ``(n,) float32`` sound."""
+    """The prepared clips of ``folder``, behind them those of the folder ``own``, if given;
+    ``corpus.samples(clip)`` is a clip's ``(n,) float32`` sound."""
 
-    def __init__(self, folder: Path) -> None:
-        index = folder / "clips.json"
-        if not index.is_file():
-            raise CorpusError(f"{folder}: no prepared clips; run `python -m train prepare` first")
-        rows = json.loads(index.read_text())
-        self.clips = [
-            Clip(
-                **r
-                | {"index": i, "active": tuple(map(tuple, r["active"])), "onsets": (*r["onsets"],)}
-            )
-            for i, r in enumerate(rows)
-        ]
-        self._samples = np.memmap(folder / "clips.i16", np.int16, "r")
+    def __init__(self, folder: Path, own: Path | None = None) -> None:
+        self._folders = [folder] if own is None else [folder, own]
+        self.clips = _indexed(folder, 0, own=False)
+        self._samples = [np.memmap(folder / "clips.i16", np.int16, "r")]
         self.teacher = Teacher(folder / TEACHER)
+        if own is not None:
+            self.clips += _indexed(own, len(self.clips), own=True)
+            self._samples.append(np.memmap(own / "clips.i16", np.int16, "r"))
 
     def samples(self, clip: Clip, start: int = 0, count: int | None = None) -> np.ndarray:
         """The clip's sound, (n,) float32 in [-1, 1], a fresh array; or ``count`` samples of
         it from ``start`` on."""
         first = clip.start + start
         last = clip.start + clip.length if count is None else first + count
-        return self._samples[first:last] * np.float32(1.0 / 32768.0)
+        return self._samples[clip.own][first:last] * np.float32(1.0 / 32768.0)
+
+    def about(self) -> dict[str, Any]:
+        """How many clips there are, how many of them a user's own, and a hash of every sound and
+        label; it reads all of them."""
+        digest = hashlib.sha256()
+        for folder in self._folders:
+            for name in ("clips.json", "clips.i16"):
+                with (folder / name).open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        own = sum(clip.own for clip in self.clips)
+        return {"clips": len(self.clips), "own": own, "sha256": digest.hexdigest()}
 
     def select(self, split: str, *categories: str) -> list[Clip]:
         """The clips of a split that are of one of the categories, in manifest order."""
         return [c for c in self.clips if c.split == split and c.category in categories]
+
+
+def _indexed(folder: Path, first: int, *, own: bool) -> list[Clip]:
+    index = folder / "clips.json"
+    if not index.is_file():
+        raise CorpusError(f"{folder}: no prepared clips; run `python -m train prepare` first")
+    rows = json.loads(index.read_text())
+    return [
+        Clip(
+            **{
+                **r,
+                "index": i,
+                "active": tuple(map(tuple, r["active"])),
+                "onsets": tuple(r["onsets"]),
+                "own": own,
+            }
+        )
+        for i, r in enumerate(rows, start=first)
+    ]
 
 
 def prepare(

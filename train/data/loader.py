@@ -30,12 +30,16 @@ class Batches:
     rows: int
     mined: Path | None = None
     """A JSON file of clip paths and their weights, by hard-negative mining."""
+    own: Path | None = None
+    """A user's own prepared clips, to be mixed in."""
+    first_row: int = 0
+    """Of the rows of a batch that hosts share, this one's first."""
 
     def __call__(self, step: int) -> Scene:
         """The batch of one step."""
-        mixer = _mixer(self.corpus, self.mix, self.mined)
+        mixer = _mixer(self.corpus, self.mix, self.mined, self.own)
         scenes = [
-            mixer.scene(np.random.default_rng([self.seed, int(step), row]))
+            mixer.scene(np.random.default_rng([self.seed, int(step), self.first_row + row]))
             for row in range(self.rows)
         ]
         return Scene(*(np.stack(column) for column in zip(*scenes, strict=True)))
@@ -53,8 +57,9 @@ class Batches:
 
 
 @cache
-def _mixer(corpus: Path, mix: MixConfig, mined: Path | None) -> Mixer:
-    return Mixer(Corpus(corpus), mix, mined=json.loads(mined.read_text()) if mined else None)
+def _mixer(corpus: Path, mix: MixConfig, mined: Path | None, own: Path | None) -> Mixer:
+    weights = json.loads(mined.read_text()) if mined else None
+    return Mixer(Corpus(corpus, own), mix, mined=weights)
 
 
 def _without_command_line() -> None:

@@ -10,6 +10,7 @@ its activity against the RMS of the background under it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,10 @@ import numpy as np
 from streamdet.synth import muzzle_blast
 from train.data import effects, sounds
 from train.data.config import MixConfig
-from train.data.corpus import Clip, Corpus
+from train.data.corpus import Clip, Corpus, CorpusError
 from train.data.effects import HOP, RATE
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
-from train.data.pool import Pool, Weighted
+from train.data.pool import Mixed, Weighted
 from train.data.recorder import recorded
 from train.data.shots import frame_level_db
 from train.data.sounds import Sound
@@ -77,16 +78,22 @@ class Mixer:
     ) -> None:
         self.corpus, self.config = corpus, config
         shots = corpus.select(split, "gunshot")
-        self.near = Pool([c for c in shots if c.kind != "field"], by_label=False)
-        self.field = Pool([c for c in shots if c.kind == "field" and c.located], by_label=False)
-        self.weak = Pool([c for c in shots if not c.located], by_label=False)
+        pool = partial(Mixed, share=config.own_share)
+        self.near = pool([c for c in shots if c.kind != "field"], by_label=False)
+        self.field = pool([c for c in shots if c.kind == "field" and c.located], by_label=False)
+        self.weak = pool([c for c in shots if not c.located], by_label=False)
         others = corpus.select(split, "hard_negative", "explosion", "ambient", "speech", "music")
-        self.negatives = {h: Pool([c for c in others if c.head == h]) for h in LABELS}
+        self.negatives = {h: pool([c for c in others if c.head == h]) for h in LABELS}
         self.mined = Weighted(others, mined or {})
         self.beds = self.negatives["ambience"]
-        self.speech = Pool(corpus.select(split, "speech"), by_label=False)
-        self.music = Pool(corpus.select(split, "music"), by_label=False)
+        self.speech = pool(corpus.select(split, "speech"), by_label=False)
+        self.music = pool(corpus.select(split, "music"), by_label=False)
         heads = [(h, p) for h, p in config.negative_heads if self.negatives[h]]
+        if config.own_share == 1.0 and any(c.own for c in others):
+            heads = [(h, p) for h, p in heads if self.negatives[h].has_own]
+        if not self.near or not heads:
+            missing = "other sound" if self.near else "gunshot but far ones"
+            raise CorpusError(f"no {missing} among the {split} clips, which scenes are made of")
         self._heads = [h for h, _ in heads]
         odds = np.array([p for _, p in heads])
         self._head_odds = odds / odds.sum()
@@ -127,7 +134,7 @@ class Mixer:
                 bed += effects.coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
             return
         bed += effects.coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
-        layers: list[tuple[str, Pool]] = [("ambience", self.beds)]
+        layers: list[tuple[str, Mixed]] = [("ambience", self.beds)]
         if rng.random() < cfg.second_bed:
             layers.append(("ambience", self.beds))
         if rng.random() < cfg.speech:
@@ -147,7 +154,7 @@ class Mixer:
             canvas.targets[heard[: len(canvas.targets)], LABELS.index(head)] = 1.0
             bed += layer
 
-    def _filled(self, pool: Pool, canvas: _Canvas, rng: np.random.Generator) -> np.ndarray:
+    def _filled(self, pool: Mixed, canvas: _Canvas, rng: np.random.Generator) -> np.ndarray:
         """A scene's length of one clip after another of a pool, joined by short fades."""
         count = len(canvas.samples)
         out = np.zeros(count, np.float32)
@@ -192,7 +199,7 @@ class Mixer:
         x, onsets = sounds.processed(self.config, x, np.array([0]), rng, repeat=True)
         return Sound(x, sounds.activity(x), onsets, np.zeros((0, 0), np.float32), True)
 
-    def _layered(self, sound: Sound, pool: Pool, rng: np.random.Generator) -> Sound:
+    def _layered(self, sound: Sound, pool: Mixed, rng: np.random.Generator) -> Sound:
         if not pool or not sound.sure or rng.random() >= self.config.layered:
             return sound
         other = self._sound(pool.draw(rng), rng)

@@ -31,6 +31,28 @@ class Pool:
         return clips[rng.integers(len(clips))]
 
 
+class Mixed:
+    """Clips of two pools: a user's own at odds of ``share``, where there are any of them."""
+
+    def __init__(self, clips: list[Clip], share: float, *, by_label: bool = True) -> None:
+        self._own = Pool([c for c in clips if c.own], by_label=by_label)
+        self._others = Pool([c for c in clips if not c.own], by_label=by_label)
+        self._share = share
+
+    @property
+    def has_own(self) -> bool:
+        """Whether a user's own clips are among them."""
+        return bool(self._own)
+
+    def __bool__(self) -> bool:
+        return bool(self._own) or bool(self._others)
+
+    def draw(self, rng: np.random.Generator) -> Clip:
+        """A clip of one of the two."""
+        own = self._own and (not self._others or rng.random() < self._share)
+        return (self._own if own else self._others).draw(rng)
+
+
 class Weighted:
     """Clips drawn in proportion to a weight each, by path; clips without one never."""
 

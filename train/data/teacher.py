@@ -49,8 +49,9 @@ class Teacher:
                 self.classes = tuple(PREFIX + str(c) for c in given["classes"])
 
     def of(self, clip: int) -> np.ndarray:
-        """(windows, classes) float32 probabilities of the corpus's clip of that index."""
-        if not self.classes:
+        """(windows, classes) float32 probabilities of the corpus's clip of that index; none of a
+        clip behind those that the teacher heard."""
+        if not self.classes or clip + 1 >= len(self._offsets):
             return np.zeros((0, 0), np.float32)
         rows = self._opinions[self._offsets[clip] : self._offsets[clip + 1]]
         return (rows.astype(np.float32) / 255.0) ** 2

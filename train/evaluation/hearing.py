@@ -19,7 +19,7 @@ from streamdet.audio.file import FileSource
 from streamdet.audio.resample import Converter
 from streamdet.audio.source import SourceError
 from streamdet.detect.decision import Frames, Grid
-from streamdet.detect.engine import Engine, Stream
+from streamdet.detect.engine import Engine, Stream, block_frames
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions
@@ -28,8 +28,7 @@ from train.failure import TrainError
 from train.metrics import Span
 
 KINDS = ("rare", "film", "bursts")
-BLOCK_FRAMES = 128
-CLIP_BLOCK_FRAMES = 25
+BLOCK_S, CLIP_BLOCK_S = 5.12, 1.0
 
 Change = Callable[[np.ndarray], np.ndarray]
 """What a scene goes through before it is heard: ``(n,) float32`` at 16 kHz to the same."""
@@ -100,7 +99,7 @@ def hear(bundle: Bundle, folder: Path, change: Change | None = None) -> list[Sco
     paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
     if not paths:
         raise SetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
-    engine = Engine(bundle, block_frames=BLOCK_FRAMES)
+    engine = Engine(bundle, block_frames=block_frames(bundle, BLOCK_S))
     heard = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
@@ -132,7 +131,7 @@ def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> l
 
 def peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
     """The highest gunshot probability of each file, alone, after ``lead_s`` of faint noise."""
-    engine = Engine(bundle, block_frames=CLIP_BLOCK_FRAMES)
+    engine = Engine(bundle, block_frames=block_frames(bundle, CLIP_BLOCK_S))
     noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
     peaks = []

@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-
-@dataclass(frozen=True)
-class TaggerModel:
-    """The shape of a tagger over ``(seconds, 128)`` embeddings.
-
-    ``cells`` are the widths of its LSTMs. A ``last_state`` tagger is the YouTube-8M starter
-    code's: unit-length frames, the last state and cell of every layer into a classifier, of
-    ``mixtures`` experts or logistic at 0. An ``attention`` tagger reads both ways (if
-    ``both_ways``) behind a dense layer of ``dense`` units, and every class pools the states by
-    an attention of its own (Kong et al., *Audio Set Classification with Attention Model*,
-    ICASSP 2018).
-    """
-
-    pooling: Literal["last_state", "attention"] = "attention"
-    cells: tuple[int, ...] = (384,)
-    mixtures: int = 0
-    dense: int = 512
-    both_ways: bool = True
-    classes: int = 527
+from streamdet.model.tagger import TaggerModel
 
 
 @dataclass(frozen=True)
@@ -32,12 +13,19 @@ class TaggerConfig:
 
     It ends at the first of: ``steps``; a loss, averaged over about 50 steps, below
     ``until_loss``, where that is above 0; ``patience`` validations without a better MAP, where
-    that is above 0. When the loss first falls below each of ``keep_at`` the weights are kept.
+    that is above 0. When the loss first falls below each of ``keep_at`` the weights are kept;
+    ``frozen`` layers keep theirs throughout.
+
     ``balanced_share`` of a batch's clips are drawn class by class, the others clip by clip;
-    ``mixup`` is the beta distribution's parameter (Zhang et al., 2018), 0 for none;
+    ``own_share`` of them are a user's own. ``mixup`` is the beta distribution's parameter (Zhang
+    et al., 2018), 0 for none; ``spliced`` of the clips go on as another does, after 3 to 7
+    seconds; where ``shortest`` is above 0, clips are runs of so many seconds or more.
     ``missing`` is the probability that a label not given is there all the same: targets of 0
-    become it (Szegedy et al.'s label smoothing, on one side). ``validation`` is the share of
-    clips, by the hash of their id, that are held out of training.
+    become it (Szegedy et al.'s label smoothing, on one side). ``teachers`` are configs whose ended
+    runs say of every clip what they hear; the mean of that is ``taught_share`` of its labels
+    (Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015).
+
+    ``validation`` is the share of clips, by the hash of their id, that are held out of training.
     """
 
     name: str
@@ -49,6 +37,7 @@ class TaggerConfig:
     until_loss: float = 0.0
     patience: int = 0
     keep_at: tuple[float, ...] = ()
+    frozen: tuple[str, ...] = ()
     warmup: int = 200
     learning_rate: float = 1e-3
     decay_rate: float = 0.0
@@ -58,8 +47,13 @@ class TaggerConfig:
     dropout_in: float = 0.0
     dropout: float = 0.0
     mixup: float = 0.0
+    spliced: float = 0.0
+    shortest: int = 0
     balanced_share: float = 0.0
+    own_share: float = 0.0
     missing: float = 0.0
+    teachers: tuple[str, ...] = ()
+    taught_share: float = 0.5
     average: float = 0.0
     validation: float = 0.05
     validate_every: int = 500

@@ -5,8 +5,6 @@ A run ends by steps, by a loss, or by patience (`TaggerConfig`), and says by whi
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -17,23 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 
+from streamdet.model import tagger, tagger_bundle, vggish
+from streamdet.model.disk import Params
 from train import journal
-from train.audioset import metrics
-from train.audioset.batches import Batch, Batches, in_order
-from train.audioset.store import Store
-from train.commit import current_commit
+from train.audioset.batches import Batch
 from train.failure import TrainError
-from train.journal import Journal
-from train.tagging import bundle, models
+from train.freezing import leaving
+from train.parallel import Spread
+from train.run import Run, moving_loss
+from train.tagging.clips import RunClips
 from train.tagging.config import TaggerConfig
-from train.tagging.models import Params
-from train.tagging.scoring import AT_ONCE, scored
+from train.tagging.teaching import BEST
 
 SCORE = "map"
-LOSS_OVER = 50
-LOSS_EVERY = 50
+LEAST_OF_EACH = 3
+"""Seconds that a spliced clip has of either."""
 
 
 class TaggerState(NamedTuple):
@@ -59,16 +56,30 @@ def optimizer(config: TaggerConfig) -> optax.GradientTransformation:
             0.0, config.learning_rate, config.warmup, config.steps
         )
     moved = optax.adamw(rate, weight_decay=config.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), moved)
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), moved)
+    return leaving(config.frozen, clipped)
 
 
-def create_state(config: TaggerConfig) -> TaggerState:
-    """The state before step 0, from the config's seed."""
-    params = models.init_params(config.model, jax.random.key(config.seed))
+def create_state(config: TaggerConfig, start: Params | None = None) -> TaggerState:
+    """The state before step 0, from the config's seed; the weights those of ``start`` where
+    given, but for a head of other classes. Raises TrainError where they do not fit."""
+    params = tagger.init_params(config.model, jax.random.key(config.seed))
+    if start is not None:
+        params = _begun(config, params, start)
     nothing = jnp.zeros(())
     return TaggerState(
         jnp.zeros((), jnp.int32), params, params, optimizer(config).init(params), nothing
     )
+
+
+def _begun(config: TaggerConfig, fresh: Params, start: Params) -> Params:
+    *trunk, head = tagger.layers(config.model)
+    shapes, known = (jax.tree.map(np.shape, p) for p in (fresh, start))
+    names = [name for group in trunk for name in group]
+    if shapes.keys() != known.keys() or any(shapes[n] != known[n] for n in names):
+        raise TrainError(f"{config.name}: the weights to begin from are of another network")
+    kept = names + [name for name in head if shapes[name] == known[name]]
+    return {name: start[name] if name in kept else fresh[name] for name in fresh}
 
 
 @partial(jax.jit, static_argnums=0)
@@ -77,19 +88,20 @@ def train_step(
 ) -> tuple[TaggerState, jax.Array]:
     """One update, and the loss: cross-entropy summed over the classes, averaged over the rows."""
     key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-    mix_key, dropout_key = jax.random.split(key)
-    x = models.features(jnp.asarray(batch.frames))
+    mix_key, dropout_key, augment_key = jax.random.split(key, 3)
+    x = vggish.dequantised(jnp.asarray(batch.frames))
     labels, lengths = jnp.asarray(batch.labels), jnp.asarray(batch.lengths)
+    x, labels, lengths = augmented(config, augment_key, x, labels, lengths)
     if config.mixup:
         share = jax.random.beta(mix_key, config.mixup, config.mixup, (len(labels),))
         share = jnp.maximum(share, 1.0 - share)
         x = _between(share[:, None, None], x)
         labels, lengths = _between(share[:, None], labels), jnp.maximum(lengths, lengths[::-1])
     targets = jnp.maximum(labels, config.missing)
-    tagger = models.module(config.model, config.dropout_in, config.dropout)
+    network = tagger.module(config.model, config.dropout_in, config.dropout)
 
     def loss_of(params: Params) -> jax.Array:
-        said = models.apply(tagger, params, x, lengths, dropout_key)
+        said = tagger.apply(network, params, x, lengths, dropout_key)
         return jnp.mean(jnp.sum(optax.sigmoid_binary_cross_entropy(said, targets), axis=-1))
 
     loss, gradient = jax.value_and_grad(loss_of)(state.params)
@@ -97,161 +109,86 @@ def train_step(
     params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
     average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
-    recent = jnp.where(state.step == 0, loss, state.loss + (loss - state.loss) / LOSS_OVER)
+    recent = moving_loss(state.step, state.loss, loss)
     return TaggerState(state.step + 1, params, average, opt_state, recent), loss
+
+
+def augmented(
+    config: TaggerConfig, key: jax.Array, x: jax.Array, labels: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Features ``(rows, seconds, 128)``, labels and lengths of a batch, some of its clips only a
+    run of their seconds, some going on as another clip does, with the labels of both."""
+    rows, seconds, _ = x.shape
+    length_key, first_key, splice_key, cut_key = jax.random.split(key, 4)
+    if config.shortest:
+        kept = jax.random.randint(length_key, (rows,), config.shortest, seconds + 1)
+        kept = jnp.minimum(kept, lengths)
+        free = lengths - kept + 1
+        first = jnp.floor(jax.random.uniform(first_key, (rows,)) * free).astype(jnp.int32)
+        at = jnp.minimum(first[:, None] + jnp.arange(seconds), seconds - 1)
+        x, lengths = jnp.take_along_axis(x, at[..., None], axis=1), kept
+    if config.spliced:
+        other, others, their_lengths = (
+            jnp.roll(y, rows // 4, axis=0) for y in (x, labels, lengths)
+        )
+        yes = jax.random.bernoulli(splice_key, config.spliced, (rows,))
+        cut = jax.random.randint(cut_key, (rows,), LEAST_OF_EACH, seconds + 1 - LEAST_OF_EACH)
+        cut = jnp.minimum(cut, lengths)
+        behind = jnp.arange(seconds) - cut[:, None]
+        tail = jnp.take_along_axis(other, jnp.maximum(behind, 0)[..., None], axis=1)
+        joined = jnp.where((behind >= 0)[..., None], tail, x)
+        x = jnp.where(yes[:, None, None], joined, x)
+        labels = jnp.where(yes[:, None], jnp.maximum(labels, others), labels)
+        lengths = jnp.where(yes, jnp.minimum(seconds, cut + their_lengths), lengths)
+    return x, labels, lengths
 
 
 def _between(share: jax.Array, x: jax.Array) -> jax.Array:
     return share * x + (1.0 - share) * x[::-1]
 
 
-def split(store: Store, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the clips to train on and of those held out, by the hash of their id."""
-    held = store.hashes >= np.uint64(min(2**64 - 1, int((1.0 - share) * 2**64)))
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
 def fit(
     config: TaggerConfig,
-    folder_of_store: Path,
+    records: Path,
     folder: Path,
     hours: float = float("inf"),
     said: Callable[[str], None] = print,
+    start: Params | None = None,
+    own: Path | None = None,
 ) -> dict[str, Any]:
-    """Train until the config says so, or for ``hours`` and to the checkpoint after them, going
-    on from the newest checkpoint in ``folder``; returns what ``run.json`` says. A run that has
-    ended is not gone on with.
+    """Train until the config says so, or for ``hours`` and to the checkpoint after them, going on
+    from the newest checkpoint in ``folder``, or else from ``start``; returns what ``run.json``
+    says. A run that has ended is not gone on with. ``records`` and a user's ``own`` are folders
+    of converted clips (`RunClips`).
 
-    Beside the checkpoints lie the run's `train.journal`; ``best/``, the averaged weights of the
-    highest MAP on the held-out clips; ``at-LOSS/``, a tagger of the weights when the loss first
-    fell below each of ``config.keep_at``; and at the end ``run.json``: why it ended, the figures
-    of the last and the best weights, config, seed, commit, data and time.
+    Beside what every run leaves (`train.run`) lie ``best/``, the tagger of the highest
+    MAP on the held-out clips, and ``at-LOSS/``, the tagger of the weights when the loss first fell
+    below each of ``config.keep_at``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if (ended := journal.concluded(folder)) is not None:
         return ended
-    store = Store(folder_of_store)
-    ours, held = split(store, config.validation)
-    made = Batches(
-        store, ours, config.batch, config.model.classes, config.seed,
-        by_class=round(config.balanced_share * config.batch),
-    )  # fmt: skip
-    manager = ocp.CheckpointManager(
-        (folder / "checkpoints").absolute(),
-        options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
-    )
-    state = create_state(config)
-    if manager.latest_step() is not None:
-        restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
-        state = restored
-        said(f"going on from step {int(state.step)}")
-    log = Journal(folder, int(state.step))
-    began, why = time.monotonic(), ""
-    for batch in made.from_step(int(state.step), config.steps):
-        state, _ = train_step(config, state, batch)
+    run = Run(folder, config, SCORE, highest=True, hours=hours, said=said)
+    clips = RunClips(config, records, own, folder.parent)
+    spread = Spread(config.batch)
+    state = spread.state(run.state(create_state(config, start)))
+    for batch in clips.from_step(int(state.step)):
+        state, _ = train_step(config, state, spread.batch(batch))
         step, loss = int(state.step), float(state.loss)
-        if step % LOSS_EVERY == 0:
-            log.add({"step": step, "loss": round(loss, 5)})
-            said(f"step {step}  loss {loss:.4f}")
-        _keep_levels(config, state, folder, step, loss)
-        if loss < config.until_loss:
-            why = f"a loss of {loss:.4f}"
-        elif step == config.steps:
-            why = "the last step"
-        if why or step % config.validate_every == 0:
-            log.add(_validated(config, state, store, held, step, time.monotonic() - began))
-            said(json.dumps(log.rows[-1]))
-            rows = log.validations(SCORE)
-            if rows[-1][SCORE] >= max(r[SCORE] for r in rows):
-                _keep(state.average, folder)
-            why = why or _patience(config, rows)
-        if why or step % config.checkpoint_every == 0:
-            manager.save(step, args=ocp.args.StandardSave(state))
-            if why or time.monotonic() - began > hours * 3600:
-                break
-    log.close()
-    return _summary(config, store, log.validations(SCORE), why, folder)
+        for to, about in run.levels(step, loss):
+            _keep(config, state.params, to, about)
+        if run.stepped(step, loss) and run.validated(step, clips.figures(local(state.average))):
+            _keep(config, state.average, folder / BEST, {"step": step})
+        if run.over(step, state):
+            break
+    return run.close(clips.about())
 
 
-def _keep_levels(
-    config: TaggerConfig, state: TaggerState, folder: Path, step: int, loss: float
-) -> None:
-    for level in config.keep_at:
-        to = folder / f"at-{level:g}"
-        if loss < level and not _kept_before(to, step):
-            about = {"step": step, "loss": round(loss, 5), "seed": config.seed}
-            bundle.save(to, f"{config.name} at a loss of {level:g}", config.model,
-                        jax.tree.map(np.asarray, state.params), about)  # fmt: skip
+def _keep(config: TaggerConfig, params: Params, to: Path, about: dict[str, Any]) -> None:
+    if jax.process_index() == 0:
+        about = {"config": asdict(config), **about}
+        tagger_bundle.save(to, config.name, config.model, local(params), about)
 
 
-def _kept_before(tagger: Path, step: int) -> bool:
-    """Whether it is there already, and not from behind the checkpoint that a run went on from."""
-    card = tagger / "card.json"
-    return card.is_file() and json.loads(card.read_text())["step"] < step
-
-
-def _validated(
-    config: TaggerConfig,
-    state: TaggerState,
-    store: Store,
-    held: np.ndarray,
-    step: int,
-    seconds: float,
-) -> dict[str, Any]:
-    batches = in_order((store[n] for n in held), AT_ONCE, config.model.classes)
-    figures = metrics.all_figures(*scored(config.model, state.average, batches))
-    return {"step": step, "seconds": round(seconds), **_rounded(figures)}
-
-
-def _rounded(figures: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in figures.items()}
-
-
-def _patience(config: TaggerConfig, rows: list[dict[str, Any]]) -> str:
-    best = max(range(len(rows)), key=lambda i: rows[i][SCORE])
-    waited = len(rows) - 1 - best
-    return f"{waited} validations without a better MAP" if 0 < config.patience <= waited else ""
-
-
-def _keep(params: Params, folder: Path) -> None:
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((folder / "best").absolute(), params, force=True)
-
-
-def best_params(config: TaggerConfig, folder: Path) -> Params:
-    """The weights of the highest MAP on the held-out clips, as numpy arrays."""
-    like = models.init_params(config.model, jax.random.key(0))
-    with ocp.StandardCheckpointer() as checkpointer:
-        return jax.tree.map(np.asarray, checkpointer.restore((folder / "best").absolute(), like))
-
-
-def _summary(
-    config: TaggerConfig, store: Store, rows: list[dict[str, Any]], why: str, folder: Path
-) -> dict[str, Any]:
-    summary = {
-        "ended_by": why or "its time; run it again to go on",
-        "config": asdict(config),
-        "seed": config.seed,
-        "commit": current_commit(),
-        "data": {k: store.about[k] for k in ("source", "clips", "sha256")},
-        "device": jax.devices()[0].device_kind,
-        "last": rows[-1] if rows else None,
-        "best": max(rows, key=lambda r: r[SCORE]) if rows else None,
-    }
-    return journal.conclude(folder, summary) if why else summary
-
-
-def export(config: TaggerConfig, folder: Path, to: Path) -> dict[str, Any]:
-    """Write the best weights of an ended run as a tagger's bundle; returns what ``run.json`` says.
-    Raises TrainError where the run has not ended."""
-    run = journal.concluded(folder)
-    if run is None:
-        raise TrainError(f"{folder}: no ended run; `python -m train fit` goes on with it")
-    about = {
-        "licence": "Apache-2.0",
-        "data_licence": "AudioSet embeddings, Google, CC BY 4.0",
-        **{key: run[key] for key in ("config", "seed", "commit", "data", "ended_by")},
-        "held_out": run["best"],
-    }
-    bundle.save(to, config.name, config.model, best_params(config, folder), about)
-    return run
+def local(params: Params) -> Params:
+    """Weights as numpy arrays."""
+    return jax.tree.map(np.asarray, params)

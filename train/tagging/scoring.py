@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from streamdet.model import tagger, tagger_bundle
+from streamdet.model.disk import BundleError, Params
+from streamdet.model.tagger import TaggerModel
 from train.audioset import classes, clips, metrics
 from train.audioset.batches import Batch, in_order
 from train.failure import TrainError
-from train.tagging import bundle, models
-from train.tagging.config import TaggerModel
-from train.tagging.models import Params
 
 AT_ONCE = 512
 """Rows of a batch to score."""
@@ -25,7 +25,7 @@ AT_ONCE = 512
 @partial(jax.jit, static_argnums=0)
 def _probabilities(model: TaggerModel, params: Params, batch: Batch) -> jax.Array:
     frames, lengths = jnp.asarray(batch.frames), jnp.asarray(batch.lengths)
-    return jax.nn.sigmoid(models.logits(model, params, frames, lengths))
+    return jax.nn.sigmoid(tagger.logits(model, params, frames, lengths))
 
 
 def scored(
@@ -44,13 +44,21 @@ def scored(
     return np.concatenate(scores), np.concatenate(truth)
 
 
-def evaluate(tagger: Path, records: Path, class_list: Path) -> dict[str, Any]:
+def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
+    """`tagger_bundle.load`, raising TrainError where it can't be read."""
+    try:
+        return tagger_bundle.load(folder)
+    except BundleError as error:
+        raise TrainError(str(error)) from error
+
+
+def evaluate(folder: Path, records: Path, class_list: Path) -> dict[str, Any]:
     """Every figure of a tagger's bundle on the TFRecords in a folder or tar archive, those of
     each gunshot class among them; raises TrainError where one of the three can't be read."""
-    model, params, card = bundle.load(tagger)
+    model, params, card = load(folder)
     known = classes.read(class_list)
     if len(known.names) != model.classes:
-        raise TrainError(f"{class_list}: {len(known.names)} classes; {tagger} has {model.classes}")
+        raise TrainError(f"{class_list}: {len(known.names)} classes; {folder} has {model.classes}")
     scores, truth = scored(model, params, in_order(clips.read(records), AT_ONCE, model.classes))
     figures = metrics.all_figures(scores, truth, known.gunshots)
     each = {

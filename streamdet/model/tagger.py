@@ -7,20 +7,40 @@ is the detector's own (`streamdet.model.lstm.Lstm`).
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from streamdet.model.lstm import Lstm, LstmState
-from train.audioset.clips import WIDTH, dequantised
-from train.tagging.config import TaggerModel
+from streamdet.model.vggish import WIDTH, dequantised
 
 Params = dict[str, Any]
 
 LEAST = 1e-7
+
+
+@dataclass(frozen=True)
+class TaggerModel:
+    """The shape of a tagger over ``(seconds, 128)`` embeddings.
+
+    ``cells`` are the widths of its LSTMs. A ``last_state`` tagger is the YouTube-8M starter
+    code's: unit-length frames, the last state and cell of every layer into a classifier, of
+    ``mixtures`` experts or logistic at 0. An ``attention`` tagger reads both ways (if
+    ``both_ways``) behind a dense layer of ``dense`` units, and every class pools the states by
+    an attention of its own (Kong et al., *Audio Set Classification with Attention Model*,
+    ICASSP 2018), those of the dense layer too where it has a ``skip``.
+    """
+
+    pooling: Literal["last_state", "attention"] = "attention"
+    cells: tuple[int, ...] = (384,)
+    mixtures: int = 0
+    dense: int = 512
+    both_ways: bool = True
+    skip: bool = False
+    classes: int = 527
 
 
 class LastState(nn.Module):
@@ -88,7 +108,7 @@ class Attention(nn.Module):
         drop = lambda p, y: nn.Dropout(p, deterministic=not train)(y)  # noqa: E731
         x = nn.LayerNorm(name="norm_in")(x)
         x = drop(self.dropout_in, x)
-        x = drop(self.dropout, nn.relu(nn.Dense(self.config.dense, name="dense")(x)))
+        x = dense = drop(self.dropout, nn.relu(nn.Dense(self.config.dense, name="dense")(x)))
         for i, cells in enumerate(self.config.cells):
             ways = [Lstm(cells, name=f"lstm_{i}")]
             if self.config.both_ways:
@@ -97,6 +117,8 @@ class Attention(nn.Module):
                 [_run(way, cells, x, lengths, k == 1) for k, way in enumerate(ways)], axis=-1
             )
             x = drop(self.dropout, nn.LayerNorm(name=f"norm_{i}")(x))
+        if self.config.skip:
+            x = jnp.concatenate([x, dense], axis=-1)
         votes = nn.Dense(self.config.classes, name="votes")(x)
         heed = nn.Dense(self.config.classes, name="attention")(x)
         weight = nn.softmax(jnp.where(inside[..., None], heed, -1e9), axis=1)
@@ -121,6 +143,17 @@ def module(config: TaggerModel, dropout_in: float = 0.0, dropout: float = 0.0) -
     return Attention(config, dropout_in, dropout)
 
 
+def layers(config: TaggerModel) -> list[list[str]]:
+    """The names of its layers from the input on, those that belong together in one list."""
+    names = [f"lstm_{i}" for i in range(len(config.cells))]
+    if config.pooling == "last_state":
+        head = ["gates", "experts"] if config.mixtures else ["logistic"]
+        return [*([name] for name in names), head]
+    back = [[f"{name}_back"] if config.both_ways else [] for name in names]
+    both = [[f"lstm_{i}", *back[i], f"norm_{i}"] for i in range(len(names))]
+    return [["norm_in", "dense"], *both, ["votes", "attention"]]
+
+
 def init_params(config: TaggerModel, key: jax.Array) -> Params:
     """Fresh parameters, a nested dict of float32 arrays."""
     x, lengths = jnp.zeros((1, 2, WIDTH)), jnp.full((1,), 2)
@@ -130,13 +163,7 @@ def init_params(config: TaggerModel, key: jax.Array) -> Params:
 
 def logits(config: TaggerModel, params: Params, frames: jax.Array, lengths: jax.Array) -> jax.Array:
     """Log-odds ``(rows, classes)`` of quantised frames, as the module's docstring says."""
-    return apply(module(config), params, features(frames), lengths)
-
-
-def features(frames: jax.Array) -> jax.Array:
-    """Quantised frames as float32, `clips.dequantised` in JAX."""
-    lowest, next_one = dequantised(np.array([0, 1], np.uint8))
-    return frames.astype(jnp.float32) * (next_one - lowest) + lowest
+    return apply(module(config), params, dequantised(frames), lengths)
 
 
 def apply(

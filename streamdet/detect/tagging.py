@@ -1,0 +1,67 @@
+"""The step of a tagger over streams: samples to VGGish's embeddings to frames of scores.
+
+A frame of 0.96 s has the scores of the last ``window`` embeddings, so a sound is heard as long as
+it lies in them; flux and level are as the detectors have them, for the onset.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from streamdet.detect.analysis import RISE, Analysis, flux_db
+from streamdet.model import tagger, vggish
+from streamdet.model.disk import Params
+from streamdet.model.tagger_bundle import ServedTagger
+from streamdet.model.vggish import VggishConfig
+
+_TO_DB = 20.0 / float(np.log(10.0))
+
+
+class TaggingState(NamedTuple):
+    """``before``: (streams, 2, bands) log-mel frames that flux compares with; ``heard``:
+    (streams, window - 1, 128) uint8, the last embeddings, ``seen`` of them real."""
+
+    frontend: vggish.VggishState
+    before: jax.Array
+    heard: jax.Array
+    seen: jax.Array
+
+
+def init(front: VggishConfig, model: ServedTagger, streams: int) -> TaggingState:
+    """The state of ``streams`` streams that have heard nothing but silence."""
+    before = jnp.full((streams, RISE, front.bands), np.log(front.offset), jnp.float32)
+    heard = jnp.zeros((streams, model.window - 1, vggish.WIDTH), jnp.uint8)
+    return TaggingState(vggish.init(front, streams), before, heard, jnp.zeros((), jnp.int32))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def step(
+    front: VggishConfig,
+    model: ServedTagger,
+    params: Params,
+    state: TaggingState,
+    samples: jax.Array,
+) -> tuple[TaggingState, Analysis]:
+    """``(streams, n) float32`` at 16 kHz, n a multiple of 0.96 s."""
+    heard, frames = vggish.log_mel(front, state.frontend, samples)
+    patches = vggish.embedded(front, params["vggish"], frames)
+    streams, fresh, window = samples.shape[0], patches.shape[1], model.window
+    known = jnp.concatenate([state.heard, patches], axis=1)
+    real = jnp.minimum(state.seen + 1 + jnp.arange(fresh), window)
+    at = jnp.arange(fresh) + window - real
+    places = jnp.minimum(at[:, None] + jnp.arange(window), known.shape[1] - 1)
+    windows = known[:, places].reshape(-1, window, vggish.WIDTH)
+    logits = tagger.logits(model.tagger, params["tagger"], windows, jnp.tile(real, streams))
+    scores = jax.nn.sigmoid(logits).reshape(streams, fresh, -1)
+    shots = scores[..., list(model.gunshots)].max(axis=-1, keepdims=True)
+    history = jnp.concatenate([state.before, frames], axis=1)
+    flux = flux_db(history, _TO_DB, model.stride)
+    level = jnp.mean(samples.reshape(streams, fresh, -1) ** 2, axis=2)
+    seen = jnp.minimum(state.seen + fresh, window - 1)
+    state = TaggingState(heard, history[:, -RISE:], known[:, fresh:], seen)
+    return state, Analysis(jnp.concatenate([shots, scores], axis=-1), flux, level)

@@ -1,0 +1,147 @@
+"""VGGish: 16 kHz samples to AudioSet's embeddings, 128 bytes for each 0.96 s.
+
+Log-mel patches of 96 frames, six convolutions and three dense layers (Hershey et al., *CNN
+Architectures for Large-Scale Audio Classification*, ICASSP 2017), then PCA with whitening and 8
+bits over [-2, 2], as the AudioSet release is made. ``step(config, params, state, samples) ->
+(state, patches)`` carries its past like `streamdet.model.frontend`, and its frames lie as those
+do: the first window begins 15 ms before the first sample, in silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from streamdet.model.frontend import framed, hann
+
+Params = dict[str, Any]
+
+WIDTH = 128
+"""Values of an embedding."""
+LOWEST, HIGHEST = -2.0, 2.0
+CONVOLUTIONS = (
+    ("conv1", 64, True),
+    ("conv2", 128, True),
+    ("conv3_1", 256, False),
+    ("conv3_2", 256, True),
+    ("conv4_1", 512, False),
+    ("conv4_2", 512, True),
+)
+"""Name, channels, and whether a maximum over 2 x 2 follows."""
+DENSE = (("fc1_1", 4096), ("fc1_2", 4096), ("fc2", WIDTH))
+
+
+@dataclass(frozen=True)
+class VggishConfig:
+    """The shape of the analysis, part of a bundle's card: samples, hertz and frames; ``offset``
+    is added to the magnitude of a band before the logarithm."""
+
+    sample_rate: int = 16_000
+    window: int = 400
+    hop: int = 160
+    n_fft: int = 512
+    bands: int = 64
+    f_min: float = 125.0
+    f_max: float = 7_500.0
+    offset: float = 0.01
+    patch: int = 96
+
+
+class VggishState(NamedTuple):
+    """``tail``: (streams, window - hop) float32, the samples that the next frame still needs."""
+
+    tail: jax.Array
+
+
+def init(config: VggishConfig, streams: int) -> VggishState:
+    """The state of streams that have heard nothing: silence before sample 0."""
+    return VggishState(jnp.zeros((streams, config.window - config.hop), jnp.float32))
+
+
+def log_mel(
+    config: VggishConfig, state: VggishState, samples: jax.Array
+) -> tuple[VggishState, jax.Array]:
+    """``(streams, n) float32`` samples, n a multiple of the hop, as ``(streams, n / hop, bands)``
+    natural logarithms of mel magnitudes."""
+    heard = jnp.concatenate([state.tail, samples], axis=1)
+    count = samples.shape[1] // config.hop
+    windows = framed(heard, config.window, config.hop, count) * hann(config.window)
+    magnitude = jnp.abs(jnp.fft.rfft(windows, config.n_fft))
+    mel = magnitude @ jnp.asarray(mel_matrix(config))
+    return VggishState(heard[:, count * config.hop :]), jnp.log(mel + config.offset)
+
+
+@lru_cache(maxsize=4)
+def mel_matrix(config: VggishConfig) -> np.ndarray:
+    """Filters that are triangles over the mel scale of HTK, 1127 ln(1 + f / 700), not over hertz;
+    (n_fft // 2 + 1, bands) float32. No band hears 0 Hz."""
+    mel_of = lambda hertz: 1127.0 * np.log1p(np.asarray(hertz) / 700.0)  # noqa: E731
+    edges = np.linspace(mel_of(config.f_min), mel_of(config.f_max), config.bands + 2)
+    bins = mel_of(np.arange(config.n_fft // 2 + 1) * config.sample_rate / config.n_fft)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    weights = np.maximum(0.0, np.minimum(rising, falling))
+    weights[0] = 0.0
+    return weights.astype(np.float32)
+
+
+class Network(nn.Module):
+    """``(patches, 96, 64) float32`` log-mel patches to ``(patches, 128)``, before any
+    activation."""
+
+    @nn.compact
+    def __call__(self, patches: jax.Array) -> jax.Array:
+        """The embedding layer's values."""
+        x = patches[..., None]
+        for name, channels, pooled in CONVOLUTIONS:
+            x = nn.relu(nn.Conv(channels, (3, 3), name=name)(x))
+            if pooled:
+                x = nn.max_pool(x, (2, 2), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for name, width in DENSE:
+            x = nn.Dense(width, name=name)(x)
+            x = x if name == DENSE[-1][0] else nn.relu(x)
+        return x
+
+
+def quantised(pca: Params, embeddings: jax.Array) -> jax.Array:
+    """``(n, 128)`` whitened by ``pca`` (``means`` (128,), ``vectors`` (128, 128), a row for each
+    output) as bytes over [-2, 2]."""
+    white = (embeddings - pca["means"]) @ pca["vectors"].T
+    share = (jnp.clip(white, LOWEST, HIGHEST) - LOWEST) / (HIGHEST - LOWEST)
+    return (share * 255.0).astype(jnp.uint8)
+
+
+def dequantised(patches: jax.Array) -> jax.Array:
+    """Bytes as float32, each the middle of its step of [-2, 2]."""
+    span = HIGHEST - LOWEST
+    return patches.astype(jnp.float32) * (span / 255.0) + (LOWEST + span / 512.0)
+
+
+def embedded(config: VggishConfig, params: Params, frames: jax.Array) -> jax.Array:
+    """Log-mel frames ``(streams, f, bands)``, f a multiple of a patch, as ``(streams, f / patch,
+    128) uint8``; ``params`` holds the network's layers and ``pca``."""
+    layers = {name: params[name] for name, *_ in (*CONVOLUTIONS, *DENSE)}
+    patches = frames.reshape(-1, config.patch, config.bands)
+    values: Any = Network().apply({"params": layers}, patches)
+    return quantised(params["pca"], values).reshape(frames.shape[0], -1, WIDTH)
+
+
+def param_shapes() -> dict[str, tuple[int, ...]]:
+    """The name and shape of every tensor, ``layer/tensor`` by name."""
+    config = VggishConfig()
+    shapes, width = {}, 1
+    for name, channels, _ in CONVOLUTIONS:
+        shapes[f"{name}/kernel"], shapes[f"{name}/bias"] = (3, 3, width, channels), (channels,)
+        width = channels
+    width *= config.patch // 16 * (config.bands // 16)
+    for name, out in DENSE:
+        shapes[f"{name}/kernel"], shapes[f"{name}/bias"] = (width, out), (out,)
+        width = out
+    return {**shapes, "pca/means": (WIDTH,), "pca/vectors": (WIDTH, WIDTH)}

@@ -1,0 +1,132 @@
+"""Tensors out of a TensorFlow checkpoint of version 1, without TensorFlow.
+
+Such a file is a sorted table of blocks (LevelDB's table format: keys that share beginnings,
+a checksum behind each block, an index of blocks, a footer), whose values are SavedTensorSlices
+messages: under the empty key what there is, under every other a slice of a tensor.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.audioset.tfrecord import masked_crc
+from train.failure import TrainError
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER, _TRAILER = 48, 5
+_FLOAT = 1
+
+
+class CheckpointError(TrainError):
+    """The file is no such checkpoint, or a damaged one; the message is one line."""
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Every float32 tensor of a checkpoint by its name; raises CheckpointError for a file that
+    can't be read, is damaged or foreign, or has tensors in parts."""
+    try:
+        raw = memoryview(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    if len(raw) < _FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
+        raise CheckpointError(f"{path}: not a TensorFlow checkpoint of version 1, one file")
+    try:
+        tensors = dict(_tensors(raw))
+    except (IndexError, ValueError, struct.error) as error:
+        raise CheckpointError(f"{path}: damaged: {error}; download it again") from error
+    if not tensors:
+        raise CheckpointError(f"{path}: no float32 tensor in it")
+    return tensors
+
+
+def _tensors(raw: memoryview) -> Iterator[tuple[str, np.ndarray]]:
+    footer = raw[-_FOOTER:]
+    at = 0
+    handles = []
+    for _ in range(4):
+        number, at = _varint(footer, at)
+        handles.append(number)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for _, handle in _entries(_block(raw, handles[2], handles[3])):
+        offset, after = _varint(handle, 0)
+        size, _ = _varint(handle, after)
+        for key, value in _entries(_block(raw, offset, size)):
+            message = dict(_fields(value))
+            if not key:
+                shapes = dict(_declared(message[1]))
+            elif 2 in message:
+                part = dict(_fields(message[2]))
+                name, tensor = bytes(part[1]).decode(), dict(_fields(part[3]))
+                if name in shapes and 5 in tensor:
+                    flat = np.frombuffer(tensor[5], np.float32)
+                    if flat.size != np.prod(shapes[name], dtype=int):
+                        raise ValueError(f"{name} is in parts, or not whole")
+                    yield name, flat.reshape(shapes[name])
+
+
+def _declared(meta: memoryview) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The names and shapes of the float32 tensors."""
+    for number, value in _fields(meta):
+        if number == 1:
+            tensor = dict(_fields(value))
+            sizes = [dict(_fields(dim)) for n, dim in _fields(tensor.get(2, b"")) if n == 2]
+            if tensor.get(3) == _FLOAT:
+                yield bytes(tensor[1]).decode(), tuple(int(s.get(1, 0)) for s in sizes)
+
+
+def _block(raw: memoryview, offset: int, size: int) -> memoryview:
+    block = raw[offset : offset + size + _TRAILER]
+    if len(block) < size + _TRAILER:
+        raise ValueError("the file ends within a block")
+    if block[size]:
+        raise ValueError("compressed blocks, which checkpoints do not have")
+    if masked_crc(bytes(block[: size + 1])) != struct.unpack("<I", block[size + 1 :])[0]:
+        raise ValueError(f"the checksum of the block at byte {offset} differs")
+    return block[:size]
+
+
+def _entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    restarts = struct.unpack("<I", block[-4:])[0]
+    end, at, key = len(block) - 4 * (restarts + 1), 0, b""
+    while at < end:
+        shared, at = _varint(block, at)
+        fresh, at = _varint(block, at)
+        size, at = _varint(block, at)
+        key = key[:shared] + bytes(block[at : at + fresh])
+        yield key, block[at + fresh : at + fresh + size]
+        at += fresh + size
+
+
+def _fields(message: memoryview | bytes) -> Iterator[tuple[int, Any]]:
+    """The fields of a protocol buffer: numbers as they are, all else as bytes."""
+    view, at = memoryview(message), 0
+    while at < len(view):
+        tag, at = _varint(view, at)
+        kind = tag & 7
+        if kind == 0:
+            value, at = _varint(view, at)
+            yield tag >> 3, value
+            continue
+        if kind == 2:
+            size, at = _varint(view, at)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"a field of kind {kind}")
+        yield tag >> 3, view[at : at + size]
+        at += size
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = view[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if not byte & 0x80:
+            return number, at

@@ -1,0 +1,45 @@
+"""A user's own copy of VGGish's published weights, made the ears of a tagger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from streamdet.model import disk, tagger_bundle, vggish
+from streamdet.model.disk import BundleError, Params
+from train.audioset import checkpoint
+from train.failure import TrainError
+
+
+def fetch(network: Path, pca: Path) -> Params:
+    """The weights of ``vggish_model.ckpt`` and ``vggish_pca_params.npz`` as our layers; raises
+    TrainError where a file can't be read or is not VGGish's."""
+    tensors = checkpoint.read(network)
+    flat: dict[str, np.ndarray] = {}
+    for name, *_ in (*vggish.CONVOLUTIONS, *vggish.DENSE):
+        group, _, several = name.partition("_")
+        scope = f"vggish/{group}/{name}" if several else f"vggish/{name}"
+        for theirs, ours in (("weights", "kernel"), ("biases", "bias")):
+            if f"{scope}/{theirs}" not in tensors:
+                raise TrainError(f"{network}: has no {scope}/{theirs}; is it vggish_model.ckpt?")
+            flat[f"{name}/{ours}"] = tensors[f"{scope}/{theirs}"]
+    try:
+        with np.load(pca, allow_pickle=False) as kept:
+            flat["pca/means"] = kept["pca_means"].reshape(-1).astype(np.float32)
+            flat["pca/vectors"] = kept["pca_eigen_vectors"].astype(np.float32)
+    except (OSError, KeyError, ValueError) as error:
+        raise TrainError(f"{pca}: {error}; vggish_pca_params.npz is wanted") from error
+    try:
+        disk.check_tensors(flat, vggish.param_shapes(), network)
+    except BundleError as error:
+        raise TrainError(str(error)) from error
+    return disk.nested(flat)
+
+
+def complete(tagger: Path, network: Path, pca: Path, to: Path) -> None:
+    """Write the tagger's bundle to ``to``, complete with VGGish, so that it hears sound."""
+    try:
+        tagger_bundle.with_vggish(tagger, to, fetch(network, pca))
+    except BundleError as error:
+        raise TrainError(str(error)) from error
