@@ -1,8 +1,11 @@
 """Taggers on clips made here: what a clip's end tells, a run that learns, ends, and resumes."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import flax.linen as nn
@@ -17,14 +20,16 @@ from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.disk import BundleError
 from streamdet.model.tagger import TaggerModel
 from train import config as configs
+from train import journal
 from train.audioset import batches, metrics, tfrecord
 from train.audioset.batches import Batch
 from train.audioset.clips import Clip, dequantised
 from train.audioset.store import Store, convert
 from train.config import ConfigError
 from train.failure import TrainError
+from train.parallel import Spread
 from train.tagging import clips as clips_of_run
-from train.tagging import loop, scoring, teaching
+from train.tagging import loop, scoring, study, teaching
 from train.tagging.config import TaggerConfig
 from train.tagging.export import export
 
@@ -230,3 +235,142 @@ def test_a_taggers_config_is_no_detectors():
     with pytest.raises(ConfigError, match="a tagger's config"):
         configs.load("lstm_yt8m")
     assert "lstm_yt8m" in (ROOT / "docs" / "audioset.md").read_text()
+
+
+def test_levels_of_loss_are_kept_scored_and_drawn(store, tmp_path):
+    config = replace(SMALL, steps=150, mixup=0.0, missing=0.0, dropout=0.0, validate_every=10,
+                     keep_at=(2.0, 1.5, 1e-6))  # fmt: skip
+    run = tmp_path / "run"
+    with pytest.raises(TrainError, match="no run that has validated"):
+        study.study(config, run, store.parent, tmp_path)
+    loop.fit(config, store, run, said=lambda _: None)
+    class_list(tmp_path)
+    rows = study.study(config, run, store.parent, tmp_path)
+    assert {"2", "1.5", "validation optimum"} == {row["loss"] for row in rows}
+    first, second = (next(r for r in rows if r["loss"] == name) for name in ("2", "1.5"))
+    assert first["step"] < second["step"]
+    assert 1.5 < first["train_loss"] < 2.0
+    table = study.write(rows, config.name, tmp_path / "docs")
+    assert len(table.splitlines()) == 5
+    assert json.loads((tmp_path / "docs" / "study.json").read_text()) == rows
+    assert (tmp_path / "docs" / "study.png").stat().st_size > 10_000
+
+
+def test_a_teacher_says_what_labels_become(store, tmp_path, monkeypatch):
+    taught = replace(SMALL, teachers=("wise",), taught_share=0.25)
+    clips_of = (taught, store, None, tmp_path)
+    with pytest.raises(TrainError, match="no config 'wise'"):
+        clips_of_run.RunClips(*clips_of)
+    monkeypatch.setattr(configs, "load_any", lambda name: replace(SMALL, name=name))
+    with pytest.raises(TrainError, match="its teacher wise has no ended run"):
+        clips_of_run.RunClips(*clips_of)
+    loop.fit(SMALL, store, tmp_path / "wise", said=lambda _: None)
+    plain = next(clips_of_run.RunClips(SMALL, *clips_of[1:]).from_step(0)).labels
+    labels = next(clips_of_run.RunClips(*clips_of).from_step(0)).labels
+    assert np.all((labels > 0.0) & (labels < 1.0))
+    np.testing.assert_array_equal(labels > 0.5, plain > 0.5)
+    assert np.abs(labels - plain).max() <= 0.25
+
+
+def test_a_killed_run_goes_on_to_the_same_figures(store, tmp_path):
+    """Killed in the middle of a step, as a machine that fails would."""
+    body = (
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "from test_tagging import SMALL; from dataclasses import replace\n"
+        "from train.tagging import loop\n"
+        "config = replace(SMALL, steps=60, checkpoint_every=5, validate_every=20)\n"
+        "loop.fit(config, Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", body, str(store)]
+    with subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT) as process:
+        while not list((tmp_path / "killed").glob("checkpoints/[1-9]*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not (tmp_path / "killed" / "run.json").exists()
+    for name in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / name)], check=True, cwd=ROOT)
+    logs = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in journal.read(tmp_path / name)]
+        for name in ("killed", "whole")
+    ]
+    assert logs[0] == logs[1]
+    assert logs[0][-1]["step"] == 60
+
+
+def test_twenty_steps_on_real_records(tmp_path):
+    """The first shards of AudioSet's own: the loss falls, and a bundle scores them."""
+    archive = ROOT.parent / "shared" / "data" / "audioset" / "bal_train.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"{archive} is not there: AudioSet's records are wanted for this")
+    (tmp_path / "shards").mkdir()
+    for i, (_, file) in zip(range(40), tfrecord.shards(archive), strict=False):
+        (tmp_path / "shards" / f"{i}.tfrecord").write_bytes(file.read())
+    about = convert(tmp_path / "shards", tmp_path / "store")
+    assert about["clips"] > 150
+    config = replace(SMALL, steps=20, batch=32, model=TaggerModel(cells=(32,), dense=64),
+                     validate_every=20, checkpoint_every=20, learning_rate=1e-2)  # fmt: skip
+    state, losses = loop.create_state(config), []
+    for batch in clips_of_run.RunClips(config, tmp_path / "store", None, tmp_path).from_step(0):
+        state, loss = loop.train_step(config, state, batch)
+        losses.append(float(loss))
+    assert losses[-1] < 0.2 * losses[0]
+    ended = loop.fit(config, tmp_path / "store", tmp_path / "run", said=lambda _: None)
+    assert ended["last"]["hit_at_1"] > 0.1
+
+
+PARALLEL = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import jax
+from test_tagging import SMALL
+from train.parallel import Spread, joined
+from train.tagging import loop
+from train.tagging.clips import RunClips
+store, host = Path(sys.argv[1]), int(sys.argv[2])
+if host >= 0:
+    joined(sys.argv[3], 2, host)
+spread = Spread(SMALL.batch)
+state, losses = spread.state(loop.create_state(SMALL)), []
+for batch in RunClips(SMALL, store, None, store).from_step(0):
+    state, loss = loop.train_step(SMALL, state, spread.batch(batch))
+    losses.append(float(loss))
+print(json.dumps([jax.device_count(), losses]))
+"""
+
+
+def parallel(store, devices, host=-1, coordinator=""):
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+             "JAX_PLATFORMS": "cpu"}  # fmt: skip
+    body = PARALLEL.format(tests=str(ROOT / "tests"))
+    command = [sys.executable, "-c", body, str(store), str(host), coordinator]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **flags}, text=True,
+                            stdout=subprocess.PIPE)  # fmt: skip
+
+
+def test_four_devices_come_to_the_losses_of_one(store):
+    said = []
+    for devices in (1, 4):
+        with parallel(store, devices) as process:
+            said.append(json.loads(process.communicate(timeout=200)[0]))
+    (one, alone), (four, spread) = said
+    assert (one, four, len(alone)) == (1, 4, SMALL.steps)
+    np.testing.assert_allclose(spread[:2], alone[:2], rtol=1e-5)
+    np.testing.assert_allclose(spread, alone, rtol=2e-3)
+    with pytest.raises(TrainError, match="a multiple"):
+        Spread(0.5)
+
+
+def test_two_hosts_train_one_network(store):
+    """Each with half of every batch: the same losses on both, and falling."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    hosts = [parallel(store, 1, host, coordinator) for host in (0, 1)]
+    said = [json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in hosts]
+    assert said[0] == said[1]
+    devices, losses = said[0]
+    assert devices == 2
+    assert losses[-1] < losses[0]

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from train.adapt_commands import adapt, transfer
 from train.audioset_commands import app as audioset_commands
 from train.data_commands import app as data_commands
 from train.failure import TrainError
+from train.report_commands import film_report, loss_study, vggish
 
 if TYPE_CHECKING:
     from streamdet.model.bundle import Bundle
@@ -24,6 +26,11 @@ app = typer.Typer(
 
 app.add_typer(data_commands, name="data")
 app.add_typer(audioset_commands, name="audioset")
+app.command()(adapt)
+app.command()(transfer)
+app.command("loss-study")(loss_study)
+app.command("film-report")(film_report)
+app.command()(vggish)
 
 
 @app.callback()
@@ -265,24 +272,6 @@ def evaluate(
     if page is not None:
         pages.write(done, page)
     typer.echo(json.dumps(done.figures, indent=2) if as_json else report.as_markdown(done.figures))
-
-
-@app.command()
-def vggish(
-    network: Annotated[Path, typer.Argument(help="Your copy of vggish_model.ckpt.")],
-    pca: Annotated[Path, typer.Argument(help="Your copy of vggish_pca_params.npz.")],
-    tagger: Annotated[Path, typer.Argument(help="A tagger's bundle.")],
-    to: Annotated[Path, typer.Argument(help="Folder of the complete bundle.")],
-) -> None:
-    """Give a tagger ears: VGGish's published weights beside its own, for `streamdet file --model`.
-
-    Example: python -m train vggish vggish_model.ckpt vggish_pca_params.npz train/zoo/audioset-lstm
-    .cache/audioset-lstm
-    """
-    from train.vggish import complete
-
-    complete(tagger, network, pca, to)
-    typer.echo(f"{to}: hears sound now; try `streamdet file --model {to} movie.wav`")
 
 
 def _said(line: str) -> None:

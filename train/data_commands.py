@@ -133,6 +133,29 @@ def play(
 
 
 @app.command()
+def select(
+    to: Annotated[Path, typer.Argument(help="The new data folder.")],
+    data: Data = DATA,
+    having: Annotated[
+        str, typer.Option(help="COLUMN=VALUE,...: the sources that have such a clip.")
+    ] = "kind=effect",
+    others: Annotated[bool, typer.Option("--others", help="All the other sources.")] = False,
+) -> None:
+    """Part a data folder by where its clips come from: all clips of the sources that have a
+    certain clip, or of those that have none.
+
+    Example: python -m train data select .cache/effects --having category=gunshot,kind=effect
+    """
+    from train.data.select import of_sources
+
+    pairs = [pair.partition("=") for pair in having.split(",")]
+    if any(not sign for _, sign, _ in pairs):
+        raise TrainError(f"--having {having}: COLUMN=VALUE wanted, more of them by commas")
+    wanted = {column: value for column, _, value in pairs}
+    typer.echo(f"{of_sources(data, to, wanted, others=others)} clips in {to}")
+
+
+@app.command()
 def fetch(
     to: Annotated[Path, typer.Argument(help="The data folder to make.")] = Path(".cache/packages"),
     apart_from: Annotated[

@@ -8,6 +8,7 @@ validation.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -28,6 +29,11 @@ LOSS_EVERY = 50
 COMMIT = "commit.txt"
 
 State = TypeVar("State")
+
+
+def to_stderr(line: str) -> None:
+    """Say a line to whoever watches, and leave stdout to results."""
+    print(line, file=sys.stderr, flush=True)
 
 
 class Ends(Protocol):

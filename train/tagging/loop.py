@@ -23,7 +23,7 @@ from train.audioset.batches import Batch
 from train.failure import TrainError
 from train.freezing import leaving
 from train.parallel import Spread
-from train.run import Run, moving_loss
+from train.run import Run, moving_loss, to_stderr
 from train.tagging.clips import RunClips
 from train.tagging.config import TaggerConfig
 from train.tagging.teaching import BEST
@@ -152,7 +152,7 @@ def fit(
     records: Path,
     folder: Path,
     hours: float = float("inf"),
-    said: Callable[[str], None] = print,
+    said: Callable[[str], None] = to_stderr,
     start: Params | None = None,
     own: Path | None = None,
 ) -> dict[str, Any]:

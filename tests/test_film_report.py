@@ -1,0 +1,92 @@
+"""The film table on films made here, by the labels that the film studio wrote."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT
+
+from streamdet import demo
+from streamdet.model import bundle as bundles
+from train.evaluation import film
+from train.evaluation.film import Window
+from train.failure import TrainError
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory):
+    """70 s: the demo's scene of 20 s at 10 s and at 40 s, its shots at 4.2, 9.5 and 15.25 s."""
+    folder = tmp_path_factory.mktemp("films")
+    samples = np.random.default_rng(0).normal(0, 1e-4, 70 * RATE).astype("f")
+    for start_s in (10, 40):
+        scene = demo.scene()[: 20 * RATE]
+        samples[start_s * RATE : start_s * RATE + len(scene)] += scene
+    soundfile.write(folder / "movie.wav", samples, RATE)
+    return folder / "movie.wav"
+
+
+def report(*arguments):
+    command = [sys.executable, "-m", "train", "film-report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):
+    """Labels of 10 to 30 s, and one of 60 s, where nothing is; those of 40 to 60 s are missing."""
+    for name in ("00-00-10.000", "00-00-20.000", "00-01-00.000"):
+        (tmp_path / f"movie_{name}.wav").touch()
+    done = report(movie, "--labels", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["film"] == "movie"
+    assert row["correct predictions"] == "2 / 3"
+    assert row["false positives"] == 2
+    assert row["model"].startswith("streamdet-second")
+    table = report(movie, "--labels", tmp_path).stdout.splitlines()
+    assert table[0].startswith("| model | data | loss | threshold | film | correct predictions |")
+    assert len(table) == 3
+
+
+def test_a_csv_says_the_same_as_names(movie, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("film,start\nmovie.wav,10\nmovie,0:00:20.0\nmovie,1:00\n")
+    by_time = film.read_labels(table)
+    table.write_text("name\nmovie_00-00-10.000.wav\nmovie_0-00-20.wav\nmovie_00-01-00.000\n")
+    assert film.read_labels(table) == by_time == [Window("movie", s) for s in (10.0, 20.0, 60.0)]
+    windows = film.read_labels(table)
+    strict = film.report(bundles.load(), [movie], windows, threshold=0.9999999)
+    assert strict[0]["false positives"] <= 2
+    assert strict[0]["threshold"] == 1.0
+
+
+def test_windows_that_are_files_are_heard_alone(movie, tmp_path):
+    samples, _ = soundfile.read(movie, dtype="float32")
+    for folder, start_s in (("gunshot", 10), ("gunshot", 40), ("other", 0), ("other", 20)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        part = samples[start_s * RATE : (start_s + 10) * RATE]
+        soundfile.write(tmp_path / folder / f"movie_00-00-{start_s:02d}.000.wav", part, RATE)
+    rows = film.report(bundles.load(), [], film.read_labels(tmp_path))
+    assert rows[0]["correct predictions"] == "2 / 2"
+    assert rows[0]["false positives"] == 1
+
+
+def test_labels_that_say_nothing_are_refused(movie, tmp_path):
+    (tmp_path / "shot1.wav").touch()
+    table = tmp_path / "labels.csv"
+    for text, asked, says in (
+        ("film,start\nmovie,soon\n", (movie,), "H:MM:SS"),
+        ("film,start\nother,3\n", (movie,), "no such film"),
+        ("film,start\nmovie,3\n", (), "or its windows as files"),
+        ("film,start\n", (movie,), "no label"),
+    ):
+        table.write_text(text)
+        done = report(*asked, "--labels", table)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert says in done.stderr
+    assert "is wanted" in report(movie).stderr
+    with pytest.raises(TrainError, match="not named like"):
+        film.read_labels(tmp_path)
