@@ -87,19 +87,29 @@ def fit(
         Path | None, typer.Option(help="A bundle to begin from, not the config's own start.")
     ] = None,
     records: Records = BAL,
+    coordinator: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the first of several hosts.")
+    ] = None,
+    hosts: Annotated[int, typer.Option(min=1, help="How many hosts train together.")] = 1,
+    host: Annotated[int, typer.Option(min=0, help="Which of them this is, from 0.")] = 0,
 ) -> None:
     """Train a config, a detector's or a tagger's; a run that was cut off goes on from its last
-    checkpoint.
+    checkpoint. Every device of this machine takes part, and of every host that is named.
 
     Example: python -m train fit second --hours 2
     """
     from train import config as configs
     from train.data.corpus import Corpus
     from train.loop import fit as train
+    from train.parallel import joined
     from train.recipe import first_weights
     from train.tagging.config import TaggerConfig
 
     asked = configs.load_any(config)
+    if (coordinator is not None) != (hosts > 1) or host >= hosts:
+        raise TrainError("--coordinator, --hosts and --host belong together: see docs/scaling.md")
+    if coordinator is not None:
+        joined(coordinator, hosts, host)
     if isinstance(asked, TaggerConfig):
         from train.tagging.loop import fit as train_tagger
 

@@ -1,0 +1,17 @@
+"""A teacher of `audioset_lstm`: the first one wider, from another seed, its clips mixed otherwise.
+
+python -m train fit audioset_teacher_2
+"""
+
+from dataclasses import replace
+
+from train.configs.audioset_teacher_1 import CONFIG as FIRST
+
+CONFIG = replace(
+    FIRST,
+    name="audioset-teacher-2",
+    seed=2,
+    model=replace(FIRST.model, dense=1536),
+    spliced=0.1,
+    balanced_share=0.25,
+)
