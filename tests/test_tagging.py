@@ -28,8 +28,8 @@ from train.audioset.store import Store, convert
 from train.config import ConfigError
 from train.failure import TrainError
 from train.parallel import Spread
+from train.tagging import calibration, loop, scoring, study, teaching
 from train.tagging import clips as clips_of_run
-from train.tagging import loop, scoring, study, teaching
 from train.tagging.config import TaggerConfig
 from train.tagging.export import export
 
@@ -66,8 +66,17 @@ def frames_of(seed=0, rows=3):
     return rng.integers(0, 256, (rows, 10, 128), dtype=np.uint8), np.array([10, 7, 1])
 
 
-@pytest.mark.parametrize("model", [LAST, replace(LAST, mixtures=0), OURS,
-                                   replace(OURS, both_ways=False, cells=(5, 6))])  # fmt: skip
+@pytest.mark.parametrize(
+    "model",
+    [
+        LAST,
+        replace(LAST, mixtures=0),
+        replace(LAST, calibrated=True),
+        OURS,
+        replace(OURS, cells=()),
+        replace(OURS, both_ways=False, cells=(5, 6), skip=True),
+    ],
+)
 def test_what_lies_behind_a_clips_end_tells_nothing(model):
     params = tagger.init_params(model, jax.random.key(0))
     frames, lengths = frames_of()
@@ -189,7 +198,9 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
     ended = loop.fit(SMALL, store, run, said=lambda _: None)
     export(SMALL, run, store, tmp_path, to)
     model, _, card = tagger_bundle.load(to)
-    assert model == OURS
+    assert model == replace(OURS, calibrated=True)
+    changed = card["calibration"]
+    assert changed["avg_loss"] < changed["avg_loss_before"]
     assert card["held_out"] == ended["best"]
     assert card["data"][0]["clips"] == 80
     assert (card["gunshots"], card["classes"][1]) == ([1, 2], "Gunshot, gunfire")
@@ -374,3 +385,16 @@ def test_two_hosts_train_one_network(store):
     devices, losses = said[0]
     assert devices == 2
     assert losses[-1] < losses[0]
+
+
+def test_a_calibration_undoes_what_moved_the_odds():
+    rng = np.random.default_rng(0)
+    shares = np.array([0.3, 0.1, 0.02])
+    true_odds = rng.normal(0, 1.5, (20_000, 3)) + np.log(shares)
+    truth = rng.random((20_000, 3)) < 1 / (1 + np.exp(-true_odds))
+    said = 1 / (1 + np.exp(-(true_odds / 1.5 + 0.4 - 0.3 * np.log(shares))))
+    scale, bias = calibration.fit(said, truth, shares)
+    assert scale == pytest.approx(1.5, rel=0.05)
+    after = calibration.applied(said, scale, bias)
+    np.testing.assert_allclose(calibration.log_odds(after), true_odds, atol=0.3)
+    assert metrics.average_loss(after, truth) < metrics.average_loss(said, truth)

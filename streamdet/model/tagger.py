@@ -31,7 +31,8 @@ class TaggerModel:
     ``mixtures`` experts or logistic at 0. An ``attention`` tagger reads both ways (if
     ``both_ways``) behind a dense layer of ``dense`` units, and every class pools the states by
     an attention of its own (Kong et al., *Audio Set Classification with Attention Model*,
-    ICASSP 2018), those of the dense layer too where it has a ``skip``.
+    ICASSP 2018), those of the dense layer too where it has a ``skip``. A ``calibrated`` one ends
+    in a scale and a bias for each class, so that a score is a probability.
     """
 
     pooling: Literal["last_state", "attention"] = "attention"
@@ -40,6 +41,7 @@ class TaggerModel:
     dense: int = 512
     both_ways: bool = True
     skip: bool = False
+    calibrated: bool = False
     classes: int = 527
 
 
@@ -59,8 +61,8 @@ class LastState(nn.Module):
             last += [cell, hidden]
         state = jnp.concatenate(last, axis=-1)
         if not self.config.mixtures:
-            return nn.Dense(self.config.classes, name="logistic")(state)
-        return _mixture(self.config, state)
+            return _calibrated(self.config, nn.Dense(self.config.classes, name="logistic")(state))
+        return _calibrated(self.config, _mixture(self.config, state))
 
 
 def _ends(
@@ -123,7 +125,21 @@ class Attention(nn.Module):
         heed = nn.Dense(self.config.classes, name="attention")(x)
         weight = nn.softmax(jnp.where(inside[..., None], heed, -1e9), axis=1)
         p = jnp.clip(jnp.sum(weight * nn.sigmoid(votes), axis=1), LEAST, 1.0 - LEAST)
-        return jnp.log(p) - jnp.log1p(-p)
+        return _calibrated(self.config, jnp.log(p) - jnp.log1p(-p))
+
+
+class Calibration(nn.Module):
+    """Log-odds through a common scale and a bias for each class."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``(rows, classes)``, calibrated."""
+        scale = self.param("scale", nn.initializers.ones, (1,))
+        return x * scale + self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+
+
+def _calibrated(config: TaggerModel, x: jax.Array) -> jax.Array:
+    return Calibration(name="calibration")(x) if config.calibrated else x
 
 
 def _run(lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array, back: bool) -> jax.Array:
@@ -145,13 +161,14 @@ def module(config: TaggerModel, dropout_in: float = 0.0, dropout: float = 0.0) -
 
 def layers(config: TaggerModel) -> list[list[str]]:
     """The names of its layers from the input on, those that belong together in one list."""
+    last = ["calibration"] if config.calibrated else []
     names = [f"lstm_{i}" for i in range(len(config.cells))]
     if config.pooling == "last_state":
         head = ["gates", "experts"] if config.mixtures else ["logistic"]
-        return [*([name] for name in names), head]
+        return [*([name] for name in names), head + last]
     back = [[f"{name}_back"] if config.both_ways else [] for name in names]
     both = [[f"lstm_{i}", *back[i], f"norm_{i}"] for i in range(len(names))]
-    return [["norm_in", "dense"], *both, ["votes", "attention"]]
+    return [["norm_in", "dense"], *both, ["votes", "attention", *last]]
 
 
 def init_params(config: TaggerModel, key: jax.Array) -> Params:
