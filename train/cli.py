@@ -180,7 +180,8 @@ def export(
         run = write_tagger(asked, runs / config, records, classes, to)
         typer.echo(f"{to}: on held-out clips {run['best']}")
         return
-    bundle = write(asked, config, Corpus(cache), runs / config, val, to)
+    how = f"python -m train recipe {config}"
+    bundle = write(asked, how, Corpus(cache), runs / config, val, to)
     for name, point in bundle.operating_points.items():
         typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
 

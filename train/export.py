@@ -35,9 +35,10 @@ def uncalibrated(config: TrainConfig, corpus: Corpus, run: Path, to: Path) -> Bu
 
 
 def export(
-    config: TrainConfig, config_name: str, corpus: Corpus, run: Path, val: Path, to: Path
+    config: TrainConfig, trained_with: str, corpus: Corpus, run: Path, val: Path, to: Path
 ) -> Bundle:
-    """Write the bundle, calibrated and with its points, to ``to`` and read it back."""
+    """Write the bundle, calibrated and with its points, to ``to`` and read it back;
+    ``trained_with`` is what its card says of how it was made."""
     raw = uncalibrated(config, corpus, run, to)
     grid = grid_of(raw)
     before = calibration.seconds(grid, hear(raw, val))
@@ -47,7 +48,7 @@ def export(
     after = calibration.seconds(grid, heard)
     about = {
         "licence": "Apache-2.0",
-        "trained_with": f"python -m train recipe {config_name}",
+        "trained_with": trained_with,
         "config": asdict(config),
         "seed": config.seed,
         "commit": ", ".join((run / COMMIT).read_text().split()),

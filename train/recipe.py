@@ -52,7 +52,8 @@ def run(
         if int(state.step) < config.steps:
             where = f"step {int(state.step)} of {config.steps} of {config_name}"
             return f"{where}: run this again to go on"
-    bundle = export.export(road[name], name, corpus, runs / name, val, to)
+    how = f"python -m train recipe {name}"
+    bundle = export.export(road[name], how, corpus, runs / name, val, to)
     return report.as_markdown(report.evaluate(bundle, val, data, "val").figures)
 
 

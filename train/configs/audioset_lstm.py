@@ -1,7 +1,7 @@
 """Our own tagger: a wide dense layer, an LSTM both ways over it, and for every class an attention
 over both; half of its labels are its teachers'.
 
-for i in 1 2 3; do python -m train fit audioset_teacher_$i; done
+for i in 1 2; do python -m train fit audioset_teacher_$i; done
 python -m train fit audioset_lstm
 python -m train export audioset_lstm train/zoo/audioset-lstm
 """
@@ -21,7 +21,7 @@ CONFIG = TaggerConfig(
     spliced=0.1,
     shortest=6,
     balanced_share=0.25,
-    teachers=("audioset_teacher_1", "audioset_teacher_2", "audioset_teacher_3"),
+    teachers=("audioset_teacher_1", "audioset_teacher_2"),
     taught_share=0.5,
     average=0.999,
     validate_every=165,
