@@ -90,20 +90,30 @@ class ModelState(NamedTuple):
     background: tuple[jax.Array, ...]
 
 
+SHUT = 1e9
+"""Less than a gate's log-odds by so much, it is closed."""
+
+
 class Lstm(nn.Module):
     """One LSTM layer: ``(streams, t, d) float32 -> (streams, t, cells)``, state carried."""
 
     cells: int
 
     @nn.compact
-    def __call__(self, state: LstmState, x: jax.Array) -> tuple[LstmState, jax.Array]:
-        """Run the layer over t ticks."""
+    def __call__(
+        self, state: LstmState, x: jax.Array, inside: jax.Array | None = None
+    ) -> tuple[LstmState, jax.Array]:
+        """Run the layer over t ticks; nothing enters where ``inside`` (streams, t) is False, so
+        that a state of zeros stays one before a stream begins."""
         kernel = self.param(
             "input_kernel", nn.initializers.glorot_uniform(), (x.shape[-1], 4 * self.cells)
         )
         recurrent = self.param("recurrent_kernel", _orthogonal_gates, (self.cells, 4 * self.cells))
         bias = self.param("bias", _remembering_bias, (4 * self.cells,))
         driven = x @ kernel + bias
+        if inside is not None:
+            shut = jnp.where(inside[..., None], 0.0, -SHUT)
+            driven = driven.at[..., : self.cells].add(shut)
         (hidden, cell), out = recur(tuple(state), driven.swapaxes(0, 1), recurrent)
         return LstmState(hidden, cell), out.swapaxes(0, 1)
 

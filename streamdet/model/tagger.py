@@ -55,33 +55,18 @@ class LastState(nn.Module):
         """Log-odds of ``(rows, seconds, 128)`` float32 features."""
         del train  # it has nothing that training switches on
         x = x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))
+        seconds = x.shape[1]
+        late = jnp.arange(seconds) - (seconds - lengths[:, None])  # a clip's end is the row's end
+        x = jnp.take_along_axis(x, jnp.maximum(late, 0)[..., None], axis=1)
         last = []
         for i, cells in enumerate(self.config.cells):
-            hidden, cell, x = _ends(Lstm(cells, name=f"lstm_{i}"), cells, x, lengths)
-            last += [cell, hidden]
+            nothing = LstmState(*(jnp.zeros((len(x), cells), x.dtype),) * 2)
+            ended, x = Lstm(cells, name=f"lstm_{i}")(nothing, x, late >= 0)
+            last += [ended.cell, ended.hidden]
         state = jnp.concatenate(last, axis=-1)
         if not self.config.mixtures:
             return _calibrated(self.config, nn.Dense(self.config.classes, name="logistic")(state))
         return _calibrated(self.config, _mixture(self.config, state))
-
-
-def _ends(
-    lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The hidden value and the cell after each row's last second, and all hidden values."""
-    rows, seconds, _ = x.shape
-    state = LstmState(*(jnp.zeros((rows, cells), x.dtype),) * 2)
-    kept, hiddens = [state], []
-    for t in range(seconds):
-        state, hidden = lstm(state, x[:, t : t + 1])
-        kept.append(state)
-        hiddens.append(hidden)
-    where = lengths[None, :, None]
-    ended = [
-        jnp.take_along_axis(jnp.stack(column), where, axis=0)[0]
-        for column in zip(*kept, strict=True)
-    ]
-    return ended[0], ended[1], jnp.concatenate(hiddens, axis=1)
 
 
 def _mixture(config: TaggerModel, state: jax.Array) -> jax.Array:

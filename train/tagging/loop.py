@@ -107,8 +107,10 @@ def train_step(
     loss, gradient = jax.value_and_grad(loss_of)(state.params)
     update, opt_state = optimizer(config).update(gradient, state.optimizer, state.params)
     params: Any = optax.apply_updates(state.params, update)
-    decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
-    average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
+    average: Any = params
+    if config.average:
+        decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
+        average = optax.incremental_update(params, state.average, 1.0 - decay)
     recent = moving_loss(state.step, state.loss, loss)
     return TaggerState(state.step + 1, params, average, opt_state, recent), loss
 
