@@ -215,6 +215,9 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
     assert figures["clips"] == 80
     assert figures["map"] > 0.5
     assert set(figures["ap_by_gunshot"]) == {"Gunshot, gunfire", "Cap gun"}
+    both = json.loads(train(*asked, "--bundle", to, "--bundle", to).stdout)
+    assert both["tagger"] == "tiny + tiny"
+    assert both["map"] == pytest.approx(figures["map"], abs=1e-3)
     for wrong, says in ((asked, "--bundle"), ((*asked, "--bundle", tmp_path), r"card.json")):
         done = train(*wrong)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -236,7 +236,10 @@ def sweep(
 @app.command()
 def evaluate(
     scenes: Annotated[Path, typer.Option("--set", help="Folder with truth.csv.")] = VAL,
-    bundle: Annotated[Path | None, typer.Option(help="The shipped one if not given.")] = None,
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(help="The shipped one if not given; several taggers are one ensemble."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, as JSON.")] = False,
     frames_to: Annotated[
         Path | None, typer.Option(help="Also write frame scores for the benchmark's ruler.")
@@ -265,7 +268,7 @@ def evaluate(
     import json
 
     if records is not None:
-        if bundle is None:
+        if not bundle:
             raise TrainError("--records wants a tagger: name its folder with --bundle")
         from train.tagging.scoring import evaluate as score_tagger
 
@@ -273,11 +276,15 @@ def evaluate(
         lines = [f"{name}: {value}" for name, value in figures.items()]
         typer.echo(json.dumps(figures) if as_json else "\n".join(lines))
         return
+    if len(bundle or []) > 1:
+        raise TrainError("--bundle: one detector at a time; the others go with --peer")
     from train.evaluation import page as pages
     from train.evaluation import report
     from train.evaluation.hearing import write_frames
 
-    done = report.evaluate(_bundle(bundle), scenes, data, split, peer or [], robust=robustness)
+    done = report.evaluate(
+        _bundle(bundle[0] if bundle else None), scenes, data, split, peer or [], robust=robustness
+    )
     if frames_to is not None:
         write_frames(frames_to, done.grid, done.files)
     if page is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,22 @@ def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
         raise TrainError(str(error)) from error
 
 
-def evaluate(folder: Path, records: Path, class_list: Path) -> dict[str, Any]:
+def evaluate(taggers: Sequence[Path], records: Path, class_list: Path) -> dict[str, Any]:
     """Every figure of a tagger's bundle on the TFRecords in a folder or tar archive, those of
-    each gunshot class among them; raises TrainError where one of the three can't be read."""
-    model, params, card = load(folder)
+    each gunshot class among them; of several taggers, of the mean of their probabilities. Raises
+    TrainError where one of these can't be read."""
     known = classes.read(class_list)
-    if len(known.names) != model.classes:
-        raise TrainError(f"{class_list}: {len(known.names)} classes; {folder} has {model.classes}")
-    scores, truth = scored(model, params, in_order(clips.read(records), AT_ONCE, model.classes))
+    total, truth, names = 0.0, np.zeros(0), []
+    for folder in taggers:
+        model, params, card = load(folder)
+        if len(known.names) != model.classes:
+            raise TrainError(
+                f"{class_list}: {len(known.names)} classes; {folder} has {model.classes}"
+            )
+        batches = in_order(clips.read(records), AT_ONCE, model.classes)
+        scores, truth = scored(model, params, batches)
+        total, names = total + scores, [*names, card["name"]]
+    scores = np.asarray(total) / len(names)
     figures = metrics.all_figures(scores, truth, known.gunshots)
     each = {
         known.names[c]: metrics.average_precision(scores[:, c], truth[:, c])
@@ -68,4 +76,4 @@ def evaluate(folder: Path, records: Path, class_list: Path) -> dict[str, Any]:
     }
     rounded = {name: round(value, 4) for name, value in figures.items()}
     ap_by_gunshot = {name: round(value, 4) for name, value in each.items()}
-    return {"tagger": card["name"], **rounded, "ap_by_gunshot": ap_by_gunshot}
+    return {"tagger": " + ".join(names), **rounded, "ap_by_gunshot": ap_by_gunshot}

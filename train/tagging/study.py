@@ -34,7 +34,7 @@ def study(config: TaggerConfig, run: Path, records: Path, class_list: Path) -> l
         card = load(place)[2]
         near = [row["loss"] for row in curve if row["step"] <= card["step"]]
         loss = card.get("loss", near[-1] if near else None)
-        figures = evaluate(place, records, class_list)
+        figures = evaluate([place], records, class_list)
         rows.append({"loss": name, "step": card["step"], "train_loss": loss,
                      **{k: figures[k] for k in FIGURES}})  # fmt: skip
     return sorted(rows, key=lambda row: row["step"])
