@@ -12,6 +12,6 @@ CONFIG = replace(
     name="audioset-teacher-2",
     seed=2,
     model=replace(FIRST.model, dense=1536),
-    spliced=0.1,
-    balanced_share=0.25,
+    spliced=0.0,
+    balanced_share=0.5,
 )
