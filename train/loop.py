@@ -31,7 +31,7 @@ from train.data.mixing import Scene
 from train.failure import TrainError
 from train.optimizer import optimizer
 from train.parallel import Spread
-from train.run import Run, checkpoints, moving_loss, newest
+from train.run import Run, checkpoints, local, moving_loss, newest
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 SCORE = "miss_rate"
@@ -169,28 +169,31 @@ def fit(
             for to, about in run.levels(step, loss):
                 _keep_level(config, state, to, about)
             if run.stepped(step, loss) and run.validated(
-                step, validation.validate(config, state.average, scenes)
+                step, validation.validate(config, local(state.average), scenes)
             ):
                 _keep(state.average, folder)
             if config.mine_every and step % config.mine_every == 0:
-                found = mining.mine(config, state.average, corpus)
+                found = mining.mine(config, local(state.average), corpus)
                 (folder / f"mined-{step}.json").write_text(json.dumps(found))
                 log.print(f"{len(found)} sounds mined")
             if run.over(step, state):
                 run.close(corpus.about())
                 return state
+    run.close(corpus.about())
     return state
 
 
 def _keep_level(config: TrainConfig, state: TrainState, to: Path, about: dict[str, Any]) -> None:
     """Write the weights of a loss as a bundle, a teacher's heads among them, uncalibrated."""
+    if jax.process_index():
+        return
     bundles.save(
         to,
         name=config.name,
         version=config.version,
         frontend=config.frontend,
         model=config.model,
-        params=jax.tree.map(np.asarray, state.params),
+        params=local(state.params),
         operating_points={"uncalibrated": OperatingPoint(0.5, {})},
         default_point="uncalibrated",
         about={"config": asdict(config), "data": [], **about},

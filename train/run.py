@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from train import journal
@@ -29,6 +30,7 @@ LOSS_EVERY = 50
 COMMIT = "commit.txt"
 
 State = TypeVar("State")
+Tree = TypeVar("Tree")
 
 
 def to_stderr(line: str) -> None:
@@ -76,8 +78,6 @@ class Run:
         self.score, self._sign = score, 1.0 if highest else -1.0
         self._writes = jax.process_index() == 0
         folder.mkdir(parents=True, exist_ok=True)
-        if self._writes:
-            note_commit(folder)
         self._checkpoints = checkpoints(folder)
         self._began, self._known_s = time.monotonic(), 0
         self.why = ""
@@ -89,7 +89,11 @@ class Run:
             restored: Any = newest(self._checkpoints, fresh)
             fresh = restored
             self.said(f"going on from step {step}")
+        if self._writes and journal.concluded(self.folder) is None:
+            note_commit(self.folder)
         self._log = Journal(self.folder, step or 0, writes=self._writes)
+        if (step or 0) >= self.config.steps:
+            self.why = "the last step"
         rows = self._log.validations(self.score)
         self._known_s = rows[-1]["seconds"] if rows else 0
         return fresh
@@ -172,6 +176,12 @@ def newest(manager: ocp.CheckpointManager, like: State) -> State:
     """The newest state, of the shape of ``like``."""
     restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(like))
     return restored
+
+
+def local(tree: Tree) -> Tree:
+    """Arrays that lie on every device as numpy arrays of this host."""
+    found: Any = jax.tree.map(np.asarray, tree)
+    return found
 
 
 def note_commit(folder: Path) -> None:

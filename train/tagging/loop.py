@@ -23,7 +23,7 @@ from train.audioset.batches import Batch
 from train.failure import TrainError
 from train.freezing import leaving
 from train.parallel import Spread
-from train.run import Run, moving_loss, to_stderr
+from train.run import Run, local, moving_loss, to_stderr
 from train.tagging.clips import RunClips
 from train.tagging.config import TaggerConfig
 from train.tagging.teaching import BEST
@@ -189,8 +189,3 @@ def _keep(config: TaggerConfig, params: Params, to: Path, about: dict[str, Any])
     if jax.process_index() == 0:
         about = {"config": asdict(config), **about}
         tagger_bundle.save(to, config.name, config.model, local(params), about)
-
-
-def local(params: Params) -> Params:
-    """Weights as numpy arrays."""
-    return jax.tree.map(np.asarray, params)
