@@ -91,8 +91,8 @@ class Mixer:
         heads = [(h, p) for h, p in config.negative_heads if self.negatives[h]]
         if config.own_share == 1.0 and any(c.own for c in others):
             heads = [(h, p) for h, p in heads if self.negatives[h].has_own]
-        if not self.near or not heads:
-            missing = "other sound" if self.near else "gunshot but far ones"
+        if not (self.near or self.field) or not heads:
+            missing = "gunshot" if heads else "other sound"
             raise CorpusError(f"no {missing} among the {split} clips, which scenes are made of")
         self._heads = [h for h, _ in heads]
         odds = np.array([p for _, p in heads])
@@ -185,7 +185,7 @@ class Mixer:
         draw -= cfg.field_shot
         if 0.0 <= draw < cfg.weak_shot and self.weak:
             return self._sound(self.weak.draw(rng), rng)
-        return self._sound(self.near.draw(rng), rng)
+        return self._sound((self.near or self.field).draw(rng), rng)
 
     def _other(self, rng: np.random.Generator) -> tuple[Sound, int]:
         """A sound that is no shot, and its label's index."""
