@@ -354,15 +354,17 @@ state, losses = spread.state(loop.create_state(SMALL)), []
 for batch in RunClips(SMALL, store, None, store).from_step(0):
     state, loss = loop.train_step(SMALL, state, spread.batch(batch))
     losses.append(float(loss))
+if host >= 0:
+    loop.fit(SMALL, store, Path(sys.argv[4]), said=lambda _: None)
 print(json.dumps([jax.device_count(), losses]))
 """
 
 
-def parallel(store, devices, host=-1, coordinator=""):
+def parallel(store, devices, host=-1, coordinator="", run=""):
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
              "JAX_PLATFORMS": "cpu"}  # fmt: skip
     body = PARALLEL.format(tests=str(ROOT / "tests"))
-    command = [sys.executable, "-c", body, str(store), str(host), coordinator]
+    command = [sys.executable, "-c", body, str(store), str(host), coordinator, str(run)]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **flags}, text=True,
                             stdout=subprocess.PIPE)  # fmt: skip
 
@@ -380,17 +382,21 @@ def test_four_devices_come_to_the_losses_of_one(store):
         Spread(0.5)
 
 
-def test_two_hosts_train_one_network(store):
-    """Each with half of every batch: the same losses on both, and falling."""
+def test_two_hosts_train_one_network(store, tmp_path):
+    """Each with half of every batch: the same losses on both, and falling; one run of both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    hosts = [parallel(store, 1, host, coordinator) for host in (0, 1)]
+    hosts = [parallel(store, 1, host, coordinator, tmp_path / "run") for host in (0, 1)]
     said = [json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in hosts]
     assert said[0] == said[1]
     devices, losses = said[0]
     assert devices == 2
     assert losses[-1] < losses[0]
+    ended = journal.concluded(tmp_path / "run")
+    assert (ended["devices"], ended["last"]["step"]) == (2, SMALL.steps)
+    assert len(journal.read(tmp_path / "run")) == 3
+    assert tagger_bundle.load(tmp_path / "run" / "best")[2]["step"] == ended["best"]["step"]
 
 
 def test_a_calibration_undoes_what_moved_the_odds():

@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ class Journal:
         with self._path.open("a") as sink:
             sink.write(json.dumps(row) + "\n")
         for name, value in row.items():
-            if name != "step" and math.isfinite(value):
+            if name != "step":
                 self._events.add_scalar(name, value, row["step"])
         self._events.flush()
 

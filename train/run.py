@@ -8,6 +8,7 @@ validation.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -120,7 +121,8 @@ class Run:
     def validated(self, step: int, figures: dict[str, float]) -> bool:
         """Note a validation; whether it is the best so far."""
         seconds = self._known_s + round(time.monotonic() - self._began)
-        row = {"step": step, "seconds": seconds, **figures}
+        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
+        row = {"step": step, "seconds": seconds, **finite}
         self._log.add(row)
         self.said(", ".join(f"{k} {v:g}" for k, v in row.items()))
         rows = self._log.validations(self.score)
@@ -128,7 +130,7 @@ class Run:
         waited = len(ranks) - 1 - ranks.index(max(ranks))
         if not self.why and 0 < self.config.patience <= waited:
             self.why = f"{waited} validations without a better {self.score}"
-        return ranks[-1] >= max(ranks)
+        return waited == 0
 
     def over(self, step: int, state: Any) -> bool:
         """Keep a checkpoint where one is due; whether to stop here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -74,6 +75,6 @@ def evaluate(taggers: Sequence[Path], records: Path, class_list: Path) -> dict[s
         for c in known.gunshots
         if truth[:, c].any()
     }
-    rounded = {name: round(value, 4) for name, value in figures.items()}
+    rounded = {n: round(v, 4) if math.isfinite(v) else None for n, v in figures.items()}
     ap_by_gunshot = {name: round(value, 4) for name, value in each.items()}
     return {"tagger": " + ".join(names), **rounded, "ap_by_gunshot": ap_by_gunshot}
