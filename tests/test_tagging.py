@@ -174,6 +174,8 @@ def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
     assert ended["last"]["step"] < 400
     again = loop.fit(replace(quiet, until_loss=1.5), store, tmp_path / "a", said=lambda _: None)
     assert again["last"] == ended["last"]
+    with pytest.raises(TrainError, match="another config"):
+        loop.fit(quiet, store, tmp_path / "a", said=lambda _: None)
     waiting = replace(quiet, patience=2, validate_every=5)
     ended = loop.fit(waiting, store, tmp_path / "b", said=lambda _: None)
     assert ended["ended_by"] == "2 validations without a better map"

@@ -23,7 +23,7 @@ from rich.console import Console
 from streamdet.model import bundle as bundles
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import OperatingPoint
-from train import journal, loss, memory, mining, validation
+from train import loss, memory, mining, validation
 from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
@@ -31,7 +31,7 @@ from train.data.mixing import Scene
 from train.failure import TrainError
 from train.optimizer import optimizer
 from train.parallel import Spread
-from train.run import Run, checkpoints, local, moving_loss, newest
+from train.run import Run, checkpoints, ended, local, moving_loss, newest
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 SCORE = "miss_rate"
@@ -156,10 +156,11 @@ def fit(
     memory.keep_freed()
     corpus = Corpus(folder_of_corpus, own)
     config = with_teacher(config, corpus)
+    over = ended(folder, config) is not None
     run = Run(folder, config, SCORE, highest=False, hours=hours, said=log.print)
     spread = Spread(config.batch)
     state = spread.state(run.state(create_state(config, start)))
-    if journal.concluded(folder) is not None:
+    if over:
         return state
     scenes = validation.val_scenes(corpus)
     while not run.why:

@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 
 from train import journal
 from train.commit import current_commit
+from train.failure import TrainError
 from train.journal import Journal
 
 LOSS_OVER = 50
@@ -184,6 +185,17 @@ def local(tree: Tree) -> Tree:
     """Arrays that lie on every device as numpy arrays of this host."""
     found: Any = jax.tree.map(np.asarray, tree)
     return found
+
+
+def ended(folder: Path, config: Any) -> dict[str, Any] | None:
+    """What ``run.json`` says of an ended run; None where there is none. Raises TrainError where
+    it was a run of another config, whose figures would pass for this one's."""
+    about = journal.concluded(folder)
+    if about is not None and about["config"] != json.loads(json.dumps(asdict(config))):
+        raise TrainError(
+            f"{folder}: an ended run of another config lies there; remove it or name another folder"
+        )
+    return about
 
 
 def note_commit(folder: Path) -> None:

@@ -14,6 +14,7 @@ from streamdet.model.tagger import TaggerModel
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
+from train.failure import TrainError
 from train.freezing import frozen
 from train.tagging import loop
 from train.tagging.clips import split
@@ -48,6 +49,11 @@ def run(
     """
     model, params, card = load(base)
     known = classes.read(class_list)
+    if share < 1.0 and len(known.names) != model.classes:
+        raise TrainError(
+            f"{class_list}: {len(known.names)} classes; {base} has {model.classes}, and old clips "
+            "are replayed: `transfer` makes a head for classes of your own"
+        )
     config = _config(card, model, f"{card['name']}-{kind}", len(known.names), share, steps, rate,
                      layers, held_out, seed)  # fmt: skip
     alone = share == 1.0

@@ -18,12 +18,11 @@ import optax
 
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.disk import Params
-from train import journal
 from train.audioset.batches import Batch
 from train.failure import TrainError
 from train.freezing import leaving
 from train.parallel import Spread
-from train.run import Run, local, moving_loss, to_stderr
+from train.run import Run, ended, local, moving_loss, to_stderr
 from train.tagging.clips import RunClips
 from train.tagging.config import TaggerConfig
 from train.tagging.teaching import BEST
@@ -167,8 +166,8 @@ def fit(
     MAP on the held-out clips, and ``at-LOSS/``, the tagger of the weights when the loss first fell
     below each of ``config.keep_at``.
     """
-    if (ended := journal.concluded(folder)) is not None:
-        return ended
+    if (about := ended(folder, config)) is not None:
+        return about
     run = Run(folder, config, SCORE, highest=True, hours=hours, said=said)
     clips = RunClips(config, records, own, folder.parent)
     spread = Spread(config.batch)
