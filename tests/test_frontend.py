@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.model import frontend
-from streamdet.model.frontend import FrontendConfig
+from streamdet.model.config import FrontendConfig
 
 CONFIG = FrontendConfig()
 

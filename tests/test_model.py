@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.model import lstm
-from streamdet.model.lstm import ModelConfig
+from streamdet.model.bands import above_background
+from streamdet.model.config import ModelConfig, param_shapes
 from streamdet.model.recurrence import recur
 
 SMALL = ModelConfig(bands=8, conv=((6, 5, 2), (8, 3, 2)), cells=(8, 8), labels=("gunshot", "drum"))
@@ -30,7 +31,7 @@ def params():
 def test_the_named_shapes_are_those_of_the_network(config):
     params = lstm.init_params(config, jax.random.key(1))
     shapes = {f"{a}/{b}": x.shape for a, layer in params.items() for b, x in layer.items()}
-    assert shapes == lstm.param_shapes(config)
+    assert shapes == param_shapes(config)
 
 
 @given(
@@ -56,7 +57,7 @@ def test_steady_sound_stands_out_of_its_background_no_more():
     level = np.random.default_rng(0).normal(size=(2, 1, 8)).astype("f")
     frames = np.repeat(level, 400, axis=1)
     frames[:, 360:] += 2.0
-    mean, over = lstm.above_background(config, 50, np.zeros((2, 8), "f"), frames)
+    mean, over = above_background(config, 50, np.zeros((2, 8), "f"), frames)
     np.testing.assert_allclose(over[:, 356], 0.0, atol=5e-3)
     np.testing.assert_allclose(over[:, 360], 2.0, atol=5e-3)
     assert (np.asarray(mean) > level[:, 0]).all()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from streamdet import demo
 from streamdet.audio.resample import ChannelError, Converter
 from streamdet.audio.source import Block
+from streamdet.detect.compiled import CompiledEngine
 from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
 from streamdet.service.road import Road
 
 CONFIG = DecisionConfig(threshold=0.6)
@@ -18,7 +18,7 @@ CONFIG = DecisionConfig(threshold=0.6)
 
 @pytest.fixture(scope="module")
 def engines(bundle):
-    return {frames: Engine(bundle, block_frames=frames) for frames in (1, 2, 128)}
+    return {frames: CompiledEngine(bundle, block_frames=frames) for frames in (1, 2, 128)}
 
 
 def walk(engine, samples, rate=16_000, sizes=None, start=0, channel=None):

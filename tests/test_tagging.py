@@ -17,8 +17,8 @@ from conftest import ROOT
 from records import example_of
 
 from streamdet.model import tagger, tagger_bundle, vggish
+from streamdet.model.config import TaggerModel
 from streamdet.model.disk import BundleError
-from streamdet.model.tagger import TaggerModel
 from train import config as configs
 from train import journal
 from train.audioset import batches, metrics, tfrecord

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
-from streamdet.model.lstm import ModelConfig
+from streamdet.model.config import ModelConfig
 from train import config as configs
 from train import export, loop, metrics, recipe, sweep, validation
 from train.config import ConfigError, TrainConfig

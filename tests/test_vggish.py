@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from streamdet.detect.engine import Engine, Stream
+from streamdet.detect.compiled import CompiledEngine
+from streamdet.detect.engine import Stream
 from streamdet.model import bundle, tagger, tagger_bundle, vggish
+from streamdet.model.config import TaggerModel, VggishConfig
 from streamdet.model.disk import BundleError
-from streamdet.model.tagger import TaggerModel
-from streamdet.model.vggish import VggishConfig
 from train.audioset import checkpoint
 from train.audioset.checkpoint import CheckpointError
 from train.audioset.tfrecord import masked_crc
@@ -228,7 +228,7 @@ def test_a_tagger_hears_the_last_embeddings_of_a_stream(complete_tagger):
     served = bundle.load(complete_tagger / "whole")
     assert served.model.labels == ("gunshot", *ABOUT["classes"])
     samples = noise(0.96 * 6 + 0.3, seed=2)
-    whole = [Stream(Engine(served, block_frames=n)) for n in (1, 3)]
+    whole = [Stream(CompiledEngine(served, block_frames=n)) for n in (1, 3)]
     heard = []
     for stream, chunk in zip(whole, (997, 40_000), strict=True):
         frames = []

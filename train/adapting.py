@@ -17,8 +17,7 @@ import numpy as np
 
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle
-from streamdet.model.frontend import FrontendConfig
-from streamdet.model.lstm import ModelConfig
+from streamdet.model.config import FrontendConfig, ModelConfig
 from train import export, loop, metrics
 from train.config import TrainConfig
 from train.data.config import MixConfig

@@ -6,8 +6,7 @@ import importlib
 import pkgutil
 from dataclasses import dataclass, field
 
-from streamdet.model.frontend import FrontendConfig
-from streamdet.model.lstm import ModelConfig
+from streamdet.model.config import FrontendConfig, ModelConfig
 from train import configs
 from train.data.config import MixConfig
 from train.data.labels import LABELS

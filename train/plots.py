@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from streamdet.model import frontend
+from streamdet.model.config import FrontendConfig
 from train.data.effects import RATE
 from train.data.shots import Shots
 
@@ -43,7 +44,7 @@ def clips(sounds: Sequence[tuple[str, np.ndarray, Shots]], to: Path, columns: in
 def spectrogram(axis, samples: np.ndarray, start_s: float = 0.0) -> None:
     """Draw the detector's own log-mel frames of ``(n,) float32`` samples on an axis, bands
     from low to high, 60 dB of range."""
-    config = frontend.FrontendConfig()
+    config = FrontendConfig()
     whole = jnp.asarray(np.pad(samples, (0, -len(samples) % config.hop))[None], jnp.float32)
     _, frames = frontend.step(config, frontend.init(config, 1), whole)
     db = np.asarray(frontend.log_power(config, frames))[0].T * (10.0 / np.log(10.0))

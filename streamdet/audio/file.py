@@ -88,6 +88,14 @@ class FileSource:
         self._file.close()
 
 
+def seconds_of(path: Path) -> float | None:
+    """A file's length by its header; None where it can't be told."""
+    try:
+        return float(soundfile.info(os.fsencode(path)).duration)  # pyright: ignore[reportArgumentType]
+    except (soundfile.LibsndfileError, OSError):
+        return None
+
+
 def _check_readable(path: Path) -> None:
     try:
         if path.is_dir():

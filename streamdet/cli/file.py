@@ -18,6 +18,7 @@ import typer
 
 from streamdet.cli import options
 from streamdet.cli.failure import BAD_INPUT, INTERRUPTED, Failure, quiet_pipe
+from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -80,6 +81,7 @@ def file(
         str | None, typer.Option(help="UTC time of a file's first sample, ISO 8601.")
     ] = None,
     model: options.Model = None,
+    platform: options.PlatformOption = Platform.auto,
     channel: options.Channel = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Add the scores and the top other labels.")
@@ -95,7 +97,8 @@ def file(
 
     Example: streamdet file movie.wav --operating-point sensitive --format csv
     """
-    from streamdet.service.files import BLOCK_S, Listener
+    from streamdet.service import engines
+    from streamdet.service.files import Listener
     from streamdet.sinks import open_sink
 
     _check_stems(paths, scores)
@@ -105,7 +108,8 @@ def file(
     begin = options.parse_clock(start, "--start") or 0.0
     until = options.parse_clock(end, "--end")
     began_at = _unix(start_time)
-    engine = options.build_engine(bundle, BLOCK_S)
+    seconds = _seconds(paths, begin, until) if platform is Platform.auto else None
+    engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds))
     with quiet_pipe(), _opened(output) as stream:
         kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
         sink = open_sink(kind.value, stream, explain=explain)
@@ -176,6 +180,14 @@ def _hear_one(path: str, task: _Task, bar: Progress, interrupted: list[int]) -> 
     finally:
         source.close()
         bar.remove_task(shown)
+
+
+def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:
+    """How much sound there is to hear, as far as the files' headers tell."""
+    from streamdet.audio.file import seconds_of
+
+    known = (seconds_of(Path(path)) or 0.0 for path in paths if path != "-")
+    return sum(max(0.0, min(s, s if end_s is None else end_s) - start_s) for s in known)
 
 
 def _source(path: str, task: _Task) -> FileSource | PipeSource:

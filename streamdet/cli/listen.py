@@ -11,6 +11,7 @@ import typer
 
 from streamdet.cli import options
 from streamdet.cli.failure import CODES, Failure, quiet_pipe
+from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
     from streamdet.detect.event import Event
@@ -42,6 +43,7 @@ def listen(
     ] = Phase.both,
     channel: options.Channel = None,
     model: options.Model = None,
+    platform: options.PlatformOption = Platform.auto,
     ring: Annotated[float, typer.Option(min=1.0, help="Seconds of audio that may wait.")] = 10.0,
     stall: Annotated[float, typer.Option(min=0.5, help="Seconds without a sample: dead.")] = 5.0,
     duration: Annotated[
@@ -62,6 +64,7 @@ def listen(
     from streamdet.audio import device as audio
     from streamdet.audio.source import SourceError
     from streamdet.detect.event import ModelName
+    from streamdet.service import engines
     from streamdet.service.daemon import Daemon, ListenConfig
     from streamdet.service.metrics import Metrics, MetricsError, serve
     from streamdet.sinks import JsonlSink
@@ -89,7 +92,7 @@ def listen(
     source = audio.DeviceSource(chosen, max(2, channel or 0), ring)
     config = ListenConfig(decision, label, channel, stall, duration)
     daemon = Daemon(
-        config, options.build_engine(bundle, options.LIVE_BLOCK_S), source, counted, emit
+        config, options.build_engine(lambda: engines.live(bundle, platform)), source, counted, emit
     )
     where = "off" if host is None else f"http://{host}:{port}/metrics"
     _say(f"opening {chosen.name} at {chosen.rate} Hz; metrics {where}")

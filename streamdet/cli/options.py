@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamdet.cli.failure import Failure
+from streamdet.service.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
     from streamdet.detect.decision import DecisionConfig
     from streamdet.detect.engine import Engine
     from streamdet.model.bundle import Bundle
-
-LIVE_BLOCK_S = 0.08
-"""The sound of one live step."""
 
 Threshold = Annotated[
     float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
@@ -28,6 +26,14 @@ Point = Annotated[
 ]
 Model = Annotated[
     Path | None, typer.Option(help="A bundle's folder; the shipped one if not given.")
+]
+PlatformOption = Annotated[
+    Platform,
+    typer.Option(
+        "--platform",
+        help="Run by numpy, or by JAX on cpu, gpu or tpu; auto: numpy, but JAX on the cpu for "
+        "more than ten minutes of files.",
+    ),
 ]
 Channel = Annotated[
     int | None, typer.Option(help="Hear this channel alone, from 1; their mean if not given.")
@@ -61,29 +67,12 @@ def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> 
     return DecisionConfig(bundle.operating_points[name].threshold)
 
 
-def build_engine(bundle: Bundle, block_s: float) -> Engine:
-    """An engine of one stream on the CPU for blocks of about so many seconds, its compiled step
-    kept for the next start."""
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    import jax
-
-    if (cache := _compilation_cache()) is not None:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    from streamdet.detect.engine import Engine, block_frames
-
-    return Engine(bundle, block_frames=block_frames(bundle, block_s))
-
-
-def _compilation_cache() -> Path | None:
-    """Where compiled steps are kept; None where no folder can be written."""
+def build_engine(build: Callable[[], Engine]) -> Engine:
+    """What ``build`` gives, or a Failure with its line."""
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = base / "streamdet" / "jax"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+        return build()
+    except PlatformError as error:
+        raise Failure(str(error)) from error
 
 
 def parse_clock(text: str | None, option: str) -> float | None:

@@ -8,6 +8,7 @@ import typer
 
 from streamdet.cli import options
 from streamdet.cli.failure import CODES, Failure
+from streamdet.service.platform import Platform
 
 
 def selftest(
@@ -18,6 +19,7 @@ def selftest(
     threshold: options.Threshold = None,
     operating_point: options.Point = None,
     model: options.Model = None,
+    platform: options.PlatformOption = Platform.auto,
 ) -> None:
     """Make a muzzle blast, play it through the whole road, and say whether it was heard.
 
@@ -27,11 +29,11 @@ def selftest(
     Example: streamdet selftest
     """
     from streamdet.audio.source import SourceError
-    from streamdet.service import trial
+    from streamdet.service import engines, trial
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    engine = options.build_engine(bundle, options.LIVE_BLOCK_S)
+    engine = options.build_engine(lambda: engines.live(bundle, platform))
     if device is None:
         heard = trial.through_ring(engine, decision)
     else:

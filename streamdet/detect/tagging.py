@@ -6,20 +6,17 @@ it lies in them; flux and level are as the detectors have them, for the onset.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.detect.analysis import RISE, Analysis, flux_db
+from streamdet.detect.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
 from streamdet.model import tagger, vggish
+from streamdet.model.config import VggishConfig
 from streamdet.model.disk import Params
 from streamdet.model.tagger_bundle import ServedTagger
-from streamdet.model.vggish import VggishConfig
-
-_TO_DB = 20.0 / float(np.log(10.0))
 
 
 class TaggingState(NamedTuple):
@@ -39,7 +36,6 @@ def init(front: VggishConfig, model: ServedTagger, streams: int) -> TaggingState
     return TaggingState(vggish.init(front, streams), before, heard, jnp.zeros((), jnp.int32))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def step(
     front: VggishConfig,
     model: ServedTagger,
@@ -60,8 +56,8 @@ def step(
     scores = jax.nn.sigmoid(logits).reshape(streams, fresh, -1)
     shots = scores[..., list(model.gunshots)].max(axis=-1, keepdims=True)
     history = jnp.concatenate([state.before, frames], axis=1)
-    flux = flux_db(history, _TO_DB, model.stride)
-    level = jnp.mean(samples.reshape(streams, fresh, -1) ** 2, axis=2)
+    flux = flux_db(history, 2.0 * POWER_TO_DB, model.stride)
+    level = mean_square(samples, fresh)
     seen = jnp.minimum(state.seen + fresh, window - 1)
     state = TaggingState(heard, history[:, -RISE:], known[:, fresh:], seen)
     return state, Analysis(jnp.concatenate([shots, scores], axis=-1), flux, level)

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from streamdet.model import disk, tagger_bundle
-from streamdet.model.disk import BundleError
-from streamdet.model.frontend import FrontendConfig
-from streamdet.model.lstm import ModelConfig, Params, param_shapes
+from streamdet.model.config import FrontendConfig, ModelConfig, VggishConfig, param_shapes
+from streamdet.model.disk import BundleError, Params
 from streamdet.model.tagger_bundle import ServedTagger
-from streamdet.model.vggish import VggishConfig
 
 SCHEMA = "streamdet.bundle/1"
 ZOO = Path(__file__).with_name("zoo")

@@ -11,34 +11,13 @@ Serving, training and evaluation all call this one function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-
-@dataclass(frozen=True)
-class FrontendConfig:
-    """The shape of the log-mel analysis; every field is part of a bundle's card.
-
-    Lengths are in samples, frequencies in Hz. ``floor`` is added to the band power before
-    the logarithm (1.0 is a full-scale sine); ``mean`` and ``scale`` bring the natural
-    logarithm to about zero mean and unit variance.
-    """
-
-    sample_rate: int = 16_000
-    window: int = 400
-    hop: int = 160
-    n_fft: int = 512
-    bands: int = 64
-    f_min: float = 60.0
-    f_max: float = 7_800.0
-    floor: float = 1e-10
-    mean: float = -13.0
-    scale: float = 4.0
+from streamdet.model.config import FrontendConfig
+from streamdet.model.filters import hann, mel_matrix
 
 
 class FrontendState(NamedTuple):
@@ -92,30 +71,6 @@ def framed(heard: jax.Array, window: int, hop: int, count: int) -> jax.Array:
     pieces = padded.reshape(heard.shape[0], count + hops - 1, hop)
     windows = jnp.concatenate([pieces[:, i : i + count] for i in range(hops)], axis=2)
     return windows[:, :, :window]
-
-
-def hann(length: int) -> np.ndarray:
-    """The periodic Hann window, (length,) float32."""
-    phase = 2.0 * np.pi * np.arange(length) / length
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def mel_matrix(config: FrontendConfig) -> np.ndarray:
-    """Triangular mel filters, (n_fft // 2 + 1, bands) float32, each with a peak of 1.
-
-    Mel scale of O'Shaughnessy, *Speech Communication* (1987): 2595 log10(1 + f / 700).
-    """
-    edges_mel = np.linspace(_mel(config.f_min), _mel(config.f_max), config.bands + 2)
-    edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
-    bins = np.arange(config.n_fft // 2 + 1) * config.sample_rate / config.n_fft
-    rising = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
-
-
-def _mel(hertz: float) -> float:
-    return 2595.0 * float(np.log10(1.0 + hertz / 700.0))
 
 
 def log_power(config: FrontendConfig, frames: jax.Array) -> jax.Array:

@@ -12,65 +12,18 @@ recurrent product stays in the scan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from streamdet.model.bands import BandConv, above_background
+from streamdet.model.config import ModelConfig
 from streamdet.model.recurrence import recur
 
 Params = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The shape of the network; every field is part of a bundle's card.
-
-    ``conv`` holds (channels, kernel, stride) for each convolution over time, ``cells`` the
-    width of each LSTM; ``norm`` puts a layer normalisation (Ba et al., 2016) behind each
-    convolution. ``patch`` (bands, stride) makes the first convolution slide over the bands
-    too: one kernel for all pitches, its channels at every position laid end to end.
-    ``residual`` (kernel, dilation) are causal convolutions that keep the width and are added
-    to what they hear; ``norm_cells`` normalises before each LSTM. ``backgrounds`` are the time
-    constants, in frames, of running means of each band: for each the bands are heard once more
-    less that mean, as far as they stand out.
-    """
-
-    bands: int = 64
-    conv: tuple[tuple[int, int, int], ...] = ((96, 5, 2), (128, 5, 2))
-    cells: tuple[int, ...] = (128, 128)
-    norm: bool = True
-    patch: tuple[int, int] | None = None
-    residual: tuple[tuple[int, int], ...] = ()
-    norm_cells: bool = False
-    backgrounds: tuple[int, ...] = ()
-    labels: tuple[str, ...] = ("gunshot",)
-
-    @property
-    def stride(self) -> int:
-        """Log-mel frames for each frame of probabilities."""
-        product = 1
-        for _, _, stride in self.conv:
-            product *= stride
-        return product
-
-    @property
-    def positions(self) -> int:
-        """Places over the bands of the first convolution: 1 where it spans them all."""
-        return 1 if self.patch is None else (self.bands - self.patch[0]) // self.patch[1] + 1
-
-    @property
-    def views(self) -> int:
-        """How often the bands are heard side by side."""
-        return 1 + len(self.backgrounds)
-
-    def widths(self) -> list[int]:
-        """The features of a frame that each convolution gives."""
-        places = [self.positions] + [1] * (len(self.conv) - 1)
-        return [layer[0] * p for layer, p in zip(self.conv, places, strict=True)]
 
 
 class LstmState(NamedTuple):
@@ -80,14 +33,21 @@ class LstmState(NamedTuple):
     cell: jax.Array
 
 
-class ModelState(NamedTuple):
+class Past(NamedTuple):
     """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
-    that it looks back on; ``lstm``: a state for each LSTM; ``background``: a running
-    mean, (streams, bands), for each of the config's."""
+    that it looks back on; ``background``: a running mean, (streams, bands), for each of the
+    config's."""
 
     tails: tuple[jax.Array, ...]
-    lstm: tuple[LstmState, ...]
     background: tuple[jax.Array, ...]
+
+
+class ModelState(NamedTuple):
+    """All that a stream remembers: ``past`` of the layers up to the LSTMs, ``lstm`` a state for
+    each of them."""
+
+    past: Past
+    lstm: tuple[LstmState, ...]
 
 
 SHUT = 1e9
@@ -118,40 +78,6 @@ class Lstm(nn.Module):
         return LstmState(hidden, cell), out.swapaxes(0, 1)
 
 
-def above_background(
-    config: ModelConfig, constant: int, background: jax.Array, frames: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The running mean ``(streams, bands)`` after ``(streams, f, bands)`` frames, and the frames
-    less what it was before their own stride: an exponential mean over ``constant`` frames in steps
-    of a stride, so any blocks give the same. Steady sound of any colour and level becomes zero;
-    the idea of per-channel energy normalisation (Wang et al., ICASSP 2017) in the log domain.
-    """
-    streams, count, bands = frames.shape
-    ticks = count // config.stride
-    strides = frames.reshape(streams, ticks, config.stride, bands)
-    keep = np.exp(-config.stride / constant)
-    age = np.arange(ticks + 1)[:, None] - 1 - np.arange(ticks)
-    mix = np.where(age >= 0, (1.0 - keep) * keep ** np.maximum(age, 0), 0.0).astype(np.float32)
-    faded = (keep ** np.arange(ticks + 1)).astype(np.float32)[:, None] * background[:, None]
-    levels = faded + jnp.einsum("tj,sjb->stb", mix, strides.mean(axis=2))
-    over = strides - levels[:, :-1, None]
-    return levels[:, -1], over.reshape(frames.shape)
-
-
-def _over_bands(conv: nn.Conv, patch: tuple[int, int], x: jax.Array, views: int) -> jax.Array:
-    """A convolution over time and bands: ``(streams, t, views * bands) -> (streams, ticks,
-    positions * channels)``. Each position is a stream of its own to ``conv``, which is several
-    times faster on a CPU than a two-dimensional convolution."""
-    high, step = patch
-    bands = x.shape[2] // views
-    x = x.reshape(*x.shape[:2], views, bands)
-    places = range(0, bands - high + 1, step)
-    strips = jnp.stack([x[..., at : at + high] for at in places], axis=1)
-    out = conv(strips.reshape(-1, x.shape[1], views * high))
-    out = out.reshape(x.shape[0], len(places), -1, out.shape[-1])
-    return out.swapaxes(1, 2).reshape(x.shape[0], out.shape[2], -1)
-
-
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     keys = jax.random.split(key, 4)
     square = nn.initializers.orthogonal()
@@ -176,37 +102,79 @@ class Detector(nn.Module):
     ) -> tuple[ModelState, jax.Array]:
         """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
         & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
-        views, means, tails = [frames], [], []
-        for constant, mean in zip(self.config.backgrounds, state.background, strict=True):
-            mean, over = above_background(self.config, constant, mean, frames)
-            views.append(over)
-            means.append(mean)
-        x = jnp.concatenate(views, axis=-1)
-        for i, (channels, kernel, stride) in enumerate(self.config.conv):
-            x = jnp.concatenate([state.tails[i], x], axis=1)
-            tails.append(x[:, x.shape[1] - (kernel - stride) :])
-            conv = nn.Conv(channels, (kernel,), (stride,), padding="VALID", name=f"conv_{i}")
-            patch = self.config.patch if i == 0 else None
-            x = conv(x) if patch is None else _over_bands(conv, patch, x, self.config.views)
-            x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x) if self.config.norm else x)
-        for i, (kernel, dilation) in enumerate(self.config.residual):
-            past = jnp.concatenate([state.tails[len(self.config.conv) + i], x], axis=1)
-            tails.append(past[:, past.shape[1] - (kernel - 1) * dilation :])
-            name = f"residual_{i}"
-            conv = nn.Conv(
-                x.shape[-1], (kernel,), kernel_dilation=dilation, padding="VALID", name=name
+        past, x = _hear(self.config, state.past, frames)
+        drop = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)
+        lstm, logits = _remember(self.config, state.lstm, x, drop)
+        return ModelState(past, lstm), logits
+
+
+class Ears(nn.Module):
+    """The detector up to its LSTMs, with the same parameters."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, past: Past, frames: jax.Array) -> tuple[Past, jax.Array]:
+        """``(streams, f, bands)`` to ``(streams, f / stride, width)``."""
+        return _hear(self.config, past, frames)
+
+
+class Memory(nn.Module):
+    """The detector from its LSTMs on, with the same parameters."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, state: tuple[LstmState, ...], x: jax.Array
+    ) -> tuple[tuple[LstmState, ...], jax.Array]:
+        """``(streams, t, width)`` to ``(streams, t, labels)`` logits."""
+        return _remember(self.config, state, x, lambda x: x)
+
+
+def _hear(config: ModelConfig, past: Past, frames: jax.Array) -> tuple[Past, jax.Array]:
+    """Backgrounds and convolutions; inside a compact module, whose layers they become."""
+    views, means, tails = [frames], [], []
+    for constant, mean in zip(config.backgrounds, past.background, strict=True):
+        mean, over = above_background(config, constant, mean, frames)
+        views.append(over)
+        means.append(mean)
+    x = jnp.concatenate(views, axis=-1)
+    for i, (channels, kernel, stride) in enumerate(config.conv):
+        x = jnp.concatenate([past.tails[i], x], axis=1)
+        tails.append(x[:, x.shape[1] - (kernel - stride) :])
+        if i == 0 and config.patch is not None:
+            conv: nn.Module = BandConv(
+                channels, kernel, stride, config.patch, config.views, name="conv_0"
             )
-            x = x + nn.relu(nn.LayerNorm(name=f"{name}_norm")(conv(past)))
-        states = []
-        for i, cells in enumerate(self.config.cells):
-            x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
-            heard = nn.LayerNorm(name=f"lstm_{i}_norm")(x) if self.config.norm_cells else x
-            carried, hidden = Lstm(cells, name=f"lstm_{i}")(state.lstm[i], heard)
-            x = x + hidden if x.shape[-1] == cells else hidden
-            states.append(carried)
-        x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
-        logits = nn.Dense(len(self.config.labels), name="head")(x)
-        return ModelState(tuple(tails), tuple(states), tuple(means)), logits
+        else:
+            conv = nn.Conv(channels, (kernel,), (stride,), padding="VALID", name=f"conv_{i}")
+        x = conv(x)
+        x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x) if config.norm else x)
+    for i, (kernel, dilation) in enumerate(config.residual):
+        known = jnp.concatenate([past.tails[len(config.conv) + i], x], axis=1)
+        tails.append(known[:, known.shape[1] - (kernel - 1) * dilation :])
+        name = f"residual_{i}"
+        conv = nn.Conv(x.shape[-1], (kernel,), kernel_dilation=dilation, padding="VALID", name=name)
+        x = x + nn.relu(nn.LayerNorm(name=f"{name}_norm")(conv(known)))
+    return Past(tuple(tails), tuple(means)), x
+
+
+def _remember(
+    config: ModelConfig,
+    state: tuple[LstmState, ...],
+    x: jax.Array,
+    drop: Callable[[jax.Array], jax.Array],
+) -> tuple[tuple[LstmState, ...], jax.Array]:
+    """LSTMs and head; inside a compact module, whose layers they become."""
+    states = []
+    for i, cells in enumerate(config.cells):
+        x = drop(x)
+        heard = nn.LayerNorm(name=f"lstm_{i}_norm")(x) if config.norm_cells else x
+        carried, hidden = Lstm(cells, name=f"lstm_{i}")(state[i], heard)
+        x = x + hidden if x.shape[-1] == cells else hidden
+        states.append(carried)
+    return tuple(states), nn.Dense(len(config.labels), name="head")(drop(x))
 
 
 def layers(config: ModelConfig) -> list[list[str]]:
@@ -228,7 +196,7 @@ def init_state(config: ModelConfig, streams: int) -> ModelState:
         tails.append(jnp.zeros((streams, (kernel - 1) * dilation, channels), jnp.float32))
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
     means = tuple(jnp.zeros((streams, config.bands), jnp.float32) for _ in config.backgrounds)
-    return ModelState(tuple(tails), lstm, means)
+    return ModelState(Past(tuple(tails), means), lstm)
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
@@ -250,6 +218,22 @@ def step(
     return apply(Detector(config), params, state, frames)
 
 
+def hear(
+    config: ModelConfig, params: Params, past: Past, frames: jax.Array
+) -> tuple[Past, jax.Array]:
+    """The first part of `step`: ``(streams, f, bands) -> (streams, f // stride, width)``."""
+    answer: Any = Ears(config).apply({"params": params}, past, frames)
+    return answer
+
+
+def remember(
+    config: ModelConfig, params: Params, state: tuple[LstmState, ...], x: jax.Array
+) -> tuple[tuple[LstmState, ...], jax.Array]:
+    """The second part of `step`: what `hear` gives to ``(streams, t, labels)`` logits."""
+    answer: Any = Memory(config).apply({"params": params}, state, x)
+    return answer
+
+
 def apply(
     module: Detector,
     params: Params,
@@ -262,33 +246,3 @@ def apply(
     rngs = {"dropout": dropout_key} if train else {}
     answer: Any = module.apply({"params": params}, state, frames, train=train, rngs=rngs)
     return answer
-
-
-def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every tensor of this network, ``layer/tensor`` by name."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    width = config.bands * config.views
-    for i, ((channels, kernel, _), out) in enumerate(
-        zip(config.conv, config.widths(), strict=True)
-    ):
-        patch = config.patch if i == 0 else None
-        wide = width if patch is None else patch[0] * config.views
-        shapes[f"conv_{i}/kernel"] = (kernel, wide, channels)
-        shapes[f"conv_{i}/bias"] = (channels,)
-        if config.norm:
-            shapes[f"norm_{i}/scale"] = shapes[f"norm_{i}/bias"] = (out,)
-        width = out
-    for i, (kernel, _) in enumerate(config.residual):
-        shapes[f"residual_{i}/kernel"] = (kernel, width, width)
-        for tensor in (f"residual_{i}/bias", f"residual_{i}_norm/scale", f"residual_{i}_norm/bias"):
-            shapes[tensor] = (width,)
-    for i, cells in enumerate(config.cells):
-        if config.norm_cells:
-            shapes[f"lstm_{i}_norm/scale"] = shapes[f"lstm_{i}_norm/bias"] = (width,)
-        shapes[f"lstm_{i}/input_kernel"] = (width, 4 * cells)
-        shapes[f"lstm_{i}/recurrent_kernel"] = (cells, 4 * cells)
-        shapes[f"lstm_{i}/bias"] = (4 * cells,)
-        width = cells
-    shapes["head/kernel"] = (width, len(config.labels))
-    shapes["head/bias"] = (len(config.labels),)
-    return shapes

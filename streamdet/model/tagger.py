@@ -7,42 +7,19 @@ is the detector's own (`streamdet.model.lstm.Lstm`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from streamdet.model.config import TaggerModel
 from streamdet.model.lstm import Lstm, LstmState
 from streamdet.model.vggish import WIDTH, dequantised
 
 Params = dict[str, Any]
 
 LEAST = 1e-7
-
-
-@dataclass(frozen=True)
-class TaggerModel:
-    """The shape of a tagger over ``(seconds, 128)`` embeddings.
-
-    ``cells`` are the widths of its LSTMs. A ``last_state`` tagger is the YouTube-8M starter
-    code's: unit-length frames, the last state and cell of every layer into a classifier, of
-    ``mixtures`` experts or logistic at 0. An ``attention`` tagger reads both ways (if
-    ``both_ways``) behind a dense layer of ``dense`` units, and every class pools the states by
-    an attention of its own (Kong et al., *Audio Set Classification with Attention Model*,
-    ICASSP 2018), those of the dense layer too where it has a ``skip``. A ``calibrated`` one ends
-    in a scale and a bias for each class, so that a score is a probability.
-    """
-
-    pooling: Literal["last_state", "attention"] = "attention"
-    cells: tuple[int, ...] = (384,)
-    mixtures: int = 0
-    dense: int = 512
-    both_ways: bool = True
-    skip: bool = False
-    calibrated: bool = False
-    classes: int = 527
 
 
 class LastState(nn.Module):

@@ -12,12 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from streamdet.model import disk, tagger, vggish
+from streamdet.model import disk
+from streamdet.model.config import TaggerModel, VggishConfig
 from streamdet.model.disk import BundleError, Params
-from streamdet.model.tagger import TaggerModel
-from streamdet.model.vggish import VggishConfig
 
 SCHEMA = "streamdet.tagger/1"
 VGGISH = "vggish.safetensors"
@@ -49,6 +46,10 @@ def save(
 def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
     """The shape, the weights and the card of a tagger; raises BundleError where a file of it is
     missing, damaged, foreign, or not what the card says."""
+    import jax  # a detector is loaded without it
+
+    from streamdet.model import tagger
+
     card = disk.read_card(folder, (SCHEMA,))
     path = folder / disk.WEIGHTS
     flat = disk.read_weights(path, card.get("sha256"))
@@ -65,6 +66,8 @@ def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
 def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
     """A tagger with its VGGish, ``{"tagger": ..., "vggish": ...}``; raises BundleError also where
     that is missing or the card names no classes."""
+    from streamdet.model import vggish
+
     model, params, card = load(folder)
     path = folder / VGGISH
     if not path.is_file():

@@ -9,7 +9,6 @@ do: the first window begins 15 ms before the first sample, in silence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.model.frontend import framed, hann
+from streamdet.model.config import VggishConfig
+from streamdet.model.filters import hann
+from streamdet.model.frontend import framed
 
 Params = dict[str, Any]
 
@@ -35,22 +36,6 @@ CONVOLUTIONS = (
 )
 """Name, channels, and whether a maximum over 2 x 2 follows."""
 DENSE = (("fc1_1", 4096), ("fc1_2", 4096), ("fc2", WIDTH))
-
-
-@dataclass(frozen=True)
-class VggishConfig:
-    """The shape of the analysis, part of a bundle's card: samples, hertz and frames; ``offset``
-    is added to the magnitude of a band before the logarithm."""
-
-    sample_rate: int = 16_000
-    window: int = 400
-    hop: int = 160
-    n_fft: int = 512
-    bands: int = 64
-    f_min: float = 125.0
-    f_max: float = 7_500.0
-    offset: float = 0.01
-    patch: int = 96
 
 
 class VggishState(NamedTuple):

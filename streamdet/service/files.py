@@ -14,9 +14,6 @@ from streamdet.detect.engine import Engine
 from streamdet.detect.event import Detection, Event, ModelName, event_id
 from streamdet.service.road import Road
 
-BLOCK_S = 5.12
-"""The sound of one step over a file: large enough that the step's own cost is small."""
-
 
 @dataclass(frozen=True)
 class FileEvent:

@@ -13,7 +13,7 @@ from streamdet.audio.resample import Converter
 from streamdet.audio.source import Block
 from streamdet.detect import decision
 from streamdet.detect.decision import DecisionConfig, Frames
-from streamdet.detect.engine import Engine, Stream
+from streamdet.detect.engine import Engine
 from streamdet.detect.event import Detection
 
 _KEPT_S = 30.0
@@ -91,7 +91,7 @@ class Road:
         self._next = start
         self._base = round(start * self.grid.rate / self._rate)
         self._converter = Converter(self._rate, self._channels, self.grid.rate, self._channel)
-        self._stream = Stream(self.engine)
+        self._stream = self.engine.stream()
         self._state = decision.init(self.config, self.grid)
 
     def _decide(self, blocks: list[Frames]) -> list[Detection]:

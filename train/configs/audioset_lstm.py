@@ -8,7 +8,7 @@ python -m train export audioset_lstm train/zoo/audioset-lstm
 9 min on two cores, its teachers 6 min; MAP 0.376 on held-out clips, 0.271 on half of eval.
 """
 
-from streamdet.model.tagger import TaggerModel
+from streamdet.model.config import TaggerModel
 from train.tagging.config import TaggerConfig
 
 CONFIG = TaggerConfig(

@@ -7,7 +7,7 @@ About an hour on two cores, 42 min of it training; on val an event ER of 0.475 o
 0.665 on film-like reels.
 """
 
-from streamdet.model.lstm import ModelConfig
+from streamdet.model.config import ModelConfig
 from train.config import TrainConfig
 from train.data.config import MixConfig
 from train.data.labels import LABELS

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detect.engine import Engine, block_frames
+from streamdet.detect.compiled import CompiledEngine
+from streamdet.detect.engine import block_frames
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from train.data.table import read_rows
@@ -122,7 +123,7 @@ class _Ears:
 
     def __init__(self, bundle: Bundle, threshold: float) -> None:
         self.threshold = threshold
-        self.engine = Engine(bundle, block_frames=block_frames(bundle, BLOCK_S))
+        self.engine = CompiledEngine(bundle, block_frames=block_frames(bundle, BLOCK_S))
         self.remembers = isinstance(bundle.model, ServedTagger)
         self.frame_s = self.engine.grid.frame / self.engine.grid.rate
 

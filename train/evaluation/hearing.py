@@ -18,6 +18,7 @@ import numpy as np
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import Converter
 from streamdet.audio.source import SourceError
+from streamdet.detect.compiled import CompiledEngine
 from streamdet.detect.decision import Frames, Grid
 from streamdet.detect.engine import Engine, Stream, block_frames
 from streamdet.model.bundle import Bundle
@@ -99,7 +100,7 @@ def hear(bundle: Bundle, folder: Path, change: Change | None = None) -> list[Sco
     paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
     if not paths:
         raise SetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
-    engine = Engine(bundle, block_frames=block_frames(bundle, BLOCK_S))
+    engine = CompiledEngine(bundle, block_frames=block_frames(bundle, BLOCK_S))
     heard = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
@@ -131,7 +132,7 @@ def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> l
 
 def peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
     """The highest gunshot probability of each file, alone, after ``lead_s`` of faint noise."""
-    engine = Engine(bundle, block_frames=block_frames(bundle, CLIP_BLOCK_S))
+    engine = CompiledEngine(bundle, block_frames=block_frames(bundle, CLIP_BLOCK_S))
     noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
     peaks = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamdet.model.tagger import TaggerModel
+from streamdet.model.config import TaggerModel
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""The engine by JAX: one compiled step, or its stages compiled apart for a `PipelinedStream`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from streamdet.detect import tagging
+from streamdet.detect.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
+from streamdet.detect.decision import Frames
+from streamdet.detect.engine import Engine, Stream
+from streamdet.detect.pipeline import PipelinedStream
+from streamdet.model import frontend, lstm
+from streamdet.model.bundle import Bundle
+from streamdet.model.config import FrontendConfig, ModelConfig
+from streamdet.model.tagger_bundle import ServedTagger
+
+
+class Listening(NamedTuple):
+    """``before``: (streams, 2, bands) log-mel frames that flux compares with."""
+
+    frontend: frontend.FrontendState
+    before: jax.Array
+
+
+class Heard(NamedTuple):
+    """``x``: (streams, t, width) what the network makes of a block so far; ``flux`` and ``level``
+    as in `Analysis`."""
+
+    x: jax.Array
+    flux: jax.Array
+    level: jax.Array
+
+
+class EngineState(NamedTuple):
+    """The state of each stage."""
+
+    listening: Listening
+    past: lstm.Past
+    memory: tuple[lstm.LstmState, ...]
+
+
+def init(front: FrontendConfig, model: ModelConfig, streams: int) -> EngineState:
+    """The state of ``streams`` streams that have heard nothing but silence."""
+    silence = (np.log(front.floor) - front.mean) / front.scale
+    before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
+    network = lstm.init_state(model, streams)
+    return EngineState(Listening(frontend.init(front, streams), before), network.past, network.lstm)
+
+
+def listen(
+    front: FrontendConfig,
+    model: ModelConfig,
+    params: lstm.Params,
+    state: Listening,
+    samples: jax.Array,
+) -> tuple[Listening, Heard]:
+    """The first stage: ``(streams, n) float32`` at the model's rate, n a multiple of
+    hop * stride, to log-mel frames."""
+    del params
+    carried, frames = frontend.step(front, state.frontend, samples)
+    history = jnp.concatenate([state.before, frames], axis=1)
+    flux = flux_db(history, front.scale * POWER_TO_DB, model.stride)
+    level = mean_square(samples, flux.shape[1])
+    return Listening(carried, history[:, -RISE:]), Heard(frames, flux, level)
+
+
+def hear(
+    front: FrontendConfig, model: ModelConfig, params: lstm.Params, past: lstm.Past, heard: Heard
+) -> tuple[lstm.Past, Heard]:
+    """The second stage: the network up to its LSTMs."""
+    del front
+    past, x = lstm.hear(model, params, past, heard.x)
+    return past, heard._replace(x=x)
+
+
+def remember(
+    front: FrontendConfig,
+    model: ModelConfig,
+    params: lstm.Params,
+    memory: tuple[lstm.LstmState, ...],
+    heard: Heard,
+) -> tuple[tuple[lstm.LstmState, ...], Analysis]:
+    """The third stage: the LSTMs and the head."""
+    del front
+    memory, logits = lstm.remember(model, params, memory, heard.x)
+    return memory, Analysis(jax.nn.sigmoid(logits), heard.flux, heard.level)
+
+
+class Core(NamedTuple):
+    """How a kind of network starts, and its stages: ``stage(front, model, params, state, x) ->
+    (state, y)``, from samples to an `Analysis`."""
+
+    init: Callable[[Any, Any, int], tuple[Any, ...]]
+    stages: tuple[Callable[..., tuple[Any, Any]], ...]
+
+
+DETECTOR = Core(init, (listen, hear, remember))
+TAGGER = Core(lambda *of: (tagging.init(*of),), (tagging.step,))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def step(
+    stages: tuple[Callable[..., tuple[Any, Any]], ...],
+    front: Any,
+    model: Any,
+    params: Any,
+    state: tuple[Any, ...],
+    x: Any,
+) -> tuple[tuple[Any, ...], Any]:
+    """Some stages after each other, compiled as one."""
+    after = []
+    for stage, before in zip(stages, state, strict=True):
+        carried, x = stage(front, model, params, before, x)
+        after.append(carried)
+    return tuple(after), x
+
+
+class CompiledEngine(Engine):
+    """An engine by JAX; a ``pipelined`` one gives streams that keep several cores busy."""
+
+    def __init__(
+        self, bundle: Bundle, *, streams: int = 1, block_frames: int = 2, pipelined: bool = False
+    ) -> None:
+        super().__init__(bundle, streams=streams, block_frames=block_frames)
+        self._params = jax.device_put(bundle.params)
+        self._core = TAGGER if isinstance(bundle.model, ServedTagger) else DETECTOR
+        self._pipelined = pipelined and len(self._core.stages) > 1
+
+    def start(self) -> Any:
+        """The state before the first sample, a part for each stage."""
+        return self._core.init(self.bundle.frontend, self.bundle.model, self.streams)
+
+    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
+        """``(streams, block) float32`` -> the new state and the frames of each stream."""
+        state, heard = self._compiled(self._core.stages, state, samples)
+        return tuple(state), self._frames(heard)
+
+    def stream(self) -> Stream:
+        """A stream that has heard nothing, through the stages where it is pipelined."""
+        if not self._pipelined:
+            return Stream(self)
+        *first, last = (partial(self._stage, stage) for stage in self._core.stages)
+        return PipelinedStream(self, [*first, partial(self._last, last)])
+
+    def _stage(self, stage: Callable[..., tuple[Any, Any]], state: Any, x: Any) -> tuple[Any, Any]:
+        (state,), y = self._compiled((stage,), (state,), x)
+        return state, jax.block_until_ready(y)
+
+    def _last(self, stage: Callable[[Any, Any], tuple[Any, Any]], state: Any, x: Any) -> Any:
+        state, heard = stage(state, x)
+        return state, self._frames(heard)[0]
+
+    def _compiled(self, stages: Any, state: Any, x: Any) -> tuple[Any, Any]:
+        return step(stages, self.bundle.frontend, self.bundle.model, self._params, state, x)
+
+    def _frames(self, heard: Analysis) -> list[Frames]:
+        scores, flux, level = (np.asarray(x) for x in heard)
+        return [Frames(scores[i], flux[i], level[i]) for i in range(self.streams)]

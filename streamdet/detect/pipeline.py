@@ -1,0 +1,59 @@
+"""A stream whose blocks go through an engine's stages like through an assembly line.
+
+Each stage has a thread and the state of its own, so while one block is remembered the next is
+heard and the one behind it is listened to. The frames are those of a plain `Stream`, a few blocks
+later: for files, which nobody waits for, on machines with more than one core.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from streamdet.detect.decision import Frames
+from streamdet.detect.engine import Engine, Stream
+
+Stage = Callable[[Any, Any], tuple[Any, Any]]
+"""``(state, x) -> (state, y)``; the first one's x are ``(1, block) float32`` samples, the last
+one's y are Frames."""
+
+
+class PipelinedStream(Stream):
+    """A `Stream` through stages, ``ahead`` blocks on their way at most."""
+
+    def __init__(self, engine: Engine, stages: Sequence[Stage], ahead: int = 4) -> None:
+        super().__init__(engine)
+        self._stages, self._states = stages, list(self._state)
+        self._ahead = ahead
+        self._workers = [ThreadPoolExecutor(1, f"streamdet-stage-{i}") for i in range(len(stages))]
+        self._under_way: deque[Future[Any]] = deque()
+
+    def _run(self, block: np.ndarray) -> list[Frames]:
+        task = self._workers[0].submit(self._advance, 0, block.copy())
+        for i in range(1, len(self._stages)):
+            task = self._workers[i].submit(
+                lambda i, before: self._advance(i, before.result()), i, task
+            )
+        self._under_way.append(task)
+        done = []
+        while len(self._under_way) > self._ahead:
+            done.append(self._under_way.popleft().result())
+        return done
+
+    def _rest(self) -> list[Frames]:
+        done = [task.result() for task in self._under_way]
+        self._under_way.clear()
+        for worker in self._workers:
+            worker.shutdown(wait=False)
+        return done
+
+    def _behind(self, i: int, before: Future[Any]) -> Any:
+        return self._advance(i, before.result())
+
+    def _advance(self, i: int, x: Any) -> Any:
+        self._states[i], y = self._stages[i](self._states[i], x)
+        return y

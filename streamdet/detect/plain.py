@@ -1,0 +1,50 @@
+"""The engine by numpy alone: a detector without JAX's memory and start."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamdet.detect.analysis import POWER_TO_DB, RISE, flux_db, mean_square
+from streamdet.detect.decision import Frames
+from streamdet.detect.engine import Engine
+from streamdet.model import plain
+from streamdet.model.bundle import Bundle
+from streamdet.model.config import FrontendConfig, ModelConfig
+
+
+class PlainEngineState(NamedTuple):
+    """``before``: (streams, 2, bands) log-mel frames that flux compares with."""
+
+    network: plain.PlainState
+    before: np.ndarray
+
+
+class PlainEngine(Engine):
+    """An engine by numpy, for detectors; raises ValueError for a tagger, which is too large."""
+
+    def __init__(self, bundle: Bundle, *, streams: int = 1, block_frames: int = 2) -> None:
+        super().__init__(bundle, streams=streams, block_frames=block_frames)
+        front, model = bundle.frontend, bundle.model
+        if not isinstance(front, FrontendConfig) or not isinstance(model, ModelConfig):
+            raise ValueError(f"{bundle.name} is a tagger; it needs JAX")
+        self._front, self._model = front, model
+        self._ready = plain.ready(front, model, bundle.params)
+
+    def start(self) -> Any:
+        """The state before the first sample."""
+        front = self._front
+        silence = (np.log(front.floor) - front.mean) / front.scale
+        before = np.full((self.streams, RISE, front.bands), silence, np.float32)
+        return PlainEngineState(plain.init(front, self._model, self.streams), before)
+
+    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
+        """``(streams, block) float32`` -> the new state and the frames of each stream."""
+        network, frames, logits = plain.step(self._ready, state.network, samples)
+        history = np.concatenate([state.before, frames], axis=1)
+        flux = flux_db(history, self._front.scale * POWER_TO_DB, self._model.stride)
+        level = mean_square(samples, flux.shape[1])
+        scores = 0.5 * (1.0 + np.tanh(0.5 * logits))
+        state = PlainEngineState(network, history[:, -RISE:])
+        return state, [Frames(scores[i], flux[i], level[i]) for i in range(self.streams)]

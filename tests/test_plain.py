@@ -1,0 +1,151 @@
+"""The forms of the engine: numpy's, JAX's in one step, and JAX's in a pipeline, give one answer."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from conftest import records, streamdet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamdet.detect.compiled import CompiledEngine
+from streamdet.detect.engine import Stream
+from streamdet.detect.pipeline import PipelinedStream
+from streamdet.detect.plain import PlainEngine
+from streamdet.model import frontend, lstm, plain
+from streamdet.model.config import FrontendConfig, ModelConfig
+
+FRONT = FrontendConfig(window=100, hop=40, n_fft=128, bands=8)
+SMALL = ModelConfig(bands=8, conv=((6, 5, 2), (8, 3, 2)), cells=(8, 8), labels=("gunshot", "drum"))
+SHAPES = [
+    SMALL,
+    replace(SMALL, norm=False, cells=(5,)),
+    replace(SMALL, patch=(4, 2), residual=((3, 1), (3, 4)), norm_cells=True),
+    replace(SMALL, patch=(3, 2), backgrounds=(50, 200)),
+    replace(SMALL, patch=(4, 4), conv=((4, 4, 4),), backgrounds=(9,), cells=(7, 7, 3)),
+    replace(SMALL, conv=((6, 1, 1), (5, 7, 3)), residual=((2, 2),), norm_cells=True),
+]
+
+
+def weights(config):
+    """Random weights of every tensor, the biases and scales too."""
+    params = lstm.init_params(config, jax.random.key(0))
+    rng = np.random.default_rng(1)
+    shaken = lambda x: np.asarray(x) + rng.normal(0, 0.1, x.shape).astype("f")  # noqa: E731
+    return jax.tree.map(shaken, params)
+
+
+@given(
+    config=st.sampled_from(SHAPES),
+    cuts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    streams=st.integers(1, 3),
+    loudness=st.sampled_from([0.0, 1e-4, 0.1, 1.0]),
+)
+@settings(max_examples=25, deadline=None)
+def test_numpy_gives_what_jax_gives_for_any_network_in_any_blocks(config, cuts, streams, loudness):
+    params, hop = weights(config), FRONT.hop * config.stride
+    samples = np.random.default_rng(2).normal(0, 1, (streams, hop * sum(cuts))).astype("f")
+    samples *= loudness
+    _, frames = frontend.step(FRONT, frontend.init(FRONT, streams), samples)
+    _, logits = lstm.step(config, params, lstm.init_state(config, streams), frames)
+    ready, state, at = plain.ready(FRONT, config, params), plain.init(FRONT, config, streams), 0
+    parts = []
+    for cut in cuts:
+        block = samples[:, at * hop : (at + cut) * hop]
+        state, *heard = plain.step(ready, state, block)
+        assert all(x.dtype == np.float32 for x in heard)
+        parts.append(heard)
+        at += cut
+    both = [np.concatenate(x, axis=1) for x in zip(*parts, strict=True)]
+    np.testing.assert_allclose(both[0], frames, atol=1e-4)
+    sigmoid = lambda x: 1.0 / (1.0 + np.exp(-np.asarray(x, "d")))  # noqa: E731
+    np.testing.assert_allclose(sigmoid(both[1]), sigmoid(logits), atol=1e-5)
+
+
+def heard(stream, samples, sizes):
+    frames, at, turn = [], 0, 0
+    while at < len(samples):
+        frames += stream.feed(samples[at : at + sizes[turn % len(sizes)]])
+        at, turn = at + sizes[turn % len(sizes)], turn + 1
+    frames += stream.finish()
+    return [np.concatenate(column) for column in zip(*frames, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def engines(bundle):
+    kinds = [PlainEngine(bundle, block_frames=n) for n in (1, 2, 32)]
+    return [*kinds, CompiledEngine(bundle, block_frames=32, pipelined=True)]
+
+
+@pytest.fixture(scope="module")
+def whole(bundle, scene):
+    return heard(Stream(CompiledEngine(bundle, block_frames=128)), scene, [len(scene)])
+
+
+@given(kind=st.integers(0, 3), sizes=st.lists(st.integers(1, 90_000), min_size=1, max_size=5))
+@settings(max_examples=12, deadline=None)
+def test_the_shipped_detector_scores_the_same_in_every_form(engines, scene, whole, kind, sizes):
+    found = heard(engines[kind].stream(), scene, sizes)
+    for a, b, most in zip(found, whole, (1e-5, 1e-3, 1e-5), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, atol=most)
+
+
+def test_a_pipelined_stream_ends_where_a_plain_one_does(engines, scene):
+    for length in (0, 1, 639, 640, 641, 20_480, 20_481):
+        parts = [engine.stream() for engine in engines[2:]]
+        assert isinstance(parts[1], PipelinedStream)
+        counts = [
+            sum(len(f.scores) for f in part.feed(scene[:length]) + part.finish()) for part in parts
+        ]
+        assert counts == [-(-length // 640)] * 2
+
+
+def test_a_fault_in_a_stage_reaches_who_feeds(bundle):
+    def broken(state, x):
+        raise ArithmeticError("no luck")
+
+    engine = PlainEngine(bundle, block_frames=1)
+    passing = lambda state, x: (state, x)  # noqa: E731
+    stream = PipelinedStream(engine, [passing, broken], ahead=1)
+    with pytest.raises(ArithmeticError, match="no luck"):
+        stream.feed(np.zeros(6_400, "f"))
+
+
+def test_streams_abreast_are_each_what_they_are_alone(bundle, scene):
+    both = np.stack([scene[: 2 * 20_480], scene[20_480 : 3 * 20_480]])
+    for kind in (PlainEngine, CompiledEngine):
+        engine, alone = (kind(bundle, streams=n, block_frames=32) for n in (2, 1))
+        state, seen = engine.start(), []
+        for at in (0, 20_480):
+            state, frames = engine.step(state, both[:, at : at + 20_480])
+            seen.append(frames)
+        for i in range(2):
+            mine = np.concatenate([frames[i].scores for frames in seen])
+            np.testing.assert_allclose(mine, heard(alone.stream(), both[i], [9_000])[0], atol=1e-5)
+    with pytest.raises(ValueError, match="one stream"):
+        engine.stream()
+
+
+def test_every_platform_prints_the_same_events(wav):
+    events = []
+    for platform in ("auto", "numpy", "cpu"):
+        done = streamdet("file", wav, "--platform", platform)
+        assert done.returncode == 0, done.stderr
+        events.append(records(done.stdout))
+    assert len(events[0]) == 3
+    for found in events[1:]:
+        for a, b in zip(found, events[0], strict=True):
+            assert a.pop("score") == pytest.approx(b["score"], abs=1.1e-4)
+            assert a.pop("labels") == pytest.approx(b["labels"], abs=1.1e-4)
+            assert a.items() <= b.items()
+
+
+def test_a_platform_that_is_not_there_is_one_line(wav):
+    if any(d.platform == "tpu" for d in jax.devices()):
+        pytest.skip("there is a TPU here")
+    done = streamdet("file", wav, "--platform", "tpu")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"streamdet: --platform tpu: JAX finds none here")
+    assert done.stderr.count(b"\n") == 1
