@@ -32,7 +32,7 @@ PlatformOption = Annotated[
     typer.Option(
         "--platform",
         help="Run by numpy, or by JAX on cpu, gpu or tpu; auto: numpy, but JAX on the cpu for "
-        "more than ten minutes of files.",
+        "half an hour of files and more.",
     ),
 ]
 Channel = Annotated[

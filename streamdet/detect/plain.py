@@ -8,10 +8,13 @@ import numpy as np
 
 from streamdet.detect.analysis import POWER_TO_DB, RISE, flux_db, mean_square
 from streamdet.detect.decision import Frames
-from streamdet.detect.engine import Engine
+from streamdet.detect.engine import Engine, Stream
 from streamdet.model import plain
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
+
+MOST_S = 1.28
+"""The most sound of one step: arrays of more are given back to the system each time."""
 
 
 class PlainEngineState(NamedTuple):
@@ -40,7 +43,8 @@ class PlainEngine(Engine):
         return PlainEngineState(plain.init(front, self._model, self.streams), before)
 
     def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
-        """``(streams, block) float32`` -> the new state and the frames of each stream."""
+        """``(streams, n) float32``, n any number of frames -> the new state and the frames of each
+        stream."""
         network, frames, logits = plain.step(self._ready, state.network, samples)
         history = np.concatenate([state.before, frames], axis=1)
         flux = flux_db(history, self._front.scale * POWER_TO_DB, self._model.stride)
@@ -48,3 +52,23 @@ class PlainEngine(Engine):
         scores = 0.5 * (1.0 + np.tanh(0.5 * logits))
         state = PlainEngineState(network, history[:, -RISE:])
         return state, [Frames(scores[i], flux[i], level[i]) for i in range(self.streams)]
+
+    def stream(self) -> Stream:
+        """A stream that has heard nothing; raises ValueError for an engine of several."""
+        return _PlainStream(self)
+
+
+class _PlainStream(Stream):
+    """Nothing is compiled, so the blocks that a chunk completes are one step."""
+
+    def feed(self, samples: np.ndarray) -> list[Frames]:
+        """``(n,) float32`` samples; the frames of every block that they complete."""
+        block, frames = self.engine.block, []
+        heard = np.concatenate([self._pending[: self._held], samples])
+        whole = len(heard) // block * block
+        most = max(1, round(MOST_S * self.engine.grid.rate / block)) * block
+        for at in range(0, whole, most):
+            frames += self._run(heard[None, at : min(at + most, whole)])
+        self._held = len(heard) - whole
+        self._pending[: self._held] = heard[whole:]
+        return frames

@@ -77,6 +77,12 @@ def step(to: Ready, state: PlainState, samples: Array) -> tuple[PlainState, Arra
     """``(streams, n) float32`` samples, n a multiple of hop * stride, to ``(streams, n / hop,
     bands)`` log-mel frames and ``(streams, n / hop / stride, labels)`` logits."""
     tail, frames = log_mel(to.front, state.tail, samples)
+    state, logits = network(to, state._replace(tail=tail), frames)
+    return state, frames, logits
+
+
+def network(to: Ready, state: PlainState, frames: Array) -> tuple[PlainState, Array]:
+    """`streamdet.model.lstm.step`: ``(streams, f, bands)`` to ``(streams, f / stride, labels)``."""
     background, views = _backgrounds(to.model, state.background, frames)
     tails, x = _convolved(to, state.tails, views)
     memory = []
@@ -86,7 +92,7 @@ def step(to: Ready, state: PlainState, samples: Array) -> tuple[PlainState, Arra
         x = x + out if x.shape[-1] == out.shape[-1] else out
         memory.append(carried)
     logits = x @ to.params["head"]["kernel"] + to.params["head"]["bias"]
-    return PlainState(tail, tails, background, tuple(memory)), frames, logits
+    return PlainState(state.tail, tails, background, tuple(memory)), logits
 
 
 def log_mel(config: FrontendConfig, tail: Array, samples: Array) -> tuple[Array, Array]:
@@ -183,10 +189,13 @@ def _over_bands(
 
 
 def _normalised(x: Array, layer: Params) -> Array:
-    """Layer normalisation, as flax has it."""
-    x = x - x.mean(axis=-1, keepdims=True)
-    spread = np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(1e-6))
-    return x / spread * layer["scale"] + layer["bias"]
+    """Layer normalisation, as flax has it; a product with a column is the fastest sum here."""
+    share = np.full((x.shape[-1], 1), 1.0 / x.shape[-1], np.float32)
+    x = x - x @ share
+    x *= 1.0 / np.sqrt(np.square(x) @ share + np.float32(1e-6))
+    x *= layer["scale"]
+    x += layer["bias"]
+    return x
 
 
 def _gates(weights: Array) -> Array:

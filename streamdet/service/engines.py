@@ -10,17 +10,20 @@ from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.service.platform import Platform, PlatformError
 
-LIVE_BLOCK_S = 0.08
-"""The sound of one live step."""
+LIVE_BLOCK_S = 0.04
+"""The sound of one live step: what waits for its end hears a shot so much later."""
 FILE_BLOCK_S = 5.12
 """The sound of one step over a file: large enough that the step's own cost is small."""
-WORTH_COMPILING_S = 600.0
+WORTH_COMPILING_S = 1_800.0
 """From so much sound on, JAX's start is made up for by its speed."""
 
 
 def live(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
     """An engine of one live stream."""
-    return _build(bundle, platform, LIVE_BLOCK_S, 0.0)
+    platform = _chosen(bundle, platform, 0.0)
+    if platform is Platform.numpy:
+        return _plain(bundle)
+    return _compiled(bundle, platform, LIVE_BLOCK_S)
 
 
 def for_files(
@@ -31,25 +34,35 @@ def for_files(
     Raises PlatformError, as `live` does, where JAX has no such platform here, or for a tagger
     without JAX.
     """
-    return _build(bundle, platform, FILE_BLOCK_S, seconds or 0.0)
-
-
-def _build(bundle: Bundle, platform: Platform, block_s: float, seconds: float) -> Engine:
-    size = block_frames(bundle, block_s)
-    tagger = isinstance(bundle.model, ServedTagger)
-    if platform is Platform.auto:
-        compiled = tagger or seconds >= WORTH_COMPILING_S
-        platform = Platform.cpu if compiled else Platform.numpy
+    platform = _chosen(bundle, platform, seconds or 0.0)
     if platform is Platform.numpy:
-        if tagger:
-            raise PlatformError(f"--platform numpy: {bundle.name} is a tagger, which needs JAX")
-        from streamdet.detect.plain import PlainEngine
+        return _plain(bundle)
+    pipelined = platform is Platform.cpu and _cores() > 1
+    return _compiled(bundle, platform, FILE_BLOCK_S, pipelined=pipelined)
 
-        return PlainEngine(bundle, block_frames=size)
+
+def _chosen(bundle: Bundle, platform: Platform, seconds: float) -> Platform:
+    tagger = isinstance(bundle.model, ServedTagger)
+    if platform is Platform.numpy and tagger:
+        raise PlatformError(f"--platform numpy: {bundle.name} is a tagger, which needs JAX")
+    if platform is not Platform.auto:
+        return platform
+    return Platform.cpu if tagger or seconds >= WORTH_COMPILING_S else Platform.numpy
+
+
+def _plain(bundle: Bundle) -> Engine:
+    from streamdet.detect.plain import PlainEngine
+
+    return PlainEngine(bundle, block_frames=1)
+
+
+def _compiled(
+    bundle: Bundle, platform: Platform, block_s: float, *, pipelined: bool = False
+) -> Engine:
     _set_up_jax(platform)
     from streamdet.detect.compiled import CompiledEngine
 
-    pipelined = platform is Platform.cpu and block_s == FILE_BLOCK_S and _cores() > 1
+    size = block_frames(bundle, block_s)
     return CompiledEngine(bundle, block_frames=size, pipelined=pipelined)
 
 

@@ -1,0 +1,69 @@
+"""What a second of a file costs on one core, part by part, and the same in other runtimes.
+
+Decoding alone, log-mel frames alone, the network alone, all of a step; onnxruntime and numpy over
+the same blocks. Microseconds for each second of sound.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from benchmarks.measure import ONE_CORE, long_file, print_json, seconds_of, spread
+from benchmarks.references import by_jax, by_numpy, by_onnxruntime, shapes
+from streamdet.audio.file import FileSource
+from streamdet.audio.resample import Converter
+from streamdet.model import bundle, frontend, plain
+from streamdet.service import engines
+from streamdet.service.platform import Platform
+from streamdet.synth import RATE
+
+SECONDS = 600
+CORES, ENVIRONMENT = 1, ONE_CORE
+
+
+def main() -> None:
+    """Print what was found as JSON."""
+    detector = bundle.load()
+    front, _ = shapes(detector)
+    engine = engines.for_files(detector, Platform.cpu, SECONDS)
+    small = engines.for_files(detector, Platform.numpy)
+    rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
+    samples = rng.normal(0, 0.1, (1, engine.block)).astype(np.float32)
+    tail = np.zeros((1, front.window - front.hop), np.float32)
+    frames = plain.log_mel(front, tail, samples)[1]
+    mel, silence = jax.jit(partial(frontend.step, front)), frontend.init(front, 1)
+    onnx, network, plainly = (
+        by_onnxruntime(detector, 1, count),
+        by_jax(detector, 1),
+        by_numpy(detector, 1),
+    )
+    np.testing.assert_allclose(onnx(frames), network(frames), atol=1e-3)
+    state, other = engine.start(), small.start()
+    work = {
+        "log-mel": lambda: jax.block_until_ready(mel(silence, samples)),
+        "network": lambda: network(frames),
+        "all of a step": lambda: engine.step(state, samples),
+        "onnxruntime: network": lambda: onnx(frames),
+        "numpy: log-mel": lambda: plain.log_mel(front, tail, samples),
+        "numpy: network": lambda: plainly(frames),
+        "numpy: all of a step": lambda: small.step(other, samples),
+    }
+    found = {k: spread([s / length * 1e6 for s in seconds_of(w, 60)]) for k, w in work.items()}
+    with long_file(SECONDS) as path:
+
+        def decode() -> None:
+            source = FileSource(path)
+            converter = Converter(source.rate, source.channels, RATE)
+            for block in source.blocks():
+                converter.feed(block.samples)
+            source.close()
+
+        decoding = spread([s / SECONDS * 1e6 for s in seconds_of(decode, 7, 1)])
+    print_json({"microseconds_a_second": {"decoding": decoding, **found}})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The plots of docs/performance.md, from the benchmarks' JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+def draw(said: dict[str, dict[str, Any]], to: Path) -> None:
+    """Every plot whose benchmark has been run."""
+    for name, plot in (("streams", _streams), ("files", _files), ("batch", _batch)):
+        if name in said:
+            figure = Figure(figsize=(8, 4), layout="constrained")
+            plot(figure.subplots(), said[name]["found"])
+            figure.savefig(to / f"{name}.png", dpi=110)
+
+
+def _streams(axis: Axes, found: dict[str, Any]) -> None:
+    counts = [row["streams"] for row in found["rows"]]
+    for platform, label in (("numpy", "numpy"), ("cpu", "JAX")):
+        shares = [row[platform]["share_of_core"] * 100 for row in found["rows"]]
+        axis.plot(counts, shares, marker="o", label=label)
+    axis.axhline(100, color="grey", linewidth=0.8)
+    axis.set_yscale("log")
+    _finish(axis, "live streams", "% of one core", "Cost against streams")
+
+
+def _files(axis: Axes, found: dict[str, Any]) -> None:
+    for platform, cores, label in (
+        ("cpu", 1, "JAX, one core"),
+        ("cpu", 2, "JAX, two cores"),
+        ("numpy", 1, "numpy, one core"),
+    ):
+        rows = [r for r in found["rows"] if (r["platform"], r["cores"]) == (platform, cores)]
+        minutes = [r["seconds"] / 60 for r in rows]
+        speeds = [r["times_real_time"]["median"] for r in rows]
+        axis.plot(minutes, speeds, marker="o", label=label)
+    _finish(axis, "length, minutes", "times real time, process start included", "Speed of a file")
+
+
+def _batch(axis: Axes, found: dict[str, Any]) -> None:
+    rows = found["microseconds_a_second"]
+    for key, label in (
+        ("numpy", "numpy"),
+        ("cpu", "JAX"),
+        ("onnxruntime_network", "onnxruntime, network alone"),
+    ):
+        axis.plot([r["batch"] for r in rows], [r[key] for r in rows], marker="o", label=label)
+    axis.set_ylim(0)
+    _finish(axis, "streams abreast", "µs a second of sound", "Cost against batch, one core")
+
+
+def _finish(axis: Axes, x: str, y: str, title: str) -> None:
+    axis.set_xscale("log")
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.set_title(title)
+    axis.grid(visible=True, alpha=0.3)
+    axis.legend()
