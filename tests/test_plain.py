@@ -149,3 +149,55 @@ def test_a_platform_that_is_not_there_is_one_line(wav):
     assert done.returncode == 2
     assert done.stderr.startswith(b"streamdet: --platform tpu: JAX finds none here")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
+    import soundfile
+
+    paths = [tmp_path / f"{i}.wav" for i in range(5)]
+    for i, path in enumerate(paths):
+        soundfile.write(path, scene[i * 20_000 : (i + 3) * 60_000], 16_000)
+    paths.insert(2, tmp_path / "missing.wav")
+    alone = streamdet("file", *paths, "--platform", "numpy", "--operating-point", "sensitive")
+    abreast = streamdet("file", *paths, "--batch", "2", "--operating-point", "sensitive")
+    assert alone.returncode == abreast.returncode == 2
+    assert abreast.stderr == alone.stderr
+    a, b = (records(done.stdout) for done in (alone, abreast))
+    assert len(a) > 5
+    assert [(e["source"], e["onset_s"], e["rounds"], e["id"]) for e in a] == [
+        (e["source"], e["onset_s"], e["rounds"], e["id"]) for e in b
+    ]
+
+
+def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
+    from threading import Thread
+
+    from streamdet.detect.abreast import Abreast
+
+    engine, seen = Abreast(bundle, streams=2, block_frames=1), []
+
+    def broken(state, samples):
+        raise ArithmeticError("no luck")
+
+    engine._engine.step = broken
+
+    def feed(stream):
+        try:
+            stream.feed(np.zeros(640, "f"))
+        except ArithmeticError as error:
+            seen.append(str(error))
+        finally:
+            stream.close()
+
+    threads = [Thread(target=feed, args=(stream,)) for stream in (engine.stream(), engine.stream())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert seen == ["no luck", "no luck"]
+
+
+def test_numpy_takes_no_batch(wav):
+    done = streamdet("file", wav, wav, "--platform", "numpy", "--batch", "2")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"streamdet: --batch: numpy hears one file at a time")

@@ -21,12 +21,14 @@ from streamdet.cli.failure import BAD_INPUT, INTERRUPTED, Failure, quiet_pipe
 from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from rich.progress import Progress
 
     from streamdet.audio.file import FileSource
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.pipe import PipeSource
-    from streamdet.service.files import Listener
+    from streamdet.service.files import FileEvent, Listener
     from streamdet.sinks import Sink
 
 
@@ -83,6 +85,10 @@ def file(
     model: options.Model = None,
     platform: options.PlatformOption = Platform.auto,
     channel: options.Channel = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Files side by side in one step; 16 on gpu and tpu, else 1."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Add the scores and the top other labels.")
     ] = False,
@@ -109,27 +115,30 @@ def file(
     until = options.parse_clock(end, "--end")
     began_at = _unix(start_time)
     seconds = _seconds(paths, begin, until) if platform is Platform.auto else None
-    engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds))
+    if batch is None:
+        batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
+    engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds, batch))
     with quiet_pipe(), _opened(output) as stream:
         kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
         sink = open_sink(kind.value, stream, explain=explain)
         raw = (raw_rate, raw_channels, raw_encoding.value)
         listener = Listener(engine, decision, channel)
         task = _Task(listener, sink, explain, scores, begin, until, began_at, raw)
-        code = _hear_all(paths, task)
+        code = _hear_all(paths, task, batch)
         if not code:
             sink.close()
     if code:
         raise typer.Exit(code)
 
 
-def _hear_all(paths: list[str], task: _Task) -> int:
-    """Each file in turn; the exit code."""
+def _hear_all(paths: list[str], task: _Task, batch: int) -> int:
+    """Each file in turn, or so many side by side; the exit code."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from streamdet.audio.resample import ChannelError
-    from streamdet.audio.source import SourceError
+    from streamdet.sinks import Explanation
     from streamdet.sinks.table import printable
 
     console = Console(stderr=True)
@@ -143,13 +152,18 @@ def _hear_all(paths: list[str], task: _Task) -> int:
         disable=not console.is_terminal,
     )
     code = 0
-    with bar, _interrupts() as interrupted:
-        for path in paths:
-            try:
-                _hear_one(path, task, bar, interrupted)
-            except (SourceError, ChannelError) as error:
-                where = "" if isinstance(error, SourceError) else f"{path}: "
-                line = printable(f"streamdet: {where}{error}")
+    with bar, _interrupts() as interrupted, ThreadPoolExecutor(batch) as pool:
+        hearings = [_Hearing(path, task, bar, interrupted) for path in paths]
+        if batch > 1:
+            for hearing in hearings:
+                hearing.begin(pool)
+        for hearing in hearings:
+            for heard in hearing.events():
+                bar.stop()  # the bar and a table may share the terminal
+                task.sink.write(heard.event, Explanation(heard.scores) if task.explain else None)
+                bar.start()
+            if hearing.fault:
+                line = printable(f"streamdet: {hearing.fault}")
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
                 code = BAD_INPUT
             if interrupted:
@@ -157,29 +171,53 @@ def _hear_all(paths: list[str], task: _Task) -> int:
     return code
 
 
-def _hear_one(path: str, task: _Task, bar: Progress, interrupted: list[int]) -> None:
-    from streamdet.sinks import Explanation
+class _Hearing:
+    """One file: its events as they are found, or all at once where a thread finds them; then
+    ``fault``, if it could not be heard to its end."""
 
-    name = "stdin" if path == "-" else path
-    source = _source(path, task)
-    total = getattr(source, "samples_to_read", None)
-    shown = bar.add_task(name, total=total)
-    scores_to = task.scores / f"{Path(name).stem}.npz" if task.scores else None
-    try:
-        for heard in task.listener.hear(
-            source,
-            name,
-            start_unix_s=task.start_unix_s,
-            scores_to=scores_to,
-            progress=lambda samples: bar.advance(shown, samples),
-            stopped=lambda: bool(interrupted),
-        ):
-            bar.stop()  # the bar and a table may share the terminal
-            task.sink.write(heard.event, Explanation(heard.scores) if task.explain else None)
-            bar.start()
-    finally:
-        source.close()
-        bar.remove_task(shown)
+    def __init__(self, path: str, task: _Task, bar: Progress, interrupted: list[int]) -> None:
+        self._path, self._task, self._bar, self._interrupted = path, task, bar, interrupted
+        self._found: Future[list[FileEvent]] | None = None
+        self.fault = ""
+
+    def begin(self, pool: ThreadPoolExecutor) -> None:
+        """Hear it in one of the threads."""
+        self._found = pool.submit(lambda: list(self._heard()))
+
+    def events(self) -> Iterator[FileEvent]:
+        """What is found in it."""
+        return iter(self._found.result()) if self._found else self._heard()
+
+    def _heard(self) -> Iterator[FileEvent]:
+        from streamdet.audio.resample import ChannelError
+        from streamdet.audio.source import SourceError
+
+        try:
+            yield from self._to_its_end()
+        except SourceError as error:
+            self.fault = str(error)
+        except ChannelError as error:
+            self.fault = f"{self._path}: {error}"
+
+    def _to_its_end(self) -> Iterator[FileEvent]:
+        task, bar = self._task, self._bar
+        if self._interrupted:
+            return
+        name = "stdin" if self._path == "-" else self._path
+        source = _source(self._path, task)
+        shown = bar.add_task(name, total=getattr(source, "samples_to_read", None))
+        try:
+            yield from task.listener.hear(
+                source,
+                name,
+                start_unix_s=task.start_unix_s,
+                scores_to=task.scores / f"{Path(name).stem}.npz" if task.scores else None,
+                progress=lambda samples: bar.advance(shown, samples),
+                stopped=lambda: bool(self._interrupted),
+            )
+        finally:
+            source.close()
+            bar.remove_task(shown)
 
 
 def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:

@@ -134,12 +134,12 @@ class CompiledEngine(Engine):
 
     def start(self) -> Any:
         """The state before the first sample, a part for each stage."""
-        return self._core.init(self.bundle.frontend, self.bundle.model, self.streams)
+        return tuple(self._core.init(self.bundle.frontend, self.bundle.model, self.streams))
 
     def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
         """``(streams, block) float32`` -> the new state and the frames of each stream."""
         state, heard = self._compiled(self._core.stages, state, samples)
-        return tuple(state), self._frames(heard)
+        return state, self._frames(heard)
 
     def stream(self) -> Stream:
         """A stream that has heard nothing, through the stages where it is pipelined."""

@@ -82,6 +82,9 @@ class Stream:
         *frames, last = self._run(self._pending[None]) + self._rest()
         return [*frames, Frames(*(x[:count] for x in last))]
 
+    def close(self) -> None:
+        """Let go of whatever it holds; nothing is fed behind that."""
+
     def _run(self, block: np.ndarray) -> list[Frames]:
         self._state, frames = self.engine.step(self._state, block)
         return frames

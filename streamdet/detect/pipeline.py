@@ -47,9 +47,12 @@ class PipelinedStream(Stream):
     def _rest(self) -> list[Frames]:
         done = [task.result() for task in self._under_way]
         self._under_way.clear()
-        for worker in self._workers:
-            worker.shutdown(wait=False)
         return done
+
+    def close(self) -> None:
+        """End its threads."""
+        for worker in self._workers:
+            worker.shutdown(wait=False, cancel_futures=True)
 
     def _behind(self, i: int, before: Future[Any]) -> Any:
         return self._advance(i, before.result())

@@ -27,14 +27,20 @@ def live(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
 
 
 def for_files(
-    bundle: Bundle, platform: Platform = Platform.auto, seconds: float | None = None
+    bundle: Bundle,
+    platform: Platform = Platform.auto,
+    seconds: float | None = None,
+    batch: int = 1,
 ) -> Engine:
-    """An engine for so many seconds of files one after another, None where nobody knows.
+    """An engine for so many seconds of files, None where nobody knows; one after another, or
+    ``batch`` of them side by side.
 
-    Raises PlatformError, as `live` does, where JAX has no such platform here, or for a tagger
-    without JAX.
+    Raises PlatformError, as `live` does, where JAX has no such platform here, or for what only
+    detectors or only JAX can do.
     """
-    platform = _chosen(bundle, platform, seconds or 0.0)
+    platform = _chosen(bundle, platform, WORTH_COMPILING_S if batch > 1 else seconds or 0.0)
+    if batch > 1:
+        return _abreast(bundle, platform, batch)
     if platform is Platform.numpy:
         return _plain(bundle)
     pipelined = platform is Platform.cpu and _cores() > 1
@@ -64,6 +70,17 @@ def _compiled(
 
     size = block_frames(bundle, block_s)
     return CompiledEngine(bundle, block_frames=size, pipelined=pipelined)
+
+
+def _abreast(bundle: Bundle, platform: Platform, batch: int) -> Engine:
+    if platform is Platform.numpy:
+        raise PlatformError("--batch: numpy hears one file at a time; give --platform cpu or gpu")
+    if isinstance(bundle.model, ServedTagger):
+        raise PlatformError(f"--batch: {bundle.name} is a tagger, which hears one file at a time")
+    _set_up_jax(platform)
+    from streamdet.detect.abreast import Abreast
+
+    return Abreast(bundle, streams=batch, block_frames=block_frames(bundle, FILE_BLOCK_S))
 
 
 def _set_up_jax(platform: Platform) -> None:

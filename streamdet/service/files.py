@@ -63,14 +63,17 @@ class Listener:
         )
         fault: SourceError | None = None
         try:
-            for block in source.blocks():
-                yield from self._finals(road, road.feed(block), name, start_unix_s)
-                progress(len(block.samples))
-                if stopped():
-                    break
-        except SourceError as error:
-            fault = error
-        yield from self._finals(road, road.finish(), name, start_unix_s)
+            try:
+                for block in source.blocks():
+                    yield from self._finals(road, road.feed(block), name, start_unix_s)
+                    progress(len(block.samples))
+                    if stopped():
+                        break
+            except SourceError as error:
+                fault = error
+            yield from self._finals(road, road.finish(), name, start_unix_s)
+        finally:
+            road.close()
         if scores_to is not None:
             _write_scores(scores_to, road)
         if fault is not None:

@@ -55,6 +55,7 @@ class Road:
         found: list[Detection] = []
         if block.start != self._next:
             found = self.finish()
+            self.close()
             self._begin(block.start)
         self._next = block.start + len(block.samples)
         samples = self._converter.feed(block.samples)
@@ -66,6 +67,10 @@ class Road:
         found = self._decide(frames)
         self._state, closed = decision.finish(self.config, self.grid, self._state)
         return found + [self._placed(d) for d in closed]
+
+    def close(self) -> None:
+        """Let go of what its stream holds."""
+        self._stream.close()
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """(times_s (t,) of each frame's start, scores (t, labels)), if they were kept."""
