@@ -25,6 +25,7 @@ NAMES = (
     "roofline",
     "files",
     "batch",
+    "frontier",
     "training",
     "audioset",
 )
@@ -33,8 +34,10 @@ NAMES = (
 def main() -> None:
     """Run the benchmarks that are named, all if none is."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="*", choices=[*NAMES, []], help="which ones (all)")
+    parser.add_argument("name", nargs="*", metavar="NAME", help="which ones (all)")
     names = parser.parse_args().name or NAMES
+    if unknown := sorted({*names} - {*NAMES}):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
     report.RESULTS.mkdir(parents=True, exist_ok=True)
     for name in names:
         began = time.perf_counter()

@@ -35,16 +35,14 @@ def main() -> None:
     tail = np.zeros((1, front.window - front.hop), np.float32)
     frames = plain.log_mel(front, tail, samples)[1]
     mel, silence = jax.jit(partial(frontend.step, front)), frontend.init(front, 1)
-    onnx, network, plainly = (
-        by_onnxruntime(detector, 1, count),
-        by_jax(detector, 1),
-        by_numpy(detector, 1),
-    )
+    onnx, plainly = by_onnxruntime(detector, 1, count), by_numpy(detector, 1)
+    network, halved = by_jax(detector, 1), by_jax(detector, 1, "bfloat16")
     np.testing.assert_allclose(onnx(frames), network(frames), atol=1e-3)
     state, other = engine.start(), small.start()
     work = {
         "log-mel": lambda: jax.block_until_ready(mel(silence, samples)),
         "network": lambda: network(frames),
+        "network in bfloat16": lambda: halved(frames),
         "all of a step": lambda: engine.step(state, samples),
         "onnxruntime: network": lambda: onnx(frames),
         "numpy: log-mel": lambda: plain.log_mel(front, tail, samples),

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 def draw(said: dict[str, dict[str, Any]], to: Path) -> None:
     """Every plot whose benchmark has been run."""
-    for name, plot in (("streams", _streams), ("files", _files), ("batch", _batch)):
-        if name in said:
+    drawn = {"streams": _streams, "files": _files, "batch": _batch, "frontier": _frontier}
+    for name, plot in drawn.items():
+        if name in said and "missing" not in said[name]["found"]:
             figure = Figure(figsize=(8, 4), layout="constrained")
             plot(figure.subplots(), said[name]["found"])
             figure.savefig(to / f"{name}.png", dpi=110)
@@ -51,6 +52,17 @@ def _batch(axis: Axes, found: dict[str, Any]) -> None:
         axis.plot([r["batch"] for r in rows], [r[key] for r in rows], marker="o", label=label)
     axis.set_ylim(0)
     _finish(axis, "streams abreast", "µs a second of sound", "Cost against batch, one core")
+
+
+def _frontier(axis: Axes, found: dict[str, Any]) -> None:
+    for kind, marker in (("rare", "o"), ("film", "s")):
+        at = [(r["jax_us_a_second"], r[f"{kind}_recall_at_6_fa_h"]) for r in found["rows"]]
+        axis.plot(*zip(*sorted(at), strict=True), marker=marker, label=f"{kind} scenes")
+    for row in found["rows"]:
+        axis.annotate(
+            row["network"], (row["jax_us_a_second"], row["rare_recall_at_6_fa_h"]), fontsize=7
+        )
+    _finish(axis, "µs a second of sound, one core", "recall at 6 FA/h, val", "Quality against cost")
 
 
 def _finish(axis: Axes, x: str, y: str, title: str) -> None:

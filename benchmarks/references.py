@@ -48,22 +48,26 @@ def by_onnxruntime(bundle: Bundle, streams: int, frames: int) -> Callable[[np.nd
     return step
 
 
-def by_jax(bundle: Bundle, streams: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The same by the compiled network alone, without the frontend."""
+def by_jax(
+    bundle: Bundle, streams: int, kind: str = "float32"
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The same by the compiled network alone, weights and all that it computes of that type."""
     from functools import partial
 
     import jax
+    import jax.numpy as jnp
 
     from streamdet.model import lstm
 
     _, model = shapes(bundle)
-    params = jax.device_put(bundle.params)
+    as_kind = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, kind), tree)  # noqa: E731
+    params = as_kind(bundle.params)
     compiled = jax.jit(partial(lstm.step, model))
-    state = [lstm.init_state(model, streams)]
+    state = [as_kind(lstm.init_state(model, streams))]
 
     def step(heard: np.ndarray) -> np.ndarray:
-        state[0], logits = compiled(params, state[0], heard)
-        return np.asarray(logits)
+        state[0], logits = compiled(params, state[0], jnp.asarray(heard, kind))
+        return np.asarray(logits, np.float32)
 
     return step
 

@@ -21,19 +21,20 @@ def results() -> dict[str, Found]:
 
 
 def write() -> None:
-    """Make the page anew, with a section for each benchmark that has been run."""
+    """Make the page and its plots anew."""
     said = results()
+    plots.draw(said, RESULTS)
+    PAGE.write_text(page(said))
+
+
+def page(said: dict[str, Found]) -> str:
+    """The page as Markdown, with a section for each benchmark that has been run."""
     sections = [_head(said), "## Targets", table_of_targets()]
     for name, (title, make) in SECTIONS.items():
-        if name in said:
-            command = f"`python -m benchmarks {name}`"
-            sections += [
-                f"## {title}",
-                f"{command}, {_where(said[name])}",
-                make(said[name]["found"]),
-            ]
-    plots.draw(said, RESULTS)
-    PAGE.write_text("\n\n".join(sections) + "\n")
+        if name in said and "missing" not in said[name]["found"]:
+            where = f"`python -m benchmarks {name}`, {_where(said[name])}"
+            sections += [f"## {title}", where, make(said[name]["found"])]
+    return "\n\n".join(sections) + "\n"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

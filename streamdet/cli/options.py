@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -70,9 +71,11 @@ def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> 
 def build_engine(build: Callable[[], Engine]) -> Engine:
     """What ``build`` gives, or a Failure with its line."""
     try:
-        return build()
+        engine = build()
     except PlatformError as error:
         raise Failure(str(error)) from error
+    gc.freeze()  # what is imported by now stays, and need not be looked through again and again
+    return engine
 
 
 def parse_clock(text: str | None, option: str) -> float | None:

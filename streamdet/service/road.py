@@ -6,6 +6,7 @@ blocks -> Converter -> Stream (frontend, model) -> decision -> detections
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class Road:
         self._keep_scores = keep_scores
         self._kept: list[np.ndarray] = []
         self._recent: deque[tuple[int, np.ndarray]] = deque()
+        self._recent_frames = 0
         self._next = 0
         self.heard_level = 0.0
         self._begin(0)
@@ -83,13 +85,15 @@ class Road:
     def around(self, detection: Detection, margin_s: float = 0.2) -> list[tuple[float, float]]:
         """(time_s, gunshot score) of the frames from a little before its onset to its end,
         as far as the last 30 s hold them."""
-        rate = self.grid.rate
-        margin = round(margin_s * rate)
+        rate, frame = self.grid.rate, self.grid.frame
         end = detection.offset if detection.offset is not None else detection.detected
+        first, last = detection.onset - round(margin_s * rate), end + round(margin_s * rate)
         return [
-            (round(at / rate, 3), round(float(scores[0]), 4))
-            for at, scores in self._recent
-            if detection.onset - margin <= at < end + margin
+            (round(at / rate, 3), round(float(score), 4))
+            for start, scores in self._recent
+            if start < last and start + len(scores) * frame > first
+            for at, score in zip(count(start, frame), scores[:, 0], strict=False)
+            if first <= at < last
         ]
 
     def _begin(self, start: int) -> None:
@@ -111,11 +115,11 @@ class Road:
         if self._keep_scores:
             self._kept.append(frames.scores)
         self.heard_level = float(np.mean(frames.level)) ** 0.5
-        at = self._base + self._state.frame * self.grid.frame
-        for i, scores in enumerate(frames.scores):
-            self._recent.append((at + i * self.grid.frame, scores))
-        while len(self._recent) > _KEPT_S * self.grid.rate / self.grid.frame:
-            self._recent.popleft()
+        self._recent.append((self._base + self._state.frame * self.grid.frame, frames.scores))
+        self._recent_frames += len(frames.scores)
+        most = _KEPT_S * self.grid.rate / self.grid.frame
+        while self._recent_frames - len(self._recent[0][1]) > most:
+            self._recent_frames -= len(self._recent.popleft()[1])
 
     def _placed(self, d: Detection) -> Detection:
         return d if not self._base else d.moved(self._base)
