@@ -105,6 +105,7 @@ def _config(
         learning_rate=rate,
         decay_rate=0.0,
         decay_steps=0,
+        decay_from=0,
         own_share=0.0 if share == 1.0 else share,
         teachers=(),
         average=0.99,

@@ -25,6 +25,9 @@ class TaggerConfig:
     runs say of every clip what they hear; the mean of that is ``taught_share`` of its labels
     (Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015).
 
+    Where ``decay_steps`` are given the rate is multiplied by ``decay_rate`` each time so many are
+    over behind step ``decay_from``; else it warms up and falls in a cosine.
+
     ``validation`` is the share of clips, by the hash of their id, that are held out of training.
     """
 
@@ -42,6 +45,7 @@ class TaggerConfig:
     learning_rate: float = 1e-3
     decay_rate: float = 0.0
     decay_steps: int = 0
+    decay_from: int = 0
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     dropout_in: float = 0.0

@@ -48,7 +48,11 @@ def optimizer(config: TaggerConfig) -> optax.GradientTransformation:
     and a cosine to zero; gradients clipped by their global norm."""
     if config.decay_steps:
         rate = optax.exponential_decay(
-            config.learning_rate, config.decay_steps, config.decay_rate, staircase=True
+            config.learning_rate,
+            config.decay_steps,
+            config.decay_rate,
+            config.decay_from,
+            staircase=True,
         )
     else:
         rate = optax.warmup_cosine_decay_schedule(
