@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from records import example_of
-from test_tagging import SMALL as TAGGER
-from test_tagging import class_list, clips
+from taggers import SMALL as TAGGER
+from taggers import class_list, clips
 from test_train import SMALL as DETECTOR
 
 from streamdet.model import bundle as bundles

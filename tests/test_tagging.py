@@ -1,8 +1,6 @@
 """Taggers on clips made here: what a clip's end tells, a run that learns, ends, and resumes."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
-from records import example_of
+from taggers import LAST, OURS, SMALL, class_list, train
 
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.config import TaggerModel
@@ -23,42 +21,14 @@ from train import config as configs
 from train import journal
 from train.audioset import batches, metrics, tfrecord
 from train.audioset.batches import Batch
-from train.audioset.clips import Clip, dequantised
+from train.audioset.clips import dequantised
 from train.audioset.store import Store, convert
 from train.config import ConfigError
 from train.failure import TrainError
-from train.parallel import Spread
 from train.tagging import calibration, loop, scoring, study, teaching
 from train.tagging import clips as clips_of_run
 from train.tagging.config import TaggerConfig
 from train.tagging.export import export
-
-LAST = TaggerModel(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
-OURS = TaggerModel(cells=(6,), dense=7, classes=4)
-SMALL = TaggerConfig(
-    name="tiny", version="0", model=OURS, batch=8, steps=12, warmup=2, learning_rate=0.02,
-    dropout=0.1, mixup=0.4, balanced_share=0.5, missing=0.01, average=0.9, validation=0.2,
-    validate_every=4, checkpoint_every=4,
-)  # fmt: skip
-
-
-def clips(count=80):
-    """Clips whose class is told by which quarter of their embeddings is loud."""
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        label = i % 4
-        frames = rng.integers(100, 156, (int(rng.integers(6, 11)), 128), dtype=np.uint8)
-        frames[:, 32 * label : 32 * label + 32] += 60
-        yield Clip(f"clip{i}", 0.0, 10.0, (label,), frames)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    made = b"".join(tfrecord.framed(example_of(c)) for c in clips())
-    (folder / "a.tfrecord").write_bytes(made)
-    convert(folder, folder / "store")
-    return folder / "store"
 
 
 def frames_of(seed=0, rows=3):
@@ -181,20 +151,6 @@ def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
     assert ended["ended_by"] == "2 validations without a better map"
 
 
-def train(*arguments):
-    command = [sys.executable, "-m", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-
-
-def class_list(folder):
-    names = ["Speech", "Gunshot, gunfire", "Cap gun", "Dog"]
-    lines = [f'{i},/{i},"{name}"' for i, name in enumerate(names)]
-    (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + "\n".join(lines))
-    tree = [{"id": f"/{i}", "name": n, "child_ids": []} for i, n in enumerate(names)]
-    tree[1]["child_ids"] = ["/2"]
-    (folder / "ontology.json").write_text(json.dumps(tree))
-
-
 def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
     run, to = tmp_path / "run", tmp_path / "tagger"
     class_list(tmp_path)
@@ -296,7 +252,7 @@ def test_a_killed_run_goes_on_to_the_same_figures(store, tmp_path):
     body = (
         "import sys; from pathlib import Path\n"
         f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        "from test_tagging import SMALL; from dataclasses import replace\n"
+        "from taggers import SMALL; from dataclasses import replace\n"
         "from train.tagging import loop\n"
         "config = replace(SMALL, steps=60, checkpoint_every=5, validate_every=20)\n"
         "loop.fit(config, Path(sys.argv[1]), Path(sys.argv[2]))\n"
@@ -337,68 +293,6 @@ def test_twenty_steps_on_real_records(tmp_path):
     assert losses[-1] < 0.2 * losses[0]
     ended = loop.fit(config, tmp_path / "store", tmp_path / "run", said=lambda _: None)
     assert ended["last"]["hit_at_1"] > 0.1
-
-
-PARALLEL = """
-import json, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import jax
-from test_tagging import SMALL
-from train.parallel import Spread, joined
-from train.tagging import loop
-from train.tagging.clips import RunClips
-store, host = Path(sys.argv[1]), int(sys.argv[2])
-if host >= 0:
-    joined(sys.argv[3], 2, host)
-spread = Spread(SMALL.batch)
-state, losses = spread.state(loop.create_state(SMALL)), []
-for batch in RunClips(SMALL, store, None, store).from_step(0):
-    state, loss = loop.train_step(SMALL, state, spread.batch(batch))
-    losses.append(float(loss))
-if host >= 0:
-    loop.fit(SMALL, store, Path(sys.argv[4]), said=lambda _: None)
-print(json.dumps([jax.device_count(), losses]))
-"""
-
-
-def parallel(store, devices, host=-1, coordinator="", run=""):
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-             "JAX_PLATFORMS": "cpu"}  # fmt: skip
-    body = PARALLEL.format(tests=str(ROOT / "tests"))
-    command = [sys.executable, "-c", body, str(store), str(host), coordinator, str(run)]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **flags}, text=True,
-                            stdout=subprocess.PIPE)  # fmt: skip
-
-
-def test_four_devices_come_to_the_losses_of_one(store):
-    said = []
-    for devices in (1, 4):
-        with parallel(store, devices) as process:
-            said.append(json.loads(process.communicate(timeout=200)[0]))
-    (one, alone), (four, spread) = said
-    assert (one, four, len(alone)) == (1, 4, SMALL.steps)
-    np.testing.assert_allclose(spread[:2], alone[:2], rtol=1e-5)
-    np.testing.assert_allclose(spread, alone, rtol=2e-3)
-    with pytest.raises(TrainError, match="a multiple"):
-        Spread(0.5)
-
-
-def test_two_hosts_train_one_network(store, tmp_path):
-    """Each with half of every batch: the same losses on both, and falling; one run of both."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    hosts = [parallel(store, 1, host, coordinator, tmp_path / "run") for host in (0, 1)]
-    said = [json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in hosts]
-    assert said[0] == said[1]
-    devices, losses = said[0]
-    assert devices == 2
-    assert losses[-1] < losses[0]
-    ended = journal.concluded(tmp_path / "run")
-    assert (ended["devices"], ended["last"]["step"]) == (2, SMALL.steps)
-    assert len(journal.read(tmp_path / "run")) == 3
-    assert tagger_bundle.load(tmp_path / "run" / "best")[2]["step"] == ended["best"]["step"]
 
 
 def test_a_calibration_undoes_what_moved_the_odds():

@@ -1,0 +1,57 @@
+"""Clips whose classes are easy to tell, small taggers for them, and their records."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from records import example_of
+
+from streamdet.model.config import TaggerModel
+from train.audioset import tfrecord
+from train.audioset.clips import Clip
+from train.audioset.store import convert
+from train.tagging.config import TaggerConfig
+
+LAST = TaggerModel(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
+OURS = TaggerModel(cells=(6,), dense=7, classes=4)
+SMALL = TaggerConfig(
+    name="tiny", version="0", model=OURS, batch=8, steps=12, warmup=2, learning_rate=0.02,
+    dropout=0.1, mixup=0.4, balanced_share=0.5, missing=0.01, average=0.9, validation=0.2,
+    validate_every=4, checkpoint_every=4,
+)  # fmt: skip
+
+
+def clips(count=80):
+    """Clips whose class is told by which quarter of their embeddings is loud."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        label = i % 4
+        frames = rng.integers(100, 156, (int(rng.integers(6, 11)), 128), dtype=np.uint8)
+        frames[:, 32 * label : 32 * label + 32] += 60
+        yield Clip(f"clip{i}", 0.0, 10.0, (label,), frames)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    made = b"".join(tfrecord.framed(example_of(c)) for c in clips())
+    (folder / "a.tfrecord").write_bytes(made)
+    convert(folder, folder / "store")
+    return folder / "store"
+
+
+def train(*arguments):
+    command = [sys.executable, "-m", "train", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def class_list(folder):
+    names = ["Speech", "Gunshot, gunfire", "Cap gun", "Dog"]
+    lines = [f'{i},/{i},"{name}"' for i, name in enumerate(names)]
+    (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + "\n".join(lines))
+    tree = [{"id": f"/{i}", "name": n, "child_ids": []} for i, n in enumerate(names)]
+    tree[1]["child_ids"] = ["/2"]
+    (folder / "ontology.json").write_text(json.dumps(tree))
