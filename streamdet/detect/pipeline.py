@@ -25,7 +25,7 @@ one's y are Frames."""
 class PipelinedStream(Stream):
     """A `Stream` through stages, ``ahead`` blocks on their way at most."""
 
-    def __init__(self, engine: Engine, stages: Sequence[Stage], ahead: int = 4) -> None:
+    def __init__(self, engine: Engine, stages: Sequence[Stage], ahead: int = 8) -> None:
         super().__init__(engine)
         self._stages, self._states = stages, list(self._state)
         self._ahead = ahead

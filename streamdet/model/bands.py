@@ -21,8 +21,10 @@ def above_background(
     streams, count, bands = frames.shape
     ticks = count // config.stride
     strides = frames.reshape(streams, ticks, config.stride, bands)
-    mix, faded = background_mix(constant, config.stride, ticks)
-    levels = jnp.asarray(faded)[:, None] * background[:, None]
+    mix, faded = (
+        jnp.asarray(x, frames.dtype) for x in background_mix(constant, config.stride, ticks)
+    )
+    levels = faded[:, None] * background[:, None]
     levels += jnp.einsum("tj,sjb->stb", mix, strides.mean(axis=2))
     over = strides - levels[:, :-1, None]
     return levels[:, -1], over.reshape(frames.shape)

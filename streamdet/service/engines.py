@@ -65,6 +65,9 @@ def _plain(bundle: Bundle) -> Engine:
 def _compiled(
     bundle: Bundle, platform: Platform, block_s: float, *, pipelined: bool = False
 ) -> Engine:
+    if pipelined:
+        # XLA's own pool would share each stage out over the cores that the others work on
+        os.environ.setdefault("NPROC", "1")
     _set_up_jax(platform)
     from streamdet.detect.compiled import CompiledEngine
 

@@ -1,6 +1,9 @@
 """The report's tagger, faithful: the YouTube-8M starter code's frame-level LSTM.
 
-python -m train fit lstm_yt8m
+python -m train loss-study lstm_yt8m docs/audioset --test ../shared/data/audioset/eval_half.tar.xz
+
+An hour on two cores to a loss of 0.01, in 4,589 steps; on the shared half of eval a MAP of 0.155
+and a GAP of 0.253 there, of 0.229 and 0.351 at its optimum on held-out clips, in step 825.
 
 Two layers of 1,024 cells, the last state of both into a mixture of two experts; Adam. The rate is
 0.001, not the starter code's 0.01, at which this network learns nothing; and it falls from epoch 22
