@@ -136,21 +136,25 @@ def long_file(
 
 def machine() -> dict[str, Any]:
     """What was measured on, and with which versions."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    ).stdout.strip()
+    head = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *_MADE_HERE)
     names = ("jax", "numpy", "onnxruntime")
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
         "python": platform.python_version(),
         **{name: version(name) for name in names},
-        "commit": commit,
+        "commit": f"{head}-dirty" if changed else head,
     }
+
+
+_MADE_HERE = (":(exclude)docs/performance.md", ":(exclude)docs/performance")
+
+
+def _git(*args: str) -> str:
+    command = ["git", *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout.strip()
 
 
 def _cpu() -> str:

@@ -58,7 +58,7 @@ def _said(value: Any) -> str:
 def _plot(rows: Sequence[dict[str, Any]], name: str, to: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = [row["step"] for row in rows]
     for figure_name in ("hit_at_1", "perr", "gap", "map", "ap_any_gunshot"):
@@ -68,12 +68,12 @@ def _plot(rows: Sequence[dict[str, Any]], name: str, to: Path) -> None:
     right.plot(steps, [row["train_loss"] for row in rows], marker="o", label="in training")
     right.set_yscale("log")
     for axis, title in ((left, "higher is better"), (right, "loss, summed over the classes")):
-        axis.set_title(title, pad=48)
+        axis.set_title(title)
         axis.set_xlabel("step")
         axis.grid(visible=True, alpha=0.3)
-        axis.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+        axis.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         top = axis.secondary_xaxis("top")
-        top.set_xticks(steps, [str(row["loss"]) for row in rows], rotation=90, fontsize=7)
+        top.set_xticks(steps, [row["loss"].split()[-1] for row in rows], rotation=90, fontsize=7)
         for step in steps:
             axis.axvline(step, color="grey", linewidth=0.5, alpha=0.4)
     figure.suptitle(f"{name}: the weights at falling losses")
