@@ -33,6 +33,8 @@ def of_detector(name: str, peak: float) -> dict[str, Any]:
     config = replace(configs.load(name), start="")
     rng, rows = np.random.default_rng(0), config.batch
     ticks, labels = SCENE_S * 25, len(config.model.labels)
+    heads = (*config.model.labels, *(f"teacher {i}" for i in range(CLASSES)))
+    config = replace(config, model=replace(config.model, labels=heads))
     samples = rng.normal(0, 0.05, (rows, SCENE_S * 16_000)).astype(np.float32)
     scene = Scene(
         samples,

@@ -77,4 +77,4 @@ def _plot(rows: Sequence[dict[str, Any]], name: str, to: Path) -> None:
         for step in steps:
             axis.axvline(step, color="grey", linewidth=0.5, alpha=0.4)
     figure.suptitle(f"{name}: the weights at falling losses")
-    figure.savefig(to, dpi=110)
+    figure.savefig(to, dpi=110, bbox_inches="tight")
