@@ -116,10 +116,12 @@ def peak_mb() -> float:
 def long_file(
     seconds: float, rate: int = RATE, channels: int = 1, kind: str = "wav"
 ) -> Iterator[Path]:
-    """The demo scene again and again, as a file that lasts until it is left."""
+    """The demo scene's three events every two minutes and faint noise between, which is dense for a
+    film, as a file that lasts until it is left."""
     import soxr
 
-    scene = demo.scene()
+    noise = np.random.default_rng(1).normal(0.0, 1e-3, 100 * RATE)
+    scene = np.concatenate([demo.scene(), noise.astype(np.float32)])
     if rate != RATE:
         scene = soxr.resample(scene, RATE, rate).astype(np.float32)
     block = np.repeat(scene[:, None], channels, axis=1)
