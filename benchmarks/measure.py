@@ -129,10 +129,11 @@ def long_file(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"scene.{kind}"
         with soundfile.SoundFile(path, "w", rate, channels, subtype) as sink:
-            left = round(seconds * rate)
-            while left > 0:
-                sink.write(block[:left])
-                left -= len(block)
+            left, at = round(seconds * rate), 0
+            while left > 0:  # by seconds: libsndfile's Vorbis encoder keeps a write on the stack
+                second = block[at : at + rate][:left]
+                sink.write(second)
+                left, at = left - len(second), (at + len(second)) % len(block)
         yield path
 
 
