@@ -55,6 +55,10 @@ def test_the_page_is_what_the_benchmarks_found():
     assert report.PAGE.read_text() == report.page(report.results())
 
 
+def test_the_readme_has_the_targets_as_they_were_measured():
+    assert report.table_of_targets() in (ROOT / "README.md").read_text()
+
+
 def test_each_benchmark_is_a_file_with_a_section():
     assert set(bench.NAMES) == set(report.SECTIONS)
     for name in bench.NAMES:
