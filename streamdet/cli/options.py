@@ -33,7 +33,7 @@ PlatformOption = Annotated[
     typer.Option(
         "--platform",
         help="Run by numpy, or by JAX on cpu, gpu or tpu; auto: numpy, but JAX on the cpu for "
-        "half an hour of files and more.",
+        "twenty minutes of files and more.",
     ),
 ]
 Channel = Annotated[

@@ -14,7 +14,7 @@ LIVE_BLOCK_S = 0.04
 """The sound of one live step: what waits for its end hears a shot so much later."""
 FILE_BLOCK_S = 5.12
 """The sound of one step over a file: large enough that the step's own cost is small."""
-WORTH_COMPILING_S = 1_800.0
+WORTH_COMPILING_S = 1_200.0
 """From so much sound on, JAX's start is made up for by its speed."""
 
 
