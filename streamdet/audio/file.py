@@ -12,7 +12,7 @@ import soundfile
 from streamdet.audio.source import Block, SourceError
 from streamdet.audio.wav import STREAMED
 
-BLOCK_S = 10.0
+BLOCK_S = 2.0
 
 
 class FileSource:
@@ -57,7 +57,7 @@ class FileSource:
         return self._last - self._first
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks of 10 s, the last one shorter."""
+        """Blocks of 2 s, the last one shorter: so much is lost where a file is damaged."""
         size, at = round(BLOCK_S * self.rate), self._first
         try:
             if at:
