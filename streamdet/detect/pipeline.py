@@ -35,9 +35,7 @@ class PipelinedStream(Stream):
     def _run(self, block: np.ndarray) -> list[Frames]:
         task = self._workers[0].submit(self._advance, 0, block.copy())
         for i in range(1, len(self._stages)):
-            task = self._workers[i].submit(
-                lambda i, before: self._advance(i, before.result()), i, task
-            )
+            task = self._workers[i].submit(self._behind, i, task)
         self._under_way.append(task)
         done = []
         while len(self._under_way) > self._ahead:
