@@ -37,20 +37,14 @@ class Heard(NamedTuple):
     level: jax.Array
 
 
-class EngineState(NamedTuple):
-    """The state of each stage."""
-
-    listening: Listening
-    past: lstm.Past
-    memory: tuple[lstm.LstmState, ...]
-
-
-def init(front: FrontendConfig, model: ModelConfig, streams: int) -> EngineState:
-    """The state of ``streams`` streams that have heard nothing but silence."""
+def init(
+    front: FrontendConfig, model: ModelConfig, streams: int
+) -> tuple[Listening, lstm.Past, tuple[lstm.LstmState, ...]]:
+    """The state of ``streams`` streams that have heard nothing but silence, a part for each stage."""
     silence = (np.log(front.floor) - front.mean) / front.scale
     before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
     network = lstm.init_state(model, streams)
-    return EngineState(Listening(frontend.init(front, streams), before), network.past, network.lstm)
+    return Listening(frontend.init(front, streams), before), network.past, network.lstm
 
 
 def listen(
@@ -134,7 +128,7 @@ class CompiledEngine(Engine):
 
     def start(self) -> Any:
         """The state before the first sample, a part for each stage."""
-        return tuple(self._core.init(self.bundle.frontend, self.bundle.model, self.streams))
+        return self._core.init(self.bundle.frontend, self.bundle.model, self.streams)
 
     def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
         """``(streams, block) float32`` -> the new state and the frames of each stream."""

@@ -20,7 +20,7 @@ WORTH_COMPILING_S = 1_200.0
 
 def live(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
     """An engine of one live stream."""
-    platform = _chosen(bundle, platform, 0.0)
+    platform = _chosen(bundle, platform, much=False)
     if platform is Platform.numpy:
         return _plain(bundle)
     return _compiled(bundle, platform, LIVE_BLOCK_S)
@@ -38,7 +38,8 @@ def for_files(
     Raises PlatformError, as `live` does, where JAX has no such platform here, or for what only
     detectors or only JAX can do.
     """
-    platform = _chosen(bundle, platform, WORTH_COMPILING_S if batch > 1 else seconds or 0.0)
+    much = batch > 1 or (seconds or 0.0) >= WORTH_COMPILING_S
+    platform = _chosen(bundle, platform, much=much)
     if batch > 1:
         return _abreast(bundle, platform, batch)
     if platform is Platform.numpy:
@@ -47,13 +48,13 @@ def for_files(
     return _compiled(bundle, platform, FILE_BLOCK_S, pipelined=pipelined)
 
 
-def _chosen(bundle: Bundle, platform: Platform, seconds: float) -> Platform:
+def _chosen(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
     tagger = isinstance(bundle.model, ServedTagger)
     if platform is Platform.numpy and tagger:
         raise PlatformError(f"--platform numpy: {bundle.name} is a tagger, which needs JAX")
     if platform is not Platform.auto:
         return platform
-    return Platform.cpu if tagger or seconds >= WORTH_COMPILING_S else Platform.numpy
+    return Platform.cpu if tagger or much else Platform.numpy
 
 
 def _plain(bundle: Bundle) -> Engine:
