@@ -74,6 +74,13 @@ class ModelConfig:
         places = [self.positions] + [1] * (len(self.conv) - 1)
         return [layer[0] * p for layer, p in zip(self.conv, places, strict=True)]
 
+    def tails(self) -> list[tuple[int, int]]:
+        """The (frames, features) that each convolution looks back on, the residual ones last."""
+        seen = [self.bands * self.views, *self.widths()]
+        layers = zip(self.conv, seen, strict=False)
+        conv = [(kernel - stride, width) for (_, kernel, stride), width in layers]
+        return conv + [((kernel - 1) * dilation, seen[-1]) for kernel, dilation in self.residual]
+
 
 def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The name and shape of every tensor of this network, ``layer/tensor`` by name."""

@@ -188,15 +188,10 @@ def layers(config: ModelConfig) -> list[list[str]]:
 
 def init_state(config: ModelConfig, streams: int) -> ModelState:
     """The state of ``streams`` streams that have heard nothing: all zeros."""
-    tails, channels = [], config.bands * config.views
-    for (_, kernel, stride), width in zip(config.conv, config.widths(), strict=True):
-        tails.append(jnp.zeros((streams, kernel - stride, channels), jnp.float32))
-        channels = width
-    for kernel, dilation in config.residual:
-        tails.append(jnp.zeros((streams, (kernel - 1) * dilation, channels), jnp.float32))
+    tails = tuple(jnp.zeros((streams, *tail), jnp.float32) for tail in config.tails())
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
     means = tuple(jnp.zeros((streams, config.bands), jnp.float32) for _ in config.backgrounds)
-    return ModelState(Past(tuple(tails), means), lstm)
+    return ModelState(Past(tails, means), lstm)
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:

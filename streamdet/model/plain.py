@@ -58,16 +58,10 @@ def ready(front: FrontendConfig, model: ModelConfig, params: Params) -> Ready:
 
 def init(front: FrontendConfig, model: ModelConfig, streams: int) -> PlainState:
     """The state of ``streams`` streams that have heard nothing."""
-    tails, width = [], model.bands * model.views
-    for (_, kernel, stride), out in zip(model.conv, model.widths(), strict=True):
-        tails.append(np.zeros((streams, kernel - stride, width), np.float32))
-        width = out
-    for kernel, dilation in model.residual:
-        tails.append(np.zeros((streams, (kernel - 1) * dilation, width), np.float32))
     cells = [np.zeros((streams, c), np.float32) for c in model.cells]
     return PlainState(
         np.zeros((streams, front.window - front.hop), np.float32),
-        tuple(tails),
+        tuple(np.zeros((streams, *tail), np.float32) for tail in model.tails()),
         tuple(np.zeros((streams, model.bands), np.float32) for _ in model.backgrounds),
         tuple((zeros, zeros) for zeros in cells),
     )
