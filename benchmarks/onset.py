@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.measure import print_json, quantiles, rounded
+from benchmarks.pulse import sound_server
 from streamdet.audio.source import Block
 from streamdet.detect.decision import DecisionConfig
 from streamdet.model import bundle
@@ -44,25 +43,6 @@ def scene() -> np.ndarray:
         blast = muzzle_blast(rng) * rng.uniform(0.1, 0.9)
         made[at : at + len(blast)] += blast
     return np.clip(made, -1, 1).astype(np.float32)
-
-
-@contextmanager
-def sound_server(home: Path) -> Iterator[dict[str, str]]:
-    """A headless PulseAudio whose null sink's monitor is the default input: its environment."""
-    runtime = home / "run"
-    runtime.mkdir(mode=0o700)
-    (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
-    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
-    environment.pop("PULSE_SERVER", None)
-    command = [
-        "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-        "-L", "module-null-sink sink_name=virt", "-L", "module-native-protocol-unix",
-    ]  # fmt: skip
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
-        while not (runtime / "pulse" / "native").exists():
-            time.sleep(0.05)
-        yield environment
-        server.terminate()
 
 
 def listened(platform: str, environment: dict[str, str], played: Path) -> dict[str, object]:
@@ -138,7 +118,7 @@ def main() -> None:
             for platform in ("numpy", "cpu"):
                 home = Path(folder) / platform
                 home.mkdir()
-                with sound_server(home) as environment:
+                with sound_server(home) as (environment, _):
                     found[platform] = listened(platform, environment, played)
     print_json(found)
 

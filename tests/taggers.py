@@ -34,13 +34,17 @@ def clips(count=80):
         yield Clip(f"clip{i}", 0.0, 10.0, (label,), frames)
 
 
-@pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
+def stored(folder):
+    """Those clips as TFRecords in the folder, and converted in the one that it returns."""
     made = b"".join(tfrecord.framed(example_of(c)) for c in clips())
     (folder / "a.tfrecord").write_bytes(made)
     convert(folder, folder / "store")
     return folder / "store"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    return stored(tmp_path_factory.mktemp("records"))
 
 
 def train(*arguments):

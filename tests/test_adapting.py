@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from records import example_of
 from taggers import SMALL as TAGGER
-from taggers import class_list, clips
+from taggers import class_list, clips, stored
 from test_train import SMALL as DETECTOR
 
 from streamdet.model import bundle as bundles
@@ -139,9 +139,7 @@ def test_a_run_of_a_detector_ends_by_loss_and_keeps_what_it_passes(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
-    made = b"".join(tfrecord.framed(example_of(c)) for c in clips())
-    (folder / "a.tfrecord").write_bytes(made)
-    convert(folder, folder / "store")
+    stored(folder)
     class_list(folder)
     params = jax.tree.map(np.asarray, tagger.init_params(TAGGER.model, jax.random.key(0)))
     tagger_bundle.save(folder / "base", "base", TAGGER.model, params, {"config": asdict(TAGGER)})

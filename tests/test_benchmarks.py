@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-sys.path.insert(0, str(ROOT))
-
 from benchmarks import __main__ as bench
 from benchmarks import references, report, roofline
 from streamdet.model import bundle as bundles

@@ -1,7 +1,6 @@
 """`streamdet listen` on a real sound server, scraped by a real Prometheus."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -16,6 +15,7 @@ import pytest
 import soundfile
 from conftest import need, records, streamdet, wait_for
 
+from benchmarks import pulse
 from streamdet import demo
 
 
@@ -39,20 +39,8 @@ def sample(text: str, name: str) -> float:
 def sound_server(tmp_path_factory):
     """A headless PulseAudio whose null sink is the default input: (environment, process)."""
     need("pulseaudio", "paplay")
-    home = tmp_path_factory.mktemp("pulse")
-    runtime = home / "run"
-    runtime.mkdir(mode=0o700)
-    (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
-    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
-    environment.pop("PULSE_SERVER", None)
-    command = [
-        "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-        "-L", "module-null-sink sink_name=virt", "-L", "module-native-protocol-unix",
-    ]  # fmt: skip
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
-        wait_for(lambda: (runtime / "pulse" / "native").exists())
-        yield environment, server
-        server.terminate()
+    with pulse.sound_server(tmp_path_factory.mktemp("pulse")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

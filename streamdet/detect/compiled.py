@@ -40,7 +40,7 @@ class Heard(NamedTuple):
 def init(
     front: FrontendConfig, model: ModelConfig, streams: int
 ) -> tuple[Listening, lstm.Past, tuple[lstm.LstmState, ...]]:
-    """The state of ``streams`` streams that have heard nothing but silence, a part for each stage."""
+    """The state of ``streams`` streams that have heard nothing, a part for each stage."""
     silence = (np.log(front.floor) - front.mean) / front.scale
     before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
     network = lstm.init_state(model, streams)

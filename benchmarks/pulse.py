@@ -1,0 +1,38 @@
+"""A sound system without a sound card, for benchmarks and tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def sound_server(
+    home: Path, patience_s: float = 20.0
+) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """A headless PulseAudio in an empty folder, whose null sink ``virt`` is heard by the default
+    input: the environment in which it is the sound system, and its process. Raises TimeoutError
+    where it does not start."""
+    runtime = home / "run"
+    runtime.mkdir(mode=0o700)
+    (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
+    environment.pop("PULSE_SERVER", None)
+    command = [
+        "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+        "-L", "module-null-sink sink_name=virt", "-L", "module-native-protocol-unix",
+    ]  # fmt: skip
+    deadline = time.monotonic() + patience_s
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
+        try:
+            while not (runtime / "pulse" / "native").exists():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"pulseaudio did not start within {patience_s:g} s")
+                time.sleep(0.05)
+            yield environment, server
+        finally:
+            server.terminate()
