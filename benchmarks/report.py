@@ -31,9 +31,11 @@ def page(said: dict[str, Found]) -> str:
     """The page as Markdown, with a section for each benchmark that has been run."""
     sections = [_head(said), "## Targets", table_of_targets()]
     for name, (title, make) in SECTIONS.items():
-        if name in said and "missing" not in said[name]["found"]:
+        if name in said:
+            found = said[name]["found"]
             where = f"`python -m benchmarks {name}`, {_where(said[name])}"
-            sections += [f"## {title}", where, make(said[name]["found"])]
+            told = found["missing"] + "." if "missing" in found else make(found)
+            sections += [f"## {title}", where, told]
     return "\n\n".join(sections) + "\n"
 
 
@@ -49,7 +51,11 @@ def _said(value: Any) -> str:
         return f"{_said(value['median'])} ({low} to {high})"
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return str(value)
+    return BY.get(value, str(value))
+
+
+BY = {"cpu": "JAX"}
+"""Platforms as a reader knows them."""
 
 
 def _where(result: Found) -> str:
@@ -126,7 +132,7 @@ def table_of_targets() -> str:
 def _start(found: Found) -> str:
     return table(
         ("from process start", "seconds or MB"),
-        [(k.replace("_", " "), v) for k, v in found.items()],
+        [(k.replace("_cpu", " by JAX").replace("_", " "), v) for k, v in found.items()],
     )
 
 
@@ -147,7 +153,7 @@ def _latency(found: Found) -> str:
 
 def _onset(found: Found) -> str:
     rows = [
-        (name.replace("_", " "), q.get("told", ""), q["median_ms"], q["p99_ms"],
+        (BY.get(name, name.replace("_", " ")), q.get("told", ""), q["median_ms"], q["p99_ms"],
          q.get("share_of_core", ""), q.get("peak_mb", ""))
         for name, q in found.items() if isinstance(q, dict)
     ]  # fmt: skip
@@ -175,9 +181,10 @@ def _streams(found: Found) -> str:
 
 
 def _memory(found: Found) -> str:
-    streams = [(f"{r['streams']} streams, numpy", r["peak_mb"]) for r in found["streams"]]
+    streams = [(f"streams by numpy: {r['streams']}", r["peak_mb"]) for r in found["streams"]]
+    commands = [(name.replace(", cpu", ", JAX"), peak) for name, peak in found["peak_mb"].items()]
     each = f"\n\nA further stream adds {found['mb_a_further_stream']} MB."
-    return table(("what", "peak MB"), [*found["peak_mb"].items(), *streams]) + each
+    return table(("what", "peak MB"), [*commands, *streams]) + each
 
 
 def _parts(found: Found) -> str:
@@ -233,7 +240,8 @@ def _batch(found: Found) -> str:
     ]
     return (
         table(("batch", "numpy, µs a second of sound", "JAX", "onnxruntime, network alone"), rows)
-        + "\n\n![cost against batch](performance/batch.png)"
+        + "\n\nA batch is for accelerators (`--platform gpu --batch`), none of which has been "
+        "measured.\n\n![cost against batch](performance/batch.png)"
     )
 
 
