@@ -208,7 +208,7 @@ def _roofline(found: Found) -> str:
         f"A core does {found['peak_gflops']:.0f} GFLOP/s in a large matrix product and reads "
         f"{found['memory_gb_s']:.1f} GB/s from memory. The arithmetic alone bounds this detector "
         f"at {found['bound_times_real_time']:,.0f} times real time. Its weights are "
-        f"{found['weights_kb']:.0f} kB and stay in the second cache; what is read anew each tick, "
+        f"{found['weights_kb']:.0f} kB; what is read anew each tick, "
         f"{found['recurrent_kb_a_tick']:.0f} kB of recurrent kernel, makes "
         f"{found['recurrent_gb_a_second_of_sound'] * 1e3:.1f} MB a second of sound.\n\n"
         + table(head, rows)
