@@ -1,11 +1,11 @@
-"""What quality costs: networks from half an hour's training each, from the smallest to twice ours.
+"""What quality costs: networks of a few minutes' training each, from the smallest to twice ours.
 
     python -m train mixtures .cache/val-small --reels 20 --bursts 0
     python -m train sweep sizes --val .cache/val-small
     python -m benchmarks frontier
 
-A third of the recipe's steps for each: they are to be compared with each other. `benchmarks
-frontier` sets their recall beside their cost on this machine.
+2,000 steps for each, less than a quarter of the recipe's: they are to be compared with each
+other. `benchmarks frontier` sets their recall beside their cost on this machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from train.config import TrainConfig
 from train.configs.second import CONFIG
 
 BASE = replace(
-    CONFIG, steps=3_000, warmup=150, mine_every=1_000, validate_every=1_000, checkpoint_every=500
+    CONFIG, steps=2_000, warmup=100, mine_every=1_000, validate_every=1_000, checkpoint_every=500
 )
 
 
