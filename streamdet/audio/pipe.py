@@ -37,7 +37,7 @@ class PipeSource:
     def __init__(self, pipe: BinaryIO, raw: RawFormat, name: str = "stdin") -> None:
         self._pipe, self.name = pipe, name
         self._left: int | None = None
-        begin = pipe.read(4)
+        begin = self._read(4)
         if not begin:
             raise SourceError("bad", f"{name}: empty (0 bytes)")
         if begin == b"RIFF":
@@ -108,8 +108,15 @@ class PipeSource:
             )
         return RawFormat(rate, channels, encodings[tag, bits])
 
+    def _read(self, count: int) -> bytes:
+        """So many bytes, or fewer where the pipe ends: one read of a pipe may give less."""
+        taken = b""
+        while len(taken) < count and (got := self._pipe.read(count - len(taken))):
+            taken += got
+        return taken
+
     def _take(self, count: int) -> bytes:
-        taken = self._pipe.read(count)
+        taken = self._read(count)
         if len(taken) < count:
             raise SourceError("truncated", f"{self.name}: truncated in its WAV header")
         return taken

@@ -13,18 +13,25 @@ class ChannelError(ValueError):
 class Converter:
     """Downmix and resample one source; the same samples come out for any chunking.
 
-    The downmix is the mean of the channels, or one channel, counted from 1. Resampling is
+    The downmix is the mean of the channels, or one channel, counted from 1, made louder by
+    ``gain_db``. Resampling is
     soxr's at high quality, whose linear phase is made up for: sample ``i`` out belongs to
     the time ``i / to_rate`` in. Not-a-number and infinite samples are heard as silence,
     since one would stay in a recurrent state for ever.
     """
 
     def __init__(
-        self, from_rate: int, channels: int, to_rate: int, channel: int | None = None
+        self,
+        from_rate: int,
+        channels: int,
+        to_rate: int,
+        channel: int | None = None,
+        gain_db: float = 0.0,
     ) -> None:
         if channel is not None and not 1 <= channel <= channels:
             raise ChannelError(f"there is no channel {channel}; it has 1 to {channels}")
         self._channel = channel
+        self._gain = np.float32(10.0 ** (gain_db / 20.0))
         self._resampler = (
             soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
             if from_rate != to_rate
@@ -53,4 +60,6 @@ class Converter:
             mono = samples.mean(axis=1)
         if not np.isfinite(mono).all():
             mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
+        if self._gain != 1.0:
+            mono = mono * self._gain
         return np.ascontiguousarray(mono, np.float32)

@@ -1,20 +1,22 @@
-"""`streamdet listen`: gunshots in a live device."""
+"""`streamdet listen`: gunshots in live sources."""
 
 from __future__ import annotations
 
 import os
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import CODES, Failure, quiet_pipe
+from streamdet.cli.failure import CODES, Failure
 from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
-    from streamdet.detect.event import Event
+    from streamdet.config.layers import Layer
+    from streamdet.config.schema import Config
     from streamdet.service.daemon import Summary
 
 
@@ -26,115 +28,164 @@ class Phase(StrEnum):
     final = "final"
 
 
+class LogFormat(StrEnum):
+    """How lines on stderr look."""
+
+    text = "text"
+    json = "json"
+
+
 def listen(
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
     device: Annotated[
-        str | None, typer.Option(help="Name, or part of it; the default input if not given.")
+        str | None, typer.Option(help="Hear this input: its name, or part of it.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Hear this network stream: rtsp, http, srt, udp and others.")
+    ] = None,
+    pipe: Annotated[str | None, typer.Option(help="Hear this FIFO, or - for stdin.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Hear this file at its own pace.")] = None,
+    realtime: Annotated[
+        bool | None,
+        typer.Option("--realtime/--no-realtime", help="Replay --file at its pace, or at once."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What events and metrics call that source.")
     ] = None,
     threshold: options.Threshold = None,
     operating_point: options.Point = None,
     metrics: Annotated[
-        str, typer.Option(help="HOST:PORT for Prometheus, or off.")
-    ] = "127.0.0.1:9477",
-    name: Annotated[
-        str | None, typer.Option(help="What events and metrics call it; the device's name if not.")
+        str | None, typer.Option(help="HOST:PORT for Prometheus, or off; 127.0.0.1:9477.")
     ] = None,
     phase: Annotated[
-        Phase, typer.Option(help="Print an event when heard (onset), when over (final), or both.")
-    ] = Phase.both,
+        Phase | None,
+        typer.Option(help="Print an event when heard (onset), when over (final), or both."),
+    ] = None,
     channel: options.Channel = None,
     model: options.Model = None,
-    platform: options.PlatformOption = Platform.auto,
-    ring: Annotated[float, typer.Option(min=1.0, help="Seconds of audio that may wait.")] = 10.0,
-    stall: Annotated[float, typer.Option(min=0.5, help="Seconds without a sample: dead.")] = 5.0,
+    platform: Annotated[
+        Platform | None, typer.Option(help="Run by numpy, or by JAX on cpu, gpu or tpu.")
+    ] = None,
+    ring: Annotated[float | None, typer.Option(help="Seconds of audio that may wait.")] = None,
+    stall: Annotated[float | None, typer.Option(help="Seconds without a sample: dead.")] = None,
+    log: Annotated[LogFormat | None, typer.Option(help="Lines on stderr: text or json.")] = None,
     duration: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so many seconds of audio.")
     ] = None,
 ) -> None:
     """Print gunshots as JSON lines as they are heard, and count them for Prometheus.
 
-    An event has two lines with one id: "phase":"onset" at once, "phase":"final" with its
-    end and its rounds. SIGINT or SIGTERM ends it: open events are closed, exit code 0.
+    Without --device, --url, --pipe or --file it hears the sources of the configuration
+    (/etc/streamdet/streamdet.toml, --config), and the default input where that has none. An
+    event has two lines with one id: "phase":"onset" at once, "phase":"final" with its end
+    and its rounds. SIGHUP reads the configuration anew; SIGINT or SIGTERM ends it: open
+    events are closed, exit code 0.
 
     Example: streamdet listen --device "USB Audio" --metrics 127.0.0.1:9477
     """
-    host, port = parse_address(metrics)
-    bundle = options.load_bundle(model)
-    decision = options.decision_for(bundle, threshold, operating_point)
+    from streamdet.config import layers
+    from streamdet.config.layers import Layer
 
-    from streamdet.audio import device as audio
-    from streamdet.audio.source import SourceError
-    from streamdet.detect.event import ModelName
-    from streamdet.service import engines
-    from streamdet.service.daemon import Daemon, ListenConfig
-    from streamdet.service.metrics import Metrics, MetricsError, serve
-    from streamdet.sinks import JsonlSink
+    source: dict[str, Any] = {"device": device, "url": url, "pipe": pipe, "file": file}
+    kinds = [kind for kind, value in source.items() if value is not None]
+    if len(kinds) > 1:
+        raise Failure(f"--{kinds[0]} and --{kinds[1]}: give one of them")
+    own = _row(source, kinds, name, channel, realtime)
+    layers_above = [
+        *_flags(threshold, operating_point, metrics, phase, model, platform, ring, stall, log),
+    ]
+
+    def read() -> Config:
+        above = [*layers_above, layers.from_settings(settings or [])]
+        if own:
+            return layers.read(config, Layer("flags", {"sources": [own]}), *above, only_flags=True)
+        return layers.read(config, *above)
 
     try:
-        chosen = audio.choose(audio.devices(), device)
-    except SourceError as error:
-        raise Failure(str(error), CODES[error.reason]) from error
-    if channel is not None and not 1 <= channel <= chosen.channels:
-        raise Failure(f"--channel {channel}: {chosen.name} has 1 to {chosen.channels}")
-    label = name or chosen.name
-    counted = Metrics(ModelName(bundle.name, bundle.version, bundle.sha256), [label])
-    server = None
-    if host is not None:
-        try:
-            server = serve(counted, host, port)
-        except MetricsError as error:
-            raise Failure(str(error)) from error
-    sink = JsonlSink(sys.stdout)
-
-    def emit(event: Event) -> None:
-        if phase in (Phase.both, event.detection.phase):
-            sink.write(event)
-
-    source = audio.DeviceSource(chosen, max(2, channel or 0), ring)
-    config = ListenConfig(decision, label, channel, stall, duration)
-    daemon = Daemon(
-        config, options.build_engine(lambda: engines.live(bundle, platform)), source, counted, emit
-    )
-    where = "off" if host is None else f"http://{host}:{port}/metrics"
-    _say(f"opening {chosen.name} at {chosen.rate} Hz; metrics {where}")
-    try:
-        with quiet_pipe():
-            summary = daemon.run()
-    finally:
-        if server is not None:
-            server.shutdown()
-            server.server_close()
-    _report(summary)
-    failure = summary.failure
-    code = 0 if failure is None else CODES[failure.reason]
-    if source.stuck:
-        # PortAudio's own clean-up would wait for the dead device for ever.
-        if failure is not None:
-            _say(str(failure))
-        sys.stdout.flush()
-        os._exit(code)
-    if failure is not None:
-        raise Failure(str(failure), code)
+        first = read()
+        if not first.sources:
+            own = own or {"name": name or "default", "device": "", **_given(channel=channel)}
+            first = read()
+        summary = _run(first, read, hasty=bool(own), duration=duration)
+    except layers.ConfigError as error:
+        raise Failure("\nstreamdet: ".join(error.faults)) from error
+    _end(summary)
 
 
-def parse_address(text: str) -> tuple[str | None, int]:
-    """(host, port) of HOST:PORT or [IPV6]:PORT; (None, 0) of "off"."""
-    if text == "off":
-        return None, 0
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise Failure(f"--metrics {text}: not HOST:PORT, nor off")
-    return host.strip("[]"), int(port)
+def _row(
+    source: dict[str, Any],
+    kinds: list[str],
+    name: str | None,
+    channel: int | None,
+    realtime: bool | None,
+) -> dict[str, Any]:
+    """The source of the flags, as a row of ``[[sources]]``; empty where they name none."""
+    if not kinds:
+        return {}
+    kind = kinds[0]
+    value = str(source[kind])
+    called = name or _called(kind, value)
+    return {"name": called, kind: value, **_given(channel=channel, realtime=realtime)}
 
 
-def _report(summary: Summary) -> None:
+def _called(kind: str, value: str) -> str:
+    if kind == "url":
+        from streamdet.audio.network import redacted
+
+        return redacted(value)[:64]
+    return ("stdin" if value == "-" else Path(value).name if kind == "file" else value)[:64] or kind
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _flags(*values: Any) -> list[Layer]:
+    """A layer for each flag that was given, so that what is wrong with it names it."""
+    from streamdet.config.layers import Layer
+
+    keys = (
+        ("--threshold", "threshold"), ("--operating-point", "operating_point"),
+        ("--metrics", "http.address"), ("--phase", "stdout.phase"), ("--model", "model"),
+        ("--platform", "platform"), ("--ring", "ring_s"), ("--stall", "stall_s"),
+        ("--log", "log.format"),
+    )  # fmt: skip
+    made = []
+    for (flag, key), value in zip(keys, values, strict=True):
+        if value is not None:
+            tree: Any = str(value) if isinstance(value, (StrEnum, Path)) else value
+            for part in reversed(key.split(".")):
+                tree = {part: tree}
+            made.append(Layer(flag, tree))
+    return made
+
+
+def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> Summary:
+    from streamdet.service import build
+    from streamdet.service.daemon import Daemon
+    from streamdet.service.log import Log
+
+    bundle = build.bundle(config)
+    log = Log(config.log.format, config.log.repeat_s)
+    daemon = Daemon(config, bundle, log, read, hasty, duration)
+    options.settle()
+    summary = daemon.run()
     events = "event" if summary.events == 1 else "events"
     rounds = "round" if summary.rounds == 1 else "rounds"
-    _say(
+    daemon.log.say(
+        "stopped",
         f"heard {summary.heard_s:.1f} s, lost {summary.dropped_s:.1f} s: "
-        f"{summary.events} {events}, {summary.rounds} {rounds}"
+        f"{summary.events} {events}, {summary.rounds} {rounds}",
     )
+    return summary
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"streamdet: {line}\n")
+def _end(summary: Summary) -> None:
+    """Leave with the code of how it ended, whatever threads there still are."""
+    code = 0
+    if summary.failure is not None:
+        sys.stderr.write(f"streamdet: {summary.failure}\n")
+        code = CODES[summary.reason]
     sys.stderr.flush()
+    os._exit(code)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli import devices, file, listen, model, selftest
+from streamdet.cli import config, devices, file, listen, model, selftest
 from streamdet.cli.failure import Failure
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("listen")(listen.listen)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)
 app.add_typer(model.app, name="model")
+app.add_typer(config.app, name="config")
 
 
 def _version(wanted: bool) -> None:

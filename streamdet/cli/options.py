@@ -36,6 +36,17 @@ PlatformOption = Annotated[
         "twenty minutes of files and more.",
     ),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="TOML; STREAMDET_CONFIG or /etc/streamdet/streamdet.toml if not given.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key: --set sources.gate.gain_db=6."),
+]
 Channel = Annotated[
     int | None, typer.Option(help="Hear this channel alone, from 1; their mean if not given.")
 ]
@@ -74,8 +85,13 @@ def build_engine(build: Callable[[], Engine]) -> Engine:
         engine = build()
     except PlatformError as error:
         raise Failure(str(error)) from error
-    gc.freeze()  # what is imported by now stays, and need not be looked through again and again
+    settle()
     return engine
+
+
+def settle() -> None:
+    """What is imported by now stays, and need not be looked through again and again."""
+    gc.freeze()
 
 
 def parse_clock(text: str | None, option: str) -> float | None:

@@ -40,6 +40,16 @@ class Abreast(Engine):
         """A step of all seats."""
         return self._engine.step(state, samples)
 
+    def step_rows(
+        self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
+    ) -> tuple[Any, list[Frames]]:
+        """A step of some seats."""
+        return self._engine.step_rows(state, samples, rows, fresh)
+
+    def widened(self, state: Any, streams: int) -> Any:
+        """The state with more seats."""
+        return self._engine.widened(state, streams)
+
     def warm_up(self) -> None:
         """Compile now."""
         self._engine.warm_up()

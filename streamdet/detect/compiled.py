@@ -115,6 +115,28 @@ def step(
     return tuple(after), x
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def step_rows(
+    stages: tuple[Callable[..., tuple[Any, Any]], ...],
+    front: Any,
+    model: Any,
+    params: Any,
+    states: tuple[Any, Any],
+    x: Any,
+    rows: tuple[jax.Array, jax.Array],
+) -> tuple[Any, Any]:
+    """`step` for the streams of the first mask of ``rows``, those of the second from the second
+    of ``states``; the others are as they were."""
+    (state, silent), (heard, fresh) = states, rows
+    state = jax.tree.map(partial(_where, fresh), silent, state)
+    after, y = step(stages, front, model, params, state, x)
+    return jax.tree.map(partial(_where, heard), after, state), y
+
+
+def _where(rows: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.where(rows.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+
+
 class CompiledEngine(Engine):
     """An engine by JAX; a ``pipelined`` one gives streams that keep several cores busy."""
 
@@ -125,6 +147,7 @@ class CompiledEngine(Engine):
         self._params = jax.device_put(bundle.params)
         self._core = TAGGER if isinstance(bundle.model, ServedTagger) else DETECTOR
         self._pipelined = pipelined and len(self._core.stages) > 1
+        self._silent: Any = None
 
     def start(self) -> Any:
         """The state before the first sample, a part for each stage."""
@@ -134,6 +157,29 @@ class CompiledEngine(Engine):
         """``(streams, block) float32`` -> the new state and the frames of each stream."""
         state, heard = self._compiled(self._core.stages, state, samples)
         return state, self._frames(heard)
+
+    def step_rows(
+        self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
+    ) -> tuple[Any, list[Frames]]:
+        """A step of some streams alone: all are stepped, since one shape is compiled, and what
+        the others would have become is left out."""
+        if self._silent is None:
+            self._silent = self.start()
+        padded = np.zeros((self.streams, self.block), np.float32)
+        masks = np.zeros((2, self.streams), bool)
+        padded[rows], masks[0, rows], masks[1, rows[fresh]] = samples, True, True
+        front, model = self.bundle.frontend, self.bundle.model
+        states, marked = (state, self._silent), (masks[0], masks[1])
+        state, heard = step_rows(
+            self._core.stages, front, model, self._params, states, padded, marked
+        )
+        scores, flux, level = (np.asarray(x) for x in heard)
+        return state, [Frames(scores[i], flux[i], level[i]) for i in rows]
+
+    def widened(self, state: Any, streams: int) -> Any:
+        """The state with more streams that have heard nothing; the next step is compiled anew."""
+        had, self.streams, self._silent = self.streams, streams, None
+        return jax.tree.map(lambda fresh, now: fresh.at[:had].set(now), self.start(), state)
 
     def stream(self) -> Stream:
         """A stream that has heard nothing, through the stages where it is pipelined."""

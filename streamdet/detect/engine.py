@@ -8,12 +8,25 @@ a whole number of frames; `Stream` cuts samples of any chunking into blocks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from streamdet.detect.decision import Frames, Grid
 from streamdet.model.bundle import Bundle
+
+
+class Seats(Protocol):
+    """Where streams come from: an engine of one, or a batch."""
+
+    @property
+    def grid(self) -> Grid:
+        """How frames lie on samples."""
+        ...
+
+    def stream(self) -> Stream:
+        """A stream that has heard nothing."""
+        ...
 
 
 class Engine(ABC):
@@ -22,8 +35,13 @@ class Engine(ABC):
     def __init__(self, bundle: Bundle, *, streams: int = 1, block_frames: int = 2) -> None:
         self.bundle, self.streams = bundle, streams
         front, model = bundle.frontend, bundle.model
-        self.grid = Grid(front.sample_rate, front.hop, model.stride, model.labels)
-        self.block = block_frames * self.grid.frame
+        self._grid = Grid(front.sample_rate, front.hop, model.stride, model.labels)
+        self.block = block_frames * self._grid.frame
+
+    @property
+    def grid(self) -> Grid:
+        """How frames lie on samples."""
+        return self._grid
 
     @abstractmethod
     def start(self) -> Any:
@@ -32,6 +50,18 @@ class Engine(ABC):
     @abstractmethod
     def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
         """``(streams, block) float32`` -> the new state and the frames of each stream."""
+
+    @abstractmethod
+    def step_rows(
+        self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
+    ) -> tuple[Any, list[Frames]]:
+        """A step of some streams alone, the others as they were: ``(k, block) float32`` of the
+        streams ``rows`` (k,), of which those of ``fresh`` (k,) bool have heard nothing; the new
+        state of all and the frames of each of the k."""
+
+    @abstractmethod
+    def widened(self, state: Any, streams: int) -> Any:
+        """The engine becomes one of more streams; the state with those behind the others."""
 
     def warm_up(self) -> None:
         """Do once what the first step would do alone, so that no audio has to wait for it."""
@@ -71,6 +101,10 @@ class Stream:
                 frames += self._run(self._pending[None])
                 self._held = 0
         return frames
+
+    def poll(self) -> list[Frames]:
+        """The frames that others' steps have made meanwhile; none, where it is alone."""
+        return []
 
     def finish(self) -> list[Frames]:
         """The frames of what is left, the last one filled up with silence."""

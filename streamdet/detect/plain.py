@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,13 +35,11 @@ class PlainEngine(Engine):
             raise ValueError(f"{bundle.name} is a tagger; it needs JAX")
         self._front, self._model = front, model
         self._ready = plain.ready(front, model, bundle.params)
+        self._silent = self._begun(1)
 
     def start(self) -> Any:
         """The state before the first sample."""
-        front = self._front
-        silence = (np.log(front.floor) - front.mean) / front.scale
-        before = np.full((self.streams, RISE, front.bands), silence, np.float32)
-        return PlainEngineState(plain.init(front, self._model, self.streams), before)
+        return self._begun(self.streams)
 
     def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
         """``(streams, n) float32``, n any number of frames -> the new state and the frames of each
@@ -51,11 +50,50 @@ class PlainEngine(Engine):
         level = mean_square(samples, flux.shape[1])
         scores = 0.5 * (1.0 + np.tanh(0.5 * logits))
         state = PlainEngineState(network, history[:, -RISE:])
-        return state, [Frames(scores[i], flux[i], level[i]) for i in range(self.streams)]
+        return state, [Frames(scores[i], flux[i], level[i]) for i in range(len(samples))]
+
+    def step_rows(
+        self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
+    ) -> tuple[Any, list[Frames]]:
+        """A step of some streams alone; the state's arrays are written over."""
+        silent, begins = self._silent, rows[fresh]
+        _each(lambda now, first: _put(now, begins, first), state, silent)
+        after, frames = self.step(_each(lambda now: now[rows], state), samples)
+        _each(lambda now, new: _put(now, rows, new), state, after)
+        return state, frames
+
+    def widened(self, state: Any, streams: int) -> Any:
+        """The state with more streams that have heard nothing."""
+        more, self.streams = streams - self.streams, streams
+        return _each(
+            lambda now, first: np.concatenate([now, np.repeat(first, more, axis=0)]),
+            state,
+            self._silent,
+        )
 
     def stream(self) -> Stream:
         """A stream that has heard nothing; raises ValueError for an engine of several."""
         return _PlainStream(self)
+
+    def _begun(self, streams: int) -> PlainEngineState:
+        front = self._front
+        silence = (np.log(front.floor) - front.mean) / front.scale
+        before = np.full((streams, RISE, front.bands), silence, np.float32)
+        return PlainEngineState(plain.init(front, self._model, streams), before)
+
+
+def _each(change: Callable[..., Any], *states: Any) -> Any:
+    """What ``change`` makes of each array of states of one form, in that form."""
+    first = states[0]
+    if isinstance(first, np.ndarray):
+        return change(*states)
+    parts = [_each(change, *same) for same in zip(*states, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def _put(array: np.ndarray, rows: np.ndarray, new: np.ndarray) -> np.ndarray:
+    array[rows] = new
+    return array
 
 
 class _PlainStream(Stream):

@@ -21,7 +21,7 @@ from streamdet.model.tagger_bundle import ServedTagger
 
 class TaggingState(NamedTuple):
     """``before``: (streams, 2, bands) log-mel frames that flux compares with; ``heard``:
-    (streams, window - 1, 128) uint8, the last embeddings, ``seen`` of them real."""
+    (streams, window - 1, 128) uint8, the last embeddings, ``seen`` (streams,) of them real."""
 
     frontend: vggish.VggishState
     before: jax.Array
@@ -33,7 +33,7 @@ def init(front: VggishConfig, model: ServedTagger, streams: int) -> TaggingState
     """The state of ``streams`` streams that have heard nothing but silence."""
     before = jnp.full((streams, RISE, front.bands), np.log(front.offset), jnp.float32)
     heard = jnp.zeros((streams, model.window - 1, vggish.WIDTH), jnp.uint8)
-    return TaggingState(vggish.init(front, streams), before, heard, jnp.zeros((), jnp.int32))
+    return TaggingState(vggish.init(front, streams), before, heard, jnp.zeros(streams, jnp.int32))
 
 
 def step(
@@ -48,11 +48,11 @@ def step(
     patches = vggish.embedded(front, params["vggish"], frames)
     streams, fresh, window = samples.shape[0], patches.shape[1], model.window
     known = jnp.concatenate([state.heard, patches], axis=1)
-    real = jnp.minimum(state.seen + 1 + jnp.arange(fresh), window)
+    real = jnp.minimum(state.seen[:, None] + 1 + jnp.arange(fresh), window)
     at = jnp.arange(fresh) + window - real
-    places = jnp.minimum(at[:, None] + jnp.arange(window), known.shape[1] - 1)
-    windows = known[:, places].reshape(-1, window, vggish.WIDTH)
-    logits = tagger.logits(model.tagger, params["tagger"], windows, jnp.tile(real, streams))
+    places = jnp.minimum(at[:, :, None] + jnp.arange(window), known.shape[1] - 1)
+    windows = known[jnp.arange(streams)[:, None, None], places].reshape(-1, window, vggish.WIDTH)
+    logits = tagger.logits(model.tagger, params["tagger"], windows, real.reshape(-1))
     scores = jax.nn.sigmoid(logits).reshape(streams, fresh, -1)
     shots = scores[..., list(model.gunshots)].max(axis=-1, keepdims=True)
     history = jnp.concatenate([state.before, frames], axis=1)

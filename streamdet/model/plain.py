@@ -58,12 +58,12 @@ def ready(front: FrontendConfig, model: ModelConfig, params: Params) -> Ready:
 
 def init(front: FrontendConfig, model: ModelConfig, streams: int) -> PlainState:
     """The state of ``streams`` streams that have heard nothing."""
-    cells = [np.zeros((streams, c), np.float32) for c in model.cells]
+    cells = [np.zeros((2, streams, c), np.float32) for c in model.cells]
     return PlainState(
         np.zeros((streams, front.window - front.hop), np.float32),
         tuple(np.zeros((streams, *tail), np.float32) for tail in model.tails()),
         tuple(np.zeros((streams, model.bands), np.float32) for _ in model.backgrounds),
-        tuple((zeros, zeros) for zeros in cells),
+        tuple((hidden, cell) for hidden, cell in cells),
     )
 
 

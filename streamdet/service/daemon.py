@@ -1,4 +1,9 @@
-"""`listen`: one device, from its ring to stdout and Prometheus, until it is told to stop."""
+"""`listen`: every source of the configuration through one batch to every output, until it is told
+to stop.
+
+One thread does all of it: it looks after the sources, takes what they have, steps the batch, tells
+what was found. Sources and outputs have threads of their own, which it never waits for.
+"""
 
 from __future__ import annotations
 
@@ -7,82 +12,97 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
 from types import FrameType
 
-import numpy as np
-
-from streamdet.audio.device import Anchor, DeviceSource
-from streamdet.audio.source import Block, SourceError
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
-from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.audio.source import Reason
+from streamdet.config.layers import ConfigError
+from streamdet.config.schema import Config, Source
+from streamdet.detect.batch import Batch
+from streamdet.detect.event import Detection
+from streamdet.model.bundle import Bundle
+from streamdet.service import build, health, reload
+from streamdet.service.build import Box
+from streamdet.service.ear import Ear
+from streamdet.service.health import Answer
+from streamdet.service.http import HttpError, Server
+from streamdet.service.log import Log
 from streamdet.service.metrics import Metrics
-from streamdet.service.road import Road
+from streamdet.service.notify import Notifier
+from streamdet.service.publish import Publisher
+from streamdet.service.supervision import State
+from streamdet.sinks.outbox import Record
 
-_WAIT_S = 0.5
-
-
-@dataclass(frozen=True)
-class ListenConfig:
-    """What a daemon is told once: how to decide, what to call its source, when to give up.
-
-    ``stall_s``: a device that gives no sample for so long is dead. ``duration_s``: stop by
-    itself after so much audio.
-    """
-
-    decision: DecisionConfig
-    source: str
-    channel: int | None = None
-    stall_s: float = 5.0
-    duration_s: float | None = None
+_LOOK_S, _PUBLISH_S, _STEP_S = 0.1, 0.25, 0.5
+_GATHER_S, _GATHER_MOST_S = 0.001, 0.04
+_PATIENCE_S = 3.0
+_MOST_STUCK = 8
 
 
 @dataclass
 class Summary:
-    """What a run has to tell at its end."""
+    """What a run has to tell at its end; ``failure`` and its ``reason`` where it gave up."""
 
     heard_s: float = 0.0
     dropped_s: float = 0.0
     events: int = 0
     rounds: int = 0
-    failure: SourceError | None = None
+    undelivered: int = 0
+    failure: str | None = None
+    reason: Reason = "lost"
 
 
 @dataclass
 class Daemon:
-    """Startup, main loop, shutdown. A signal only sets a flag that the loop reads."""
+    """Startup, main loop, shutdown. A signal only sets a flag that the loop reads.
 
-    config: ListenConfig
-    engine: Engine
-    source: DeviceSource
-    metrics: Metrics
-    emit: Callable[[Event], None]
-    summary: Summary = field(default_factory=Summary)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    ``reread`` gives the configuration anew on SIGHUP; ``hasty``: a source that can't be opened at
+    first ends it, as whoever started it is still there to be told; ``duration_s``: stop after so
+    much audio of one source.
+    """
+
+    config: Config
+    bundle: Bundle
+    log: Log
+    reread: Callable[[], Config]
+    hasty: bool = False
+    duration_s: float | None = None
+    notifier: Notifier = field(default_factory=Notifier)
+    random: Random = field(default_factory=Random)
 
     def __post_init__(self) -> None:
-        bundle, source = self.engine.bundle, self.source
-        self.model = ModelName(bundle.name, bundle.version, bundle.sha256)
-        self.road = Road(
-            self.engine,
-            self.config.decision,
-            source.rate,
-            source.channels,
-            self.config.channel,
-        )
-        block = round(self.engine.block * source.rate / self.engine.grid.rate)
-        self._samples = np.zeros((block, source.channels), np.float32)
-        self._seen_lost = self._seen_overflows = self._seen_dropped = 0
-        self._fresh = 0.0
+        self.summary = Summary()
+        self.ears: list[Ear] = []
+        self.boxes: dict[str, Box] = {}
+        self.server: Server | None = None
+        self._news = threading.Event()
+        self._stop = self._reload = self._warm = self._ready = False
+        now = time.monotonic()
+        self._turned = self._stepped = now
+        self._published = 0.0
+        self._clock = time.time() - now
+        self.metrics = Metrics(build.name_of(self.bundle), [s.name for s in self.config.sources])
+        self.take_model(self.bundle, Batch(build.engine(self.config, self.bundle)))
+        self._publisher = Publisher(self.metrics)
+        for source in self.config.sources:
+            self.ears.append(self.new_ear(self.config, source))
+        for name in build.OUTPUTS:
+            if build.output_key(self.config, name) is not None:
+                self.add_box(name, self.config)
+        self.server = self.serve(self.config)
 
     def run(self) -> Summary:
-        """Listen until a signal, the end of the device, or the set duration."""
-        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        """Listen until a signal, the end of every source, or the set duration."""
+        handlers = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.reload}
+
+        def on_signal(number: int, _frame: FrameType | None) -> None:
+            handlers[signal.Signals(number)]()
+
+        before = {number: signal.signal(number, on_signal) for number in handlers}
         try:
             self.startup()
             self.main_loop()
-        except SourceError as error:
-            self.summary.failure = error
         finally:
             self.shutdown()
             for number, handler in before.items():
@@ -90,91 +110,234 @@ class Daemon:
         return self.summary
 
     def startup(self) -> None:
-        """Compile first, then open the device, so that no audio waits for the compiler."""
-        self.engine.warm_up()
-        self.source.start()
-        self._fresh = time.monotonic()
+        """Answer and deliver first, then make the model warm: no audio waits for the compiler."""
+        if self.server is not None:
+            self.server.start()
+        for box in self.boxes.values():
+            box.start()
+        self.batch.engine.warm_up()
+        self._warm = True
+        names = ", ".join(ear.name for ear in self.ears)
+        where = self.config.http.address
+        self.log.say("started", f"model {self.model.name}; sources: {names}; http {where}")
 
     def main_loop(self) -> None:
-        """Read a block, analyse it, tell what was found."""
-        while not self._stop.is_set() and not self.source.ring.ended:
-            start, count = self.source.ring.read_into(self._samples, _WAIT_S)
-            now = time.monotonic()
-            if count:
-                self._fresh = now
-                self._analyse(Block(start, self._samples[:count]))
-            elif now - self._fresh > self.config.stall_s:
-                raise SourceError(
-                    "lost",
-                    f"{self.source.device.name}: no sample for {self.config.stall_s:g} s; "
-                    "is it still plugged in?",
-                )
-            self._count_losses()
-            limit = self.config.duration_s
-            if limit is not None and self.summary.heard_s >= limit:
-                break
-        if self.source.failure is not None:
-            raise self.source.failure
+        """Turn until there is no more to be done."""
+        while not self._stop:
+            self.turn()
+            limit = self.duration_s
+            if limit is not None and any(e.counts.heard_s >= limit for e in self.ears):
+                return
+            if self.ears and all(e.condition.state is State.ended for e in self.ears):
+                return
+            self._rest()
+
+    def turn(self) -> None:
+        """Look after every source, step what they gave, tell what was found."""
+        now = time.monotonic()
+        self._turned = now
+        if self._reload:
+            self._reload = False
+            self._read_anew()
+        local = datetime.now()
+        for ear in self.ears:
+            self._supervise(ear, now, local)
+        for ear in self.ears:
+            self.tell(ear, ear.take(self.batch))
+        self._step()
+        for ear in self.ears:
+            self.tell(ear, ear.poll())
+        if now - self._published >= _PUBLISH_S:
+            self._published = now
+            self._publish(now)
 
     def shutdown(self) -> None:
-        """Close the device, then whatever event is still open."""
-        self.source.close()
-        self.metrics.up.labels(self.config.source).set(0)
-        self._tell(self.road.finish())
+        """Close the sources, then whatever events are open, then deliver what there is."""
+        self.notifier.tell("STOPPING=1")
+        for ear in self.ears:
+            self.close_ear(ear)
+        for ear in self.ears:
+            ear.join(_LOOK_S)
+        self._publisher.publish(self.ears, self.boxes.values())
+        with_patience = time.monotonic() + _PATIENCE_S
+        for name, box in self.boxes.items():
+            left = box.close(max(0.2, with_patience - time.monotonic()))
+            if left:
+                self.summary.undelivered += left
+                self.log.say("undelivered", f"{name}: {left} events were not delivered", "error")
+        if self.server is not None:
+            self.server.close()
+        for ear in self.ears:
+            self.summary.heard_s += ear.counts.heard_s
+            self.summary.dropped_s += ear.counts.dropped_s + ear.counts.lost_s
+            self.summary.events += ear.counts.events
+            self.summary.rounds += ear.counts.rounds
 
     def stop(self) -> None:
         """End the main loop soon; safe from any thread and from a signal handler."""
-        self._stop.set()
+        self._stop = True
+        self._news.set()
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def reload(self) -> None:
+        """Read the configuration anew soon; as safe."""
+        self._reload = True
+        self._news.set()
+
+    def healthy(self) -> Answer:
+        """Whether the main loop turns; for any thread."""
+        return health.alive(self._warm, time.monotonic() - self._turned)
+
+    def hearing(self) -> Answer:
+        """Whether every source that it is to hear is heard; for any thread."""
+        late = time.monotonic() - self._turned
+        return health.ready(self._warm, late, list(self.ears), time.monotonic())
+
+    def _rest(self) -> None:
+        """Wait for something new, and with many sources a little more, for others of them."""
+        self._news.wait(_LOOK_S)
+        self._news.clear()
+        gather = min(_GATHER_MOST_S, _GATHER_S * (len(self.ears) - 1))
+        left = self._turned + gather - time.monotonic()
+        if left > 0 and not self._stop:
+            time.sleep(left)
+
+    def _step(self) -> None:
+        began = time.perf_counter()
+        while self.batch.step():
+            ended = time.perf_counter()
+            self.metrics.inference.observe(ended - began)
+            began = ended
+            self._stepped = time.monotonic()
+            if self._stepped - self._turned > _STEP_S:
+                return  # far behind: what is left has its turn when the sources had theirs
+
+    def _supervise(self, ear: Ear, now: float, local: datetime) -> None:
+        before = ear.condition
+        if ear.supervise(now, local) == "close":
+            self.close_ear(ear)
+        after = ear.condition
+        if after.state is not before.state:
+            health.tell(self.log, ear, before, after, now)
+        if after.fault and after.tries > before.tries:
+            self.metrics.errors.labels("source").inc()
+            if self.hasty and not ear.counts.heard_s:
+                self._give_up(ear)
+        deaf = after.deaf_since
+        patience = self.config.give_up_s
+        if patience and ear.source.required and deaf is not None and now - deaf > patience:
+            self._give_up(ear)
+        if ear.stuck > _MOST_STUCK:
+            self._give_up(ear)
+
+    def _give_up(self, ear: Ear) -> None:
+        if self.summary.failure is None:
+            self.summary.failure = f"{ear.name}: {ear.condition.fault}"
+            self.summary.reason = ear.reason
         self.stop()
 
-    def _analyse(self, block: Block) -> None:
-        name, m = self.config.source, self.metrics
-        with m.inference.labels(name).time():
-            found = self.road.feed(block)
-        self._tell(found)
-        seconds = len(block.samples) / self.source.rate
-        self.summary.heard_s += seconds
-        m.audio.labels(name).inc(seconds)
-        m.up.labels(name).set(1)
-        m.rms.labels(name).set(self.road.heard_level)
-        m.backlog.labels(name).set(self.source.ring.unread / self.source.rate)
-        end = (block.start + len(block.samples)) / self.source.rate
-        if self.source.anchor is not None:
-            m.last_audio.labels(name).set(self.source.anchor.unix_s + end)
+    def close_ear(self, ear: Ear) -> None:
+        """Let go of a source; what is open in it ends."""
+        self.tell(ear, ear.close())
+        ear.forget()
 
-    def _count_losses(self) -> None:
-        name, m, source = self.config.source, self.metrics, self.source
-        overflows, lost, dropped = source.overflows, source.lost, source.ring.dropped
-        m.overflows.labels(name).inc(overflows - self._seen_overflows)
-        for reason, count in (
-            ("overflow", lost - self._seen_lost),
-            ("backlog", dropped - self._seen_dropped),
-        ):
-            m.dropped.labels(name, reason).inc(count / source.rate)
-            self.summary.dropped_s += count / source.rate
-        self._seen_overflows, self._seen_lost, self._seen_dropped = overflows, lost, dropped
-
-    def _tell(self, found: list[Detection]) -> None:
+    def tell(self, ear: Ear, found: list[Detection]) -> None:
+        """Give what was found to every output, and count it."""
         for detection in found:
-            event = self._event(detection, self.source.anchor)
-            self.emit(event)
+            rate = self.batch.grid.rate
+            late = ear.late_s(detection, rate)
+            event = ear.event(detection, self.model, rate)
+            self._offer(event.record())
             if detection.phase == "onset":
-                self.summary.events += 1
-                self.metrics.opened(event, self._latency(detection))
+                ear.counts.events += 1
+                self.metrics.opened(event, late)
             else:
-                self.summary.rounds += detection.rounds
+                ear.counts.rounds += detection.rounds
                 self.metrics.closed(event)
 
-    def _event(self, d: Detection, anchor: Anchor | None) -> Event:
-        rate = self.engine.grid.rate
-        unix_s = None if anchor is None else anchor.unix_s + d.onset / rate
-        identity = event_id(self.config.source, self.model, d.onset, unix_s, rate)
-        return Event(d, identity, self.config.source, rate, unix_s, self.model)
+    def _offer(self, record: Record) -> None:
+        for box in self.boxes.values():
+            box.offer(record)
 
-    def _latency(self, d: Detection) -> float:
-        anchor = self.source.anchor
-        if anchor is None:
-            return 0.0
-        return time.monotonic() - anchor.monotonic_s - d.onset / self.engine.grid.rate
+    def _publish(self, now: float) -> None:
+        self._watch_clock(now)
+        self._publisher.publish(self.ears, self.boxes.values())
+        for ear in self.ears:
+            if lost := self._publisher.just_lost(ear):
+                self.log.say(
+                    "audio_lost", f"{lost:.1f} s of audio were lost", "warning",
+                    source=ear.name, seconds=round(lost, 3),
+                )  # fmt: skip
+        words = health.words(self.ears, now)
+        if not self._ready and all(health.settled(ear) for ear in self.ears):
+            self._ready = True
+            self.log.say("ready", "every required source is heard")
+            self.notifier.tell("READY=1", f"STATUS={words}")
+        self.notifier.status(words)
+        if health.analysing(self.ears, now, self._stepped):
+            if not self._ready:
+                self.notifier.tell(f"EXTEND_TIMEOUT_USEC={round(2e6 * health.LATE_S)}")
+            self.notifier.alive(now)
+
+    def _watch_clock(self, now: float) -> None:
+        clock = time.time() - now
+        if abs(clock - self._clock) > 0.5:
+            self.log.say(
+                "clock_step",
+                f"the clock was set by {clock - self._clock:+.1f} s; streams that are open keep "
+                "the time that they began with",
+                "warning",
+                seconds=round(clock - self._clock, 3),
+            )
+        self._clock = clock
+
+    def _read_anew(self) -> None:
+        self.notifier.reloading()
+        try:
+            reload.apply(self, self.reread())
+            self.metrics.reloads.labels("good").inc()
+        except ConfigError as error:
+            self.metrics.reloads.labels("bad").inc()
+            self.metrics.errors.labels("config").inc()
+            for fault in error.faults:
+                self.log.say("reload_failed", f"{fault}; nothing is changed", "error")
+        self.notifier.tell("READY=1" if self._ready else "STATUS=reloaded")
+
+    def take_model(self, bundle: Bundle, batch: Batch) -> None:
+        """Hear by this bundle from now on."""
+        self.bundle, self.batch, self.model = bundle, batch, build.name_of(bundle)
+        self.metrics.runs(self.model)
+
+    def new_ear(self, config: Config, source: Source) -> Ear:
+        """An ear for a source, not open yet."""
+        return Ear(
+            source,
+            build.policy(config, source),
+            build.decision(config, self.bundle, source),
+            lambda: build.feed(config, source, self._news.set),
+            10.0 ** (config.silence_dbfs / 20.0),
+            self.random,
+        )
+
+    def add_box(self, name: str, config: Config) -> Box:
+        """An output of the configuration, not started yet; raises ConfigError."""
+        box = build.output(config, name, self._sink_changed, self.stop)
+        self.boxes[name] = box
+        self.metrics.add_sink(name)
+        return box
+
+    def _sink_changed(self, name: str, fault: str | None) -> None:
+        if fault is None:
+            self.log.say("sink_well", "delivers again", source=name)
+        else:
+            self.metrics.errors.labels("sink").inc()
+            self.log.say("sink_failing", fault, "warning", source=name)
+
+    def serve(self, config: Config) -> Server | None:
+        """The server that the configuration wants, not started yet; raises ConfigError."""
+        if config.http.address == "off":
+            return None
+        token = build.token(config)
+        try:
+            return Server(config.http, token, self.metrics.registry, self.healthy, self.hearing)
+        except HttpError as error:
+            raise ConfigError([str(error)]) from error

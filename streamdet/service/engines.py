@@ -17,6 +17,8 @@ FILE_BLOCK_S = 5.12
 WORTH_COMPILING_S = 1_200.0
 """From so much sound on, JAX's start is made up for by its speed."""
 
+_FEWEST_SEATS = 8
+
 
 def live(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
     """An engine of one live stream."""
@@ -24,6 +26,18 @@ def live(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
     if platform is Platform.numpy:
         return _plain(bundle)
     return _compiled(bundle, platform, LIVE_BLOCK_S)
+
+
+def together(bundle: Bundle, platform: Platform, sources: int) -> Engine:
+    """An engine of so many live streams at least, side by side: numpy's has no more than it needs,
+    JAX's as many as one compiled step will do for when others join."""
+    platform = _chosen(bundle, platform, much=False)
+    if platform is Platform.numpy:
+        from streamdet.detect.plain import PlainEngine
+
+        return PlainEngine(bundle, streams=max(1, sources), block_frames=1)
+    seats = max(_FEWEST_SEATS, 1 << (max(1, sources) - 1).bit_length())
+    return _compiled(bundle, platform, LIVE_BLOCK_S, streams=seats)
 
 
 def for_files(
@@ -64,7 +78,12 @@ def _plain(bundle: Bundle) -> Engine:
 
 
 def _compiled(
-    bundle: Bundle, platform: Platform, block_s: float, *, pipelined: bool = False
+    bundle: Bundle,
+    platform: Platform,
+    block_s: float,
+    *,
+    streams: int = 1,
+    pipelined: bool = False,
 ) -> Engine:
     if pipelined:
         # XLA's own pool would share each stage out over the cores that the others work on
@@ -73,7 +92,7 @@ def _compiled(
     from streamdet.detect.compiled import CompiledEngine
 
     size = block_frames(bundle, block_s)
-    return CompiledEngine(bundle, block_frames=size, pipelined=pipelined)
+    return CompiledEngine(bundle, streams=streams, block_frames=size, pipelined=pipelined)
 
 
 def _abreast(bundle: Bundle, platform: Platform, batch: int) -> Engine:

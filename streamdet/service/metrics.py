@@ -2,115 +2,132 @@
 
 from __future__ import annotations
 
-from wsgiref.simple_server import WSGIServer
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
-    Info,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 
 import streamdet
 from streamdet.detect.event import Event, ModelName
+from streamdet.service.supervision import State
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 _LATENCIES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 _SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-
-
-class MetricsError(ValueError):
-    """The endpoint can't be served; the message is one line."""
+CAUSES = (
+    "fireworks", "door", "vehicle", "thunder", "construction", "music", "speech", "television",
+    "other",
+)  # fmt: skip
+VERDICTS = ("true", "false", "unsure")
+REASONS = ("overflow", "backlog")
+RESULTS = ("delivered", "failed", "rejected", "dropped")
+COMPONENTS = ("source", "sink", "config")
 
 
 class Metrics:
-    """Every series of every source stands at 0 from the start, so that none appears late."""
+    """Every series of every source and sink stands at 0 from the start, so that none appears
+    late; those of a source that is taken out go."""
 
-    def __init__(self, model: ModelName, sources: list[str]) -> None:
+    def __init__(self, model: ModelName, sources: Iterable[str], sinks: Iterable[str] = ()) -> None:
         disable_created_metrics()
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        build = Info("streamdet_build", "What is running.", registry=registry)
-        build.info(
-            {
-                "version": streamdet.__version__,
-                "model": model.name,
-                "model_version": model.version,
-                "model_sha256": model.sha256,
-            }
-        )
-        of_source = {"labelnames": ("source",), "registry": registry}
-        self.up = Gauge("streamdet_source_up", "1 while samples of it arrive.", **of_source)
-        self.audio = Counter("streamdet_audio_seconds", "Audio analysed.", **of_source)
-        self.detections = Counter("streamdet_detections", "Gunshot events.", **of_source)
-        self.false_positives = Counter(
-            "streamdet_false_positives", "Events that a review called false.", **of_source
-        )
-        self.overflows = Counter(
-            "streamdet_input_overflows", "Times that the device lost samples.", **of_source
-        )
-        self.dropped = Counter(
-            "streamdet_dropped_audio_seconds",
-            "Audio never analysed: lost by the device (overflow) or come too fast (backlog).",
-            ("source", "reason"),
+        self._build = Gauge(
+            "streamdet_build_info",
+            "1: what is running.",
+            ("version", "model", "model_version", "model_sha256"),
             registry=registry,
         )
-        self.backlog = Gauge(
-            "streamdet_backlog_seconds", "Audio heard and not yet analysed.", **of_source
+        self.runs(model)
+        self._of_source: list[tuple[Any, tuple[tuple[str, ...], ...]]] = []
+        self.up = self._gauge("source_up", "1 while samples of it arrive.")
+        self.state = self._gauge(
+            "source_state", "1 for the state that it is in.", state=tuple(State)
         )
-        self.last_audio = Gauge(
-            "streamdet_last_audio_timestamp_seconds",
-            "UTC time of the newest sample analysed; 0 before the first.",
-            **of_source,
+        self.audio = self._counter("audio_seconds", "Audio analysed.")
+        self.detections = self._counter("detections", "Gunshot events.")
+        self.false_positives = self._counter(
+            "false_positives", "Events that a review called false.", cause=CAUSES
         )
-        self.last_detection = Gauge(
-            "streamdet_last_detection_timestamp_seconds",
-            "UTC time of the newest event's onset; 0 before the first.",
-            **of_source,
+        self.reviews = self._counter("reviews", "Verdicts on events.", verdict=VERDICTS)
+        self.overflows = self._counter("input_overflows", "Times that samples were lost.")
+        self.dropped = self._counter(
+            "dropped_audio_seconds",
+            "Audio never analysed: lost on the way in (overflow) or come too fast (backlog).",
+            reason=REASONS,
         )
-        self.rms = Gauge(
-            "streamdet_input_rms_ratio", "RMS of the newest block, 1 at full scale.", **of_source
+        self.reconnects = self._counter("source_reconnects", "Times that it was opened anew.")
+        self.clipped = self._counter("clipped_samples", "Samples at full scale.")
+        self.backlog = self._gauge("backlog_seconds", "Audio heard and not yet analysed.")
+        self.last_audio = self._gauge(
+            "last_audio_timestamp_seconds", "UTC of the newest sample analysed; 0 before it."
         )
+        self.last_detection = self._gauge(
+            "last_detection_timestamp_seconds", "UTC of the newest event's onset; 0 before it."
+        )
+        self.rms = self._gauge("input_rms_ratio", "RMS of the newest samples, 1 at full scale.")
+        self.latency = self._histogram(
+            "detection_latency_seconds", "From an onset in the air to its event.", _LATENCIES
+        )
+        self.score = self._histogram("detection_score", "Best score of each event.", _SCORES)
         self.inference = Histogram(
             "streamdet_inference_duration_seconds",
-            "From a block of samples to its decision.",
+            "A step of all sources that have a block.",
             buckets=_SECONDS,
-            **of_source,
+            registry=registry,
         )
-        self.latency = Histogram(
-            "streamdet_detection_latency_seconds",
-            "From an onset in the air to its event on stdout.",
-            buckets=_LATENCIES,
-            **of_source,
+        self.sink_events = Counter(
+            "streamdet_sink_events", "Events by what became of them.", ("sink", "result"),
+            registry=registry,
+        )  # fmt: skip
+        self.sink_queue = Gauge(
+            "streamdet_sink_queue_length", "Events not delivered yet.", ("sink",), registry=registry
         )
-        self.score = Histogram(
-            "streamdet_detection_score", "Best score of each event.", buckets=_SCORES, **of_source
+        self.errors = Counter(
+            "streamdet_errors", "Faults, by where.", ("component",), registry=registry
         )
+        self.reloads = Counter(
+            "streamdet_config_reloads", "Configurations read anew.", ("result",), registry=registry
+        )
+        self.clips = Gauge("streamdet_clip_storage_bytes", "Clips kept on disk.", registry=registry)
+        for component in COMPONENTS:
+            self.errors.labels(component)
+        for result in ("good", "bad"):
+            self.reloads.labels(result)
         for source in sources:
-            self._export(source)
+            self.add_source(source)
+        for sink in sinks:
+            self.add_sink(sink)
 
-    def _export(self, source: str) -> None:
-        for metric in (
-            self.up,
-            self.audio,
-            self.detections,
-            self.false_positives,
-            self.overflows,
-            self.backlog,
-            self.last_audio,
-            self.last_detection,
-            self.rms,
-            self.inference,
-            self.latency,
-            self.score,
-        ):
-            metric.labels(source)
-        for reason in ("overflow", "backlog"):
-            self.dropped.labels(source, reason)
+    def runs(self, model: ModelName) -> None:
+        """This bundle speaks from now on."""
+        self._build.clear()
+        self._build.labels(streamdet.__version__, model.name, model.version, model.sha256).set(1)
+
+    def add_source(self, source: str) -> None:
+        """Its series, at 0."""
+        for metric, values in self._of_source:
+            for more in values:
+                metric.labels(source, *more)
+
+    def remove_source(self, source: str) -> None:
+        """None of its series any more."""
+        for metric, values in self._of_source:
+            for more in values:
+                metric.remove(source, *more)
+
+    def add_sink(self, sink: str) -> None:
+        """Its series, at 0."""
+        self.sink_queue.labels(sink)
+        for result in RESULTS:
+            self.sink_events.labels(sink, result)
 
     def opened(self, event: Event, latency_s: float) -> None:
         """Count an event at its onset."""
@@ -123,14 +140,21 @@ class Metrics:
         """Note an event's final score."""
         self.score.labels(event.source).observe(event.detection.score)
 
+    def _counter(self, name: str, words: str, **more: tuple[str, ...]) -> Counter:
+        return self._noted(Counter, name, words, more)
 
-def serve(metrics: Metrics, host: str, port: int) -> WSGIServer:
-    """Serve ``/metrics`` from a thread; raises MetricsError where the address can't be had."""
-    try:
-        server, _ = start_http_server(port, host, metrics.registry)
-    except (OSError, OverflowError) as error:
-        raise MetricsError(
-            f"--metrics {host}:{port}: {getattr(error, 'strerror', None) or error};"
-            " choose another, or --metrics off"
-        ) from error
-    return server
+    def _gauge(self, name: str, words: str, **more: tuple[str, ...]) -> Gauge:
+        return self._noted(Gauge, name, words, more)
+
+    def _histogram(self, name: str, words: str, buckets: tuple[float, ...]) -> Histogram:
+        return self._noted(Histogram, name, words, {}, buckets=buckets)
+
+    def _noted(
+        self, kind: Any, name: str, words: str, more: Mapping[str, tuple[str, ...]], **others: Any
+    ) -> Any:
+        """A metric of each source, with the values of at most one more label."""
+        labels = ("source", *more)
+        metric = kind(f"streamdet_{name}", words, labels, registry=self.registry, **others)
+        values = next(iter(more.values()), None)
+        self._of_source.append((metric, ((),) if values is None else tuple((v,) for v in values)))
+        return metric

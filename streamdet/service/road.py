@@ -14,7 +14,7 @@ from streamdet.audio.resample import Converter
 from streamdet.audio.source import Block
 from streamdet.detect import decision
 from streamdet.detect.decision import DecisionConfig, Frames
-from streamdet.detect.engine import Engine
+from streamdet.detect.engine import Seats
 from streamdet.detect.event import Detection
 
 _KEPT_S = 30.0
@@ -29,15 +29,17 @@ class Road:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Seats,
         config: DecisionConfig,
         rate: int,
         channels: int,
         channel: int | None = None,
         *,
+        gain_db: float = 0.0,
         keep_scores: bool = False,
     ) -> None:
         self.engine, self.config = engine, config
+        self._gain_db = gain_db
         self._rate, self._channels, self._channel = rate, channels, channel
         self._keep_scores = keep_scores
         self._kept: list[np.ndarray] = []
@@ -62,6 +64,10 @@ class Road:
         self._next = block.start + len(block.samples)
         samples = self._converter.feed(block.samples)
         return found + self._decide(self._stream.feed(samples))
+
+    def poll(self) -> list[Detection]:
+        """The detections of what a step of many streams has heard meanwhile."""
+        return self._decide(self._stream.poll())
 
     def finish(self) -> list[Detection]:
         """The stream ends here: what is still inside comes out, and what is open closes."""
@@ -99,7 +105,9 @@ class Road:
     def _begin(self, start: int) -> None:
         self._next = start
         self._base = round(start * self.grid.rate / self._rate)
-        self._converter = Converter(self._rate, self._channels, self.grid.rate, self._channel)
+        self._converter = Converter(
+            self._rate, self._channels, self.grid.rate, self._channel, self._gain_db
+        )
         self._stream = self.engine.stream()
         self._state = decision.init(self.config, self.grid)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import soxr
 
 from streamdet.audio import device as audio
+from streamdet.audio.microphone import Microphone
 from streamdet.audio.ring import Ring
 from streamdet.audio.source import Block, SourceError
 from streamdet.detect.decision import DecisionConfig
@@ -59,24 +62,36 @@ def through_device(engine: Engine, config: DecisionConfig, name: str) -> Outcome
     """Out of the default output and in by the named input; ``late_s`` counts from the
     moment that playing began. Raises SourceError where a device can't be opened."""
     sd = audio.portaudio()
-    chosen = audio.choose(audio.devices(), name)
-    source = audio.DeviceSource(chosen, 2)
-    road = Road(engine, config, source.rate, source.channels)
-    out = np.zeros((round(engine.block * source.rate / engine.grid.rate), source.channels))
-    out = out.astype(np.float32)
     engine.warm_up()
-    source.start()
+    news = threading.Event()
+    feed = Microphone(name, name, 2, 10.0, news.set)
+    feed.start()
+    try:
+        while feed.ring is None and not feed.done:
+            news.wait(0.1)
+        if feed.ring is None:
+            raise feed.failure or SourceError("unavailable", f"{name}: gives nothing")
+        return _heard_back(engine, config, feed, feed.ring, sd)
+    finally:
+        feed.close()
+        feed.join(1.0)
+
+
+def _heard_back(
+    engine: Engine, config: DecisionConfig, feed: Microphone, ring: Ring, sd: ModuleType
+) -> Outcome | None:
+    road = Road(engine, config, feed.rate, feed.channels)
+    size = round(engine.block * feed.rate / engine.grid.rate)
+    out = np.zeros((size, feed.channels), np.float32)
     try:
         sd.play(blast_scene(48_000), 48_000)
-        played = time.monotonic()
-        while time.monotonic() - played < _PATIENCE_S and not source.ring.ended:
-            start, count = source.ring.read_into(out, 0.5)
-            for detection in road.feed(Block(start, out[:count])):
-                return Outcome(detection, time.monotonic() - played - ONSET_S)
     except sd.PortAudioError as error:
         raise SourceError("unavailable", f"the default output: can't be played to: {error}") from (
             error
         )
-    finally:
-        source.close()
+    played = time.monotonic()
+    while time.monotonic() - played < _PATIENCE_S and not ring.ended:
+        start, count = ring.read_into(out, 0.5)
+        for detection in road.feed(Block(start, out[:count])):
+            return Outcome(detection, time.monotonic() - played - ONSET_S)
     return None

@@ -1,0 +1,102 @@
+"""Live streams side by side in one engine: one step for all that have a block, whoever they are.
+
+A stream takes a seat and leaves it without touching the others, and its frames are those that it
+would have alone. All of it belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streamdet.detect.decision import Frames, Grid
+from streamdet.detect.engine import Engine, Stream
+
+
+class Batch:
+    """The seats of an engine; more are made when all are taken."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._state: Any = engine.start()
+        self._free = list(range(engine.streams))[::-1]
+        self._seats: dict[int, Seat] = {}
+
+    @property
+    def grid(self) -> Grid:
+        """How frames lie on samples."""
+        return self.engine.grid
+
+    def stream(self) -> Seat:
+        """A stream that has heard nothing."""
+        if not self._free:
+            had = self.engine.streams
+            self._state = self.engine.widened(self._state, 2 * had)
+            self._free = list(range(had, 2 * had))[::-1]
+        row = self._free.pop()
+        self._seats[row] = Seat(self, row)
+        return self._seats[row]
+
+    def step(self) -> int:
+        """Step the streams that have a whole block, one block each; returns how many had one."""
+        block = self.engine.block
+        ready = [seat for seat in self._seats.values() if len(seat.pending) >= block]
+        if ready:
+            self._run(ready)
+        return len(ready)
+
+    def _run(self, seats: list[Seat]) -> None:
+        block = self.engine.block
+        samples = np.stack([seat.pending[:block] for seat in seats])
+        rows = np.array([seat.row for seat in seats])
+        fresh = np.array([seat.fresh for seat in seats])
+        self._state, frames = self.engine.step_rows(self._state, samples, rows, fresh)
+        for seat, heard in zip(seats, frames, strict=True):
+            seat.pending, seat.fresh = seat.pending[block:], False
+            seat.heard.append(heard)
+
+    def _leave(self, row: int) -> None:
+        del self._seats[row]
+        self._free.append(row)
+
+
+class Seat(Stream):
+    """One stream of a `Batch`: `feed` only puts samples down, `poll` gives what steps made."""
+
+    def __init__(self, batch: Batch, row: int) -> None:
+        self.engine, self.row, self.fresh = batch.engine, row, True
+        self.pending = np.zeros(0, np.float32)
+        self.heard: list[Frames] = []
+        self._batch: Batch | None = batch
+
+    def feed(self, samples: np.ndarray) -> list[Frames]:
+        """``(n,) float32`` samples, for the steps to come."""
+        if len(samples):
+            self.pending = np.concatenate([self.pending, samples])
+        return self.poll()
+
+    def poll(self) -> list[Frames]:
+        """The frames made since it was asked last."""
+        heard, self.heard = self.heard, []
+        return heard
+
+    def finish(self) -> list[Frames]:
+        """The frames of what is left, the last one filled up with silence; it alone is stepped."""
+        block, batch = self.engine.block, self._batch
+        count = -(-len(self.pending) // self.engine.grid.frame)
+        short = -len(self.pending) % block
+        self.pending = np.concatenate([self.pending, np.zeros(short, np.float32)])
+        done = self.poll()
+        while batch is not None and len(self.pending):
+            batch._run([self])
+            (frames,) = self.poll()
+            done.append(Frames(*(x[:count] for x in frames)))
+            count -= len(frames.scores)
+        return done
+
+    def close(self) -> None:
+        """Leave the seat to another stream."""
+        if self._batch is not None:
+            self._batch._leave(self.row)
+            self._batch = None

@@ -1,0 +1,198 @@
+"""From the configuration to the parts of a daemon; every mistake is a `ConfigError`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from streamdet.audio.live import Feed
+from streamdet.audio.pipe import RawFormat
+from streamdet.config import secret
+from streamdet.config.layers import ConfigError
+from streamdet.config.schema import Config, Mqtt, Source, Webhook
+from streamdet.detect.decision import DecisionConfig
+from streamdet.detect.engine import Engine
+from streamdet.detect.event import ModelName
+from streamdet.model.bundle import Bundle, BundleError, load
+from streamdet.service import engines
+from streamdet.service.platform import Platform, PlatformError
+from streamdet.service.supervision import Policy
+from streamdet.sinks.outbox import Outbox, Output, OutputError
+from streamdet.sinks.spool import Spool, SpooledOutbox, SpoolError
+
+Changed = Callable[[str, str | None], None]
+"""Told of an output by name, and of its fault or that there is none any more."""
+Box = Outbox | SpooledOutbox
+
+
+def bundle(config: Config) -> Bundle:
+    """The bundle that is to hear."""
+    try:
+        return load(config.model)
+    except BundleError as error:
+        raise ConfigError([f"model: {error}"]) from error
+
+
+def name_of(bundle: Bundle) -> ModelName:
+    """What a bundle is called in events and metrics."""
+    return ModelName(bundle.name, bundle.version, bundle.sha256)
+
+
+def engine(config: Config, of: Bundle) -> Engine:
+    """The engine of all sources."""
+    try:
+        return engines.together(of, Platform(config.platform), len(config.sources))
+    except PlatformError as error:
+        raise ConfigError([str(error)]) from error
+
+
+def decision(config: Config, of: Bundle, source: Source) -> DecisionConfig:
+    """When a source's probability is an event: by its own keys before those of all."""
+    for where, table in ((f"sources.{source.name}.", source), ("", config)):
+        if table.threshold is not None:
+            return DecisionConfig(table.threshold)
+        if (point := table.operating_point) is not None:
+            if point not in of.operating_points:
+                there = ", ".join(of.operating_points)
+                raise ConfigError([f"{where}operating_point: no {point}; this bundle has {there}"])
+            return DecisionConfig(of.operating_points[point].threshold)
+    return DecisionConfig(of.operating_points[of.default_point].threshold)
+
+
+def policy(config: Config, source: Source) -> Policy:
+    """How patient to be with a source."""
+    return Policy(
+        open_s=config.open_s,
+        stall_s=source.stall_s or config.stall_s,
+        first_s=config.retry_first_s,
+        most_s=config.retry_most_s,
+        silence_s=config.silence_s,
+    )
+
+
+def feed(config: Config, source: Source, wake: Callable[[], None]) -> Feed:
+    """A new opening of a source."""
+    ring_s = config.ring_s
+    if source.device is not None:
+        from streamdet.audio.microphone import Microphone
+
+        most = max(2, source.channel or 0)
+        return Microphone(source.name, source.device or None, most, ring_s, wake)
+    if source.url is not None:
+        from streamdet.audio.network import NetworkStream
+
+        stall_s = source.stall_s or config.stall_s
+        return NetworkStream(source.name, source.url, config.open_s, stall_s, ring_s, wake)
+    if source.pipe is not None:
+        from streamdet.audio.fifo import Fifo
+
+        raw = RawFormat(source.rate, source.channels, source.encoding)
+        return Fifo(source.name, source.pipe, raw, ring_s, wake)
+    from streamdet.audio.replay import Replay
+
+    return Replay(
+        source.name, source.file or Path(), ring_s, wake, realtime=source.realtime,
+        loop=source.loop,
+    )  # fmt: skip
+
+
+def spool_folder(config: Config, environment: Mapping[str, str] | None = None) -> Path:
+    """Where spools are: as configured, else by systemd's or the user's own rules."""
+    if config.spool.folder is not None:
+        return config.spool.folder
+    environment = os.environ if environment is None else environment
+    if state := environment.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0]) / "spool"
+    home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "streamdet" / "spool"
+
+
+OUTPUTS = ("stdout", "jsonl", "mqtt", "webhook", "command")
+
+
+def output_key(config: Config, name: str) -> object:
+    """What an output depends on: where that has changed it is made anew."""
+    table = getattr(config, name)
+    if name == "stdout":
+        return None if table.phase == "off" else table
+    if table is None or name in ("jsonl", "command"):
+        return table
+    names = tuple(s.name for s in config.sources) if name == "mqtt" else ()
+    return (table, config.spool, names)
+
+
+def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[], None]) -> Box:
+    """The output of this name, which the configuration has; not started. Raises ConfigError."""
+
+    def noted(fault: str | None) -> None:
+        changed(name, fault)
+
+    try:
+        if name == "stdout":
+            from streamdet.sinks.lines import Stdout
+
+            told = config.stdout
+            return Outbox(name, Stdout(reader_gone), told.queue, told.phase, noted)
+        if name == "jsonl" and config.jsonl is not None:
+            from streamdet.sinks.lines import RotatingFile
+
+            kept = config.jsonl
+            lines = RotatingFile(kept.path, kept.max_bytes, kept.keep)
+            return Outbox(name, lines, kept.queue, kept.phase, noted)
+        if name == "command" and config.command is not None:
+            from streamdet.sinks.command import CommandOutput
+
+            run = config.command
+            return Outbox(name, CommandOutput(run), run.queue, run.phase, noted)
+        remote = config.mqtt if name == "mqtt" else config.webhook
+        if remote is None:
+            raise ValueError(f"{name} is not configured")
+        spool = Spool(spool_folder(config) / f"{name}.db", config.spool.max_bytes)
+        if spool.set_aside is not None:
+            noted(f"the spool was damaged; it is kept as {spool.set_aside}")
+        to = _remote(remote, [s.name for s in config.sources])
+        return SpooledOutbox(name, to, spool, remote.queue, remote.phase, noted)
+    except (OutputError, SpoolError) as error:
+        raise ConfigError([str(error)]) from error
+
+
+def _remote(table: Mqtt | Webhook, sources: Sequence[str]) -> Output:
+    if isinstance(table, Mqtt):
+        from streamdet.sinks.mqtt import MqttOutput
+
+        password = _secret(table.password_file, "mqtt.password_file")
+        try:
+            return MqttOutput(table, password, sources)
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise ConfigError([f"mqtt: {said}"]) from error
+    from streamdet.sinks.webhook import WebhookOutput
+
+    url = table.url or _secret(table.url_file, "webhook.url_file") or ""
+    return WebhookOutput(table, url, _secret(table.secret_file, "webhook.secret_file"))
+
+
+def token(config: Config) -> str | None:
+    """What whoever reads /metrics has to show."""
+    return _secret(config.http.token_file, "http.token_file")
+
+
+def secret_faults(config: Config) -> list[str]:
+    """What is wrong with the files of secrets; none is kept."""
+    faults: list[str] = []
+    for key, where in (
+        ("http.token_file", config.http.token_file),
+        ("mqtt.password_file", config.mqtt and config.mqtt.password_file),
+        ("webhook.url_file", config.webhook and config.webhook.url_file),
+        ("webhook.secret_file", config.webhook and config.webhook.secret_file),
+    ):
+        try:
+            _secret(where, key)
+        except ConfigError as error:
+            faults += error.faults
+    return faults
+
+
+def _secret(where: str | None, key: str) -> str | None:
+    return None if where is None else secret.read(where, key)

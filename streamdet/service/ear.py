@@ -1,0 +1,271 @@
+"""One live source, over all its openings: a feed, its road, and where both stand in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+
+import numpy as np
+
+from streamdet.audio.live import Feed
+from streamdet.audio.resample import ChannelError
+from streamdet.audio.source import Block, Reason
+from streamdet.config import schedule
+from streamdet.config.schema import Source
+from streamdet.detect.batch import Batch
+from streamdet.detect.decision import DecisionConfig
+from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.service import supervision
+from streamdet.service.road import Road
+from streamdet.service.supervision import Action, Policy, Seen
+
+_MOST_S = 0.5
+"""So much of a source is taken in one turn, that one far behind does not keep the others."""
+_FULL_SCALE = 0.999
+
+
+@dataclass
+class Counts:
+    """Sums since the daemon began, over every opening; seconds and samples as named."""
+
+    heard_s: float = 0.0
+    overflows: int = 0
+    lost_s: float = 0.0
+    dropped_s: float = 0.0
+    clipped: int = 0
+    reopened: int = 0
+    faults: int = 0
+    events: int = 0
+    rounds: int = 0
+
+
+class Ear:
+    """A source of the configuration. All of it but the feed's thread belongs to the daemon's."""
+
+    def __init__(
+        self,
+        source: Source,
+        policy: Policy,
+        decision: DecisionConfig,
+        open_feed: Callable[[], Feed],
+        silence: float,
+        random: Random,
+    ) -> None:
+        self.source, self.policy, self.decision = source, policy, decision
+        self.condition = supervision.begin(time.monotonic())
+        self.counts = Counts()
+        self.level = 0.0
+        self.last_audio: float | None = None
+        self._open_feed, self._silence, self._random = open_feed, silence, random
+        self._hours = tuple(schedule.parse(text) for text in source.active)
+        self._feed: Feed | None = None
+        self._road: Road | None = None
+        self._abandoned: list[Feed] = []
+        self._origin: float | None = None
+        self._wall = 0.0
+        self._base = self._end = self._samples = 0
+        self._losses = (0, 0, 0)
+        self._loud = False
+        self._fault: str | None = None
+        self._reason: Reason = "lost"
+        self._open: Event | None = None
+        self._room = np.zeros((0, 1), np.float32)
+        self._placed = False
+
+    @property
+    def name(self) -> str:
+        """What events and metrics call it."""
+        return self.source.name
+
+    @property
+    def format(self) -> str:
+        """Rate and channels in words, once it is open."""
+        feed = self._feed
+        if feed is None or feed.ring is None:
+            return "not open"
+        channels = "channel" if feed.channels == 1 else "channels"
+        return f"{feed.rate} Hz, {feed.channels} {channels}"
+
+    @property
+    def backlog_s(self) -> float:
+        """Audio that came and is not analysed yet."""
+        feed = self._feed
+        return feed.ring.unread / feed.rate if feed is not None and feed.ring else 0.0
+
+    @property
+    def reason(self) -> Reason:
+        """Of what kind its last failure was."""
+        return self._reason
+
+    @property
+    def stuck(self) -> int:
+        """Threads of former openings that will not let go."""
+        self._abandoned = [feed for feed in self._abandoned if feed.stuck]
+        return len(self._abandoned)
+
+    def supervise(self, now: float, local: datetime) -> Action:
+        """Open it, close it or leave it, as its condition demands. What `close` finds is for the
+        caller to ask for: it is called with "close" only behind that."""
+        seen = self._observed(local)
+        self._loud = False
+        self.condition, action = supervision.step(
+            self.policy, self.condition, seen, now, self._random.random()
+        )
+        if action == "open":
+            self._begin()
+        return action
+
+    def take(self, batch: Batch) -> list[Detection]:
+        """Put what has come into the batch; the detections that need no step: those that a gap
+        ends."""
+        feed = self._feed
+        if feed is None or feed.ring is None or self._fault is not None:
+            return []
+        road = self._road or self._opened(feed, batch)
+        if road is None:
+            return []
+        start, count = feed.ring.read_into(self._room, 0.0)
+        self._count_losses(feed)
+        if not count:
+            return []
+        samples = self._room[:count]
+        self._measure(samples)
+        self._samples += count
+        self.counts.heard_s += count / feed.rate
+        self.last_audio = self._wall + feed.clock.at((start + count) / feed.rate)
+        return road.feed(Block(start, samples))
+
+    def poll(self) -> list[Detection]:
+        """The detections of the steps that were made."""
+        return [] if self._road is None else self._road.poll()
+
+    def close(self) -> list[Detection]:
+        """Let go of the feed; what is open ends."""
+        found = []
+        if self._road is not None:
+            found = self._road.finish()
+            self._road.close()
+            rate = self._road.grid.rate
+            feed = self._feed
+            if feed is not None and feed.ring is not None:
+                self._end = self._base + round(feed.ring.written / feed.rate * rate)
+        if self._feed is not None:
+            self._count_losses(self._feed)
+            self._feed.close()
+            self._abandoned.append(self._feed)
+        self._road, self._fault = None, None
+        return found
+
+    def renew(self, decision: DecisionConfig) -> list[Detection]:
+        """Go on over another batch or with another decision, from a cold state; what is open
+        ends."""
+        self.decision = decision
+        found = []
+        if self._road is not None:
+            found = self._road.finish()
+            self._road.close()
+            self._road = None
+        return found
+
+    def forget(self) -> None:
+        """The feed that was closed is no more; called once its last events are told."""
+        self._feed = None
+
+    def join(self, seconds: float) -> None:
+        """Wait at most so long for what was closed to have let go."""
+        for feed in self._abandoned:
+            feed.join(seconds)
+
+    def event(self, d: Detection, model: ModelName, rate: int) -> Event:
+        """A detection of this opening as an event: in samples since the first opening, and in
+        UTC. Both lines of one have the time of the first."""
+        if d.phase == "final" and self._open is not None:
+            was, self._open = self._open, None
+            placed = d.moved(self._base)
+            return Event(placed, was.id, self.name, rate, was.unix_s, model)
+        feed = self._feed
+        unix_s = None if feed is None else self._wall + feed.clock.at(d.onset / rate)
+        placed = d.moved(self._base)
+        identity = event_id(self.name, model, placed.onset, unix_s, rate)
+        event = Event(placed, identity, self.name, rate, unix_s, model)
+        self._open = event if d.phase == "onset" else None
+        return event
+
+    def late_s(self, d: Detection, rate: int) -> float:
+        """How long ago its onset was."""
+        feed = self._feed
+        return 0.0 if feed is None else time.monotonic() - feed.clock.at(d.onset / rate)
+
+    def _begin(self) -> None:
+        if self.condition.tries or self._samples:
+            self.counts.reopened += 1
+        self._feed = self._open_feed()
+        self._samples, self._losses, self._fault = 0, (0, 0, 0), None
+        self._placed, self._reason = False, "lost"
+        self._feed.start()
+
+    def _opened(self, feed: Feed, batch: Batch) -> Road | None:
+        """The road of a feed whose first samples are there, and where its first one stands."""
+        if not feed.clock.started:
+            return None
+        source, rate = self.source, batch.grid.rate
+        try:
+            self._road = Road(
+                batch, self.decision, feed.rate, feed.channels, source.channel,
+                gain_db=source.gain_db,
+            )  # fmt: skip
+        except ChannelError as error:
+            self._fault, self._reason = f"channel {source.channel}: {error}", "bad"
+            return None
+        if not self._placed:
+            first = feed.clock.at(0.0)
+            self._wall = time.time() - time.monotonic()
+            self._origin = first if self._origin is None else self._origin
+            self._base = max(self._end, round((first - self._origin) * rate))
+            self._room = np.zeros((round(_MOST_S * feed.rate), feed.channels), np.float32)
+            self._placed = True
+        return self._road
+
+    def _measure(self, samples: np.ndarray) -> None:
+        flat = samples.reshape(-1)
+        power = float(np.dot(flat, flat)) / flat.size
+        if not np.isfinite(power):
+            flat = np.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0)
+            power = float(np.dot(flat, flat)) / flat.size
+        self.level = power**0.5
+        self._loud = self._loud or self.level > self._silence
+        if max(flat.max(), -flat.min()) >= _FULL_SCALE:
+            self.counts.clipped += int(np.count_nonzero(np.abs(flat) >= _FULL_SCALE))
+
+    def _observed(self, local: datetime) -> Seen:
+        feed = self._feed
+        wanted = schedule.active(self._hours, local)
+        if feed is None:
+            return Seen(wanted=wanted)
+        drained = feed.ring is None or feed.ring.ended
+        fault, hopeless = self._fault, self._fault is not None
+        if fault is None and feed.done and drained and feed.failure is not None:
+            fault, hopeless = str(feed.failure), feed.failure.reason == "bad"
+            self._reason = feed.failure.reason
+        return Seen(
+            wanted=wanted,
+            opened=feed.ring is not None,
+            samples=self._samples,
+            silent=not self._loud,
+            fault=fault,
+            hopeless=hopeless,
+            ended=feed.ended and drained and not feed.stopping.is_set(),
+        )
+
+    def _count_losses(self, feed: Feed) -> None:
+        if feed.ring is None:
+            return
+        seen = (feed.overflows, feed.lost, feed.ring.dropped)
+        overflows, lost, dropped = (now - was for now, was in zip(seen, self._losses, strict=True))
+        self.counts.overflows += overflows
+        self.counts.lost_s += lost / feed.rate
+        self.counts.dropped_s += dropped / feed.rate
+        self._losses = seen

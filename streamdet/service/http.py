@@ -1,0 +1,148 @@
+"""/metrics, /healthz and /readyz over HTTP, with a token and TLS where they are asked for."""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from streamdet.config.schema import Http
+from streamdet.service.health import Answer
+
+_TEXT = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+
+
+class HttpError(ValueError):
+    """The address can't be served; one line."""
+
+
+class Server:
+    """Serves from threads of its own until `close`."""
+
+    def __init__(
+        self,
+        config: Http,
+        token: str | None,
+        registry: CollectorRegistry,
+        healthy: Callable[[], Answer],
+        ready: Callable[[], Answer],
+    ) -> None:
+        host, _, port = config.address.rpartition(":")
+        pages = {"/healthz": healthy, "/readyz": ready}
+        app = _App(make_wsgi_app(registry, disable_compression=True), pages, token)
+        host = host.strip("[]")
+        kind = _Server6 if ":" in host else _Server
+        try:
+            context = None
+            if config.tls_cert is not None and config.tls_key is not None:
+                context = _context(str(config.tls_cert), str(config.tls_key))
+            self._server = kind((host, int(port)), _Handler)
+        except (OSError, OverflowError, ssl.SSLError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise HttpError(
+                f"http {config.address}: {said}; choose another address, or off"
+            ) from error
+        self._server.context = context
+        self._server.set_app(app)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.2,), name="streamdet-http", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and let the address go."""
+        if self._thread.ident is not None:
+            self._server.shutdown()
+        self._server.server_close()
+
+
+class _App:
+    def __init__(
+        self, metrics: Any, pages: dict[str, Callable[[], Answer]], token: str | None
+    ) -> None:
+        self._metrics, self._pages, self._token = metrics, pages, token
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
+        if path != "/healthz" and not self._allowed(environ.get("HTTP_AUTHORIZATION", "")):
+            start("401 Unauthorized", [*_TEXT, ("WWW-Authenticate", "Bearer")])
+            return [b"a token is wanted\n"]
+        if method not in ("GET", "HEAD"):
+            start("405 Method Not Allowed", [*_TEXT, ("Allow", "GET, HEAD")])
+            return [b"GET alone\n"]
+        if path == "/metrics":
+            return self._metrics(environ, start)
+        if path not in self._pages:
+            start("404 Not Found", _TEXT)
+            return [b"there are /metrics, /healthz and /readyz\n"]
+        answer = self._pages[path]()
+        start("200 OK" if answer.good else "503 Service Unavailable", _TEXT)
+        return [] if method == "HEAD" else [answer.words.encode() + b"\n"]
+
+    def _allowed(self, header: str) -> bool:
+        if self._token is None:
+            return True
+        given = header.removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+        return header.startswith("Bearer ") and hmac.compare_digest(given, self._token.encode())
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 16
+    _MOST = 32
+
+    def __init__(self, *args: Any) -> None:
+        self.context: ssl.SSLContext | None = None
+        self._places = threading.BoundedSemaphore(self._MOST)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for each, up to a most; beyond them a connection is closed."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The handshake is done here, where it keeps nobody else waiting."""
+        try:
+            request.settimeout(_Handler.timeout)
+            if self.context is not None:
+                request = self.context.wrap_socket(request, server_side=True)
+            super().process_request_thread(request, client_address)
+        except OSError:
+            self.shutdown_request(request)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke off is nobody's concern."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 5.0
+    server_version = "streamdet"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not logged."""
+
+
+def _context(cert: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert, key)
+    return context

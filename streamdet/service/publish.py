@@ -1,0 +1,66 @@
+"""What has been counted since it was last asked, into the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streamdet.service.build import Box
+from streamdet.service.ear import Counts, Ear
+from streamdet.service.metrics import RESULTS, Metrics
+from streamdet.service.supervision import State
+
+
+class Publisher:
+    """Counters grow by what the sums have grown; a gauge is what it is now."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._told: dict[Ear, Counts] = {}
+        self._lost: dict[Ear, float] = {}
+        self._boxes: dict[Box, dict[str, int]] = {}
+
+    def publish(self, ears: Iterable[Ear], boxes: Iterable[Box]) -> None:
+        """Bring all of it up to date."""
+        ears, boxes = list(ears), list(boxes)
+        for ear in ears:
+            self._ear(ear)
+        for box in boxes:
+            self._box(box)
+        for gone in self._told.keys() - set(ears):
+            del self._told[gone]
+        for gone in self._boxes.keys() - set(boxes):
+            del self._boxes[gone]
+
+    def just_lost(self, ear: Ear) -> float:
+        """The seconds of audio that the last `publish` was the first to count as lost."""
+        return self._lost.pop(ear, 0.0)
+
+    def _ear(self, ear: Ear) -> None:
+        m, name, now = self._metrics, ear.name, ear.counts
+        was = self._told.get(ear, Counts())
+        state = ear.condition.state
+        m.up.labels(name).set(ear.condition.heard)
+        for each in State:
+            m.state.labels(name, each).set(each is state)
+        m.audio.labels(name).inc(now.heard_s - was.heard_s)
+        m.overflows.labels(name).inc(now.overflows - was.overflows)
+        lost, dropped = now.lost_s - was.lost_s, now.dropped_s - was.dropped_s
+        m.dropped.labels(name, "overflow").inc(lost)
+        m.dropped.labels(name, "backlog").inc(dropped)
+        m.reconnects.labels(name).inc(now.reopened - was.reopened)
+        m.clipped.labels(name).inc(now.clipped - was.clipped)
+        m.backlog.labels(name).set(ear.backlog_s)
+        m.rms.labels(name).set(ear.level if ear.condition.heard else 0.0)
+        if ear.last_audio is not None:
+            m.last_audio.labels(name).set(ear.last_audio)
+        if lost + dropped > 0:
+            self._lost[ear] = lost + dropped
+        self._told[ear] = Counts(**vars(now))
+
+    def _box(self, box: Box) -> None:
+        was, now = self._boxes.get(box, {}), dict(box.counts)
+        for result in RESULTS:
+            grown = now[result] - was.get(result, 0)
+            self._metrics.sink_events.labels(box.name, result).inc(grown)
+        self._metrics.sink_queue.labels(box.name).set(box.length)
+        self._boxes[box] = now

@@ -1,0 +1,133 @@
+"""A queue before an output, and the thread that empties it: a slow output never slows the ear.
+
+What an output could not take is tried again until it can, in order; a queue that is full loses its
+oldest records, and counts them.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+Record = dict[str, Any]
+"""An event as `streamdet.detect.event.Event.record` gives it."""
+
+FIRST_S, MOST_S = 0.5, 30.0
+
+
+class OutputError(Exception):
+    """A record was not delivered; one line. ``final``: nor would it be by another try."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+class Output(ABC):
+    """Where records go, one after another."""
+
+    @abstractmethod
+    def deliver(self, record: Record) -> None:
+        """Take a record; raises OutputError where it did not."""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of files and connections."""
+
+
+class Outbox:
+    """``offer`` takes records at once; ``counts`` has those delivered, failed (tries), rejected and
+    dropped. ``changed`` is called with each fault, and with None when all is well again."""
+
+    def __init__(
+        self,
+        name: str,
+        output: Output,
+        length: int,
+        phase: str = "both",
+        changed: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self.name, self.output, self.phase = name, output, phase
+        self.counts = {"delivered": 0, "failed": 0, "rejected": 0, "dropped": 0}
+        self.fault: str | None = None
+        self._length, self._noted = length, changed
+        self._waiting: deque[Record] = deque()
+        self._holding = self._closing = False
+        self._news = threading.Condition()
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def offer(self, record: Record) -> None:
+        """Put a record down, if its phase is wanted here."""
+        if self.phase not in ("both", record["phase"]):
+            return
+        with self._news:
+            if len(self._waiting) >= self._length:
+                self._waiting.popleft()
+                self.counts["dropped"] += 1
+            self._waiting.append(record)
+            self._news.notify()
+
+    @property
+    def length(self) -> int:
+        """Records that are not delivered yet."""
+        with self._news:
+            return len(self._waiting) + self._holding
+
+    def close(self, patience_s: float) -> int:
+        """Deliver what there is for at most so long, then leave the rest; returns how many that
+        are. An output that never returns is left to itself."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._thread.join(patience_s)
+        self._hurry.set()
+        if self._thread.is_alive():
+            self._thread.join(0.2)
+        return self.length
+
+    def _run(self) -> None:
+        try:
+            while (record := self._next()) is not None:
+                self._deliver(record)
+                self._holding = False
+        finally:
+            self.output.close()
+
+    def _next(self) -> Record | None:
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self._closing)
+            if not self._waiting or self._hurry.is_set():
+                return None
+            self._holding = True
+            return self._waiting.popleft()
+
+    def _deliver(self, record: Record) -> None:
+        pause = FIRST_S
+        while True:
+            try:
+                self.output.deliver(record)
+            except OutputError as error:
+                self.counts["failed"] += 1
+                self._note(str(error))
+                if error.final:
+                    self.counts["rejected"] += 1
+                    return
+            else:
+                self.counts["delivered"] += 1
+                self._note(None)
+                return
+            if self._hurry.wait(pause):
+                return
+            pause = min(MOST_S, 2 * pause)
+
+    def _note(self, fault: str | None) -> None:
+        if fault != self.fault:
+            self.fault = fault
+            self._noted(fault)

@@ -1,0 +1,229 @@
+"""Records that wait on disk until they are delivered: over outages, restarts and SIGKILL.
+
+An SQLite file for each output; a record that is in it has been synced to the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from streamdet.sinks.outbox import FIRST_S, MOST_S, Outbox, Output, OutputError, Record
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT)"
+
+
+class SpoolError(Exception):
+    """There can be no spool here; one line."""
+
+
+class Spool:
+    """Records in the order in which they came, at most ``max_bytes`` of them: beyond that the
+    oldest go, and are counted in ``dropped``. Safe from any thread."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self.path, self._max_bytes = path, max_bytes
+        self.set_aside: Path | None = None
+        self.dropped = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        self.added = threading.Event()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                self._base = self._opened()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                self.set_aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+                path.rename(self.set_aside)
+                self._base = self._opened()
+            (self.count, self._bytes) = self._base.execute(
+                "SELECT count(*), coalesce(sum(length(record)), 0) FROM waiting"
+            ).fetchone()
+        except (OSError, sqlite3.Error) as error:
+            said = getattr(error, "strerror", None) or error
+            raise SpoolError(f"{path}: no spool can be kept there: {said}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        base = sqlite3.connect(
+            self.path, timeout=5.0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            base.execute("PRAGMA journal_mode=WAL")
+            base.execute("PRAGMA synchronous=FULL")
+            base.execute("PRAGMA journal_size_limit=1000000")
+            if base.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("damaged")
+            base.execute(_SCHEMA)
+        except sqlite3.Error:
+            base.close()
+            raise
+        return base
+
+    def append(self, record: Record) -> None:
+        """Keep a record; raises OutputError where the disk does not take it."""
+        text = json.dumps(record, separators=(",", ":"))
+        with self._lock:
+            try:
+                self._base.execute("INSERT INTO waiting (record) VALUES (?)", (text,))
+            except sqlite3.Error as error:
+                raise OutputError(f"the spool: {error}") from error
+            self.count += 1
+            self._bytes += len(text)
+            while self._bytes > self._max_bytes and self.count > 1:
+                self._remove("SELECT id, length(record) FROM waiting ORDER BY id LIMIT 1", ())
+                self.dropped += 1
+        self.added.set()
+
+    def oldest(self) -> tuple[int, Record] | None:
+        """The record that has waited longest, by its number; None where there is none."""
+        with self._lock:
+            row = self._base.execute(
+                "SELECT id, record FROM waiting ORDER BY id LIMIT 1"
+            ).fetchone()
+        return None if row is None else (row[0], json.loads(row[1]))
+
+    def remove(self, number: int) -> None:
+        """It is delivered."""
+        with self._lock:
+            self._remove("SELECT id, length(record) FROM waiting WHERE id = ?", (number,))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._base.close()
+
+    def _remove(self, which: str, values: tuple[int, ...]) -> None:
+        row = self._base.execute(which, values).fetchone()
+        if row is None:
+            return
+        try:
+            self._base.execute("DELETE FROM waiting WHERE id = ?", (row[0],))
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"the spool: {error}") from error
+        self.count -= 1
+        self._bytes -= row[1]
+
+
+class _Keeper(Output):
+    """Puts what comes into the spool."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def deliver(self, record: Record) -> None:
+        self._spool.append(record)
+
+
+class SpooledOutbox:
+    """An `Outbox` whose records are put on disk first, and delivered from there by another thread:
+    ``output`` may take as long as it likes."""
+
+    def __init__(
+        self,
+        name: str,
+        output: Output,
+        spool: Spool,
+        length: int,
+        phase: str = "both",
+        changed: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self.name, self.output, self.phase, self.spool = name, output, phase, spool
+        self.fault: str | None = None
+        self._noted = changed
+        self._counts = {"delivered": 0, "failed": 0, "rejected": 0}
+        self._keeping = Outbox(f"{name}-spool", _Keeper(spool), length, phase, self._note_spool)
+        self._stopping = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
+        self._spool_fault: str | None = None
+
+    def start(self) -> None:
+        """Begin, with what an earlier run has left."""
+        self._keeping.start()
+        self._thread.start()
+
+    def offer(self, record: Record) -> None:
+        """Put a record down, if its phase is wanted here."""
+        self._keeping.offer(record)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records delivered, rejected and dropped, and tries that failed."""
+        lost = self._keeping.counts["dropped"] + self.spool.dropped
+        failed = self._counts["failed"] + self._keeping.counts["failed"]
+        return {**self._counts, "failed": failed, "dropped": lost}
+
+    @property
+    def length(self) -> int:
+        """Records that are not delivered yet."""
+        return self._keeping.length + self.spool.count
+
+    def close(self, patience_s: float) -> int:
+        """Put all on disk, deliver for at most so long, and leave the rest there; returns how many
+        records neither was done with."""
+        lost = self._keeping.close(patience_s)
+        self._closing.set()
+        self.spool.added.set()
+        self._thread.join(patience_s)
+        self._stopping.set()
+        self.spool.added.set()
+        self._thread.join(0.2)
+        if not self._thread.is_alive():
+            self.spool.close()
+        return lost
+
+    def _run(self) -> None:
+        pause = FIRST_S
+        try:
+            while not self._stopping.is_set():
+                self.spool.added.clear()
+                waiting = self.spool.oldest()
+                if waiting is None:
+                    if self._closing.is_set():
+                        return
+                    self.spool.added.wait()
+                    continue
+                if self._delivered(*waiting):
+                    pause = FIRST_S
+                elif self._closing.is_set() or self._stopping.wait(pause):
+                    return
+                else:
+                    pause = min(MOST_S, 2 * pause)
+        finally:
+            self.output.close()
+
+    def _delivered(self, number: int, record: Record) -> bool:
+        try:
+            self.output.deliver(record)
+            self._counts["delivered"] += 1
+        except OutputError as error:
+            self._counts["failed"] += 1
+            self._note(str(error))
+            if not error.final:
+                return False
+            self._counts["rejected"] += 1
+        else:
+            self._note(None)
+        try:
+            self.spool.remove(number)
+        except OutputError as error:
+            self._note(str(error))
+            return False
+        return True
+
+    def _note_spool(self, fault: str | None) -> None:
+        self._spool_fault = fault
+        self._noted(fault)
+
+    def _note(self, fault: str | None) -> None:
+        if fault != self.fault:
+            self.fault = fault
+            self._noted(fault)

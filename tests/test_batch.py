@@ -1,0 +1,82 @@
+"""Many streams in one step: each hears what it would hear alone, whoever comes and goes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamdet.detect.batch import Batch
+from streamdet.detect.compiled import CompiledEngine
+from streamdet.detect.plain import PlainEngine
+
+
+def alone(bundle, samples):
+    stream = PlainEngine(bundle, block_frames=1).stream()
+    return np.concatenate([f.scores for f in [*stream.feed(samples), *stream.finish()]])
+
+
+def clip(seed, scene, seconds):
+    at = seed * 1_237 % (len(scene) // 2)
+    return scene[at : at + round(seconds * 16_000)]
+
+
+@pytest.fixture(scope="module")
+def engines(bundle):
+    return {
+        "numpy": lambda: PlainEngine(bundle, streams=2, block_frames=1),
+        "jax": lambda: CompiledEngine(bundle, streams=8, block_frames=1),
+    }
+
+
+@pytest.mark.parametrize("kind", ["numpy", "jax"])
+@settings(max_examples=8, deadline=None)
+@given(plan=st.data())
+def test_streams_that_come_and_go_hear_what_they_would_hear_alone(
+    engines, bundle, scene, kind, plan
+):
+    batch = Batch(engines[kind]())
+    streams, done = {}, {}
+    for number in range(plan.draw(st.integers(1, 6), "streams")):
+        seconds = plan.draw(st.floats(0.01, 1.0), "seconds")
+        streams[number] = [batch.stream(), clip(number, scene, seconds), 0, []]
+        for _ in range(plan.draw(st.integers(0, 4), "turns")):
+            for key, row in list(streams.items()):
+                stream, samples, at, heard = row
+                count = plan.draw(st.integers(0, 4_000), "samples")
+                heard += stream.feed(samples[at : at + count])
+                row[2] = at + count
+                if at + count >= len(samples) and plan.draw(st.booleans(), "leaves"):
+                    heard += stream.finish()
+                    stream.close()
+                    done[key] = streams.pop(key)
+            while batch.step():
+                pass
+            for row in streams.values():
+                row[3] += row[0].poll()
+    for key, (stream, samples, at, heard) in streams.items():
+        heard += stream.feed(samples[at:])
+        heard += stream.finish()
+        stream.close()
+        done[key] = (stream, samples, at, heard)
+    for _, samples, _, heard in done.values():
+        np.testing.assert_allclose(
+            np.concatenate([f.scores for f in heard]), alone(bundle, samples), atol=1e-5
+        )
+
+
+def test_a_stream_that_joins_is_not_compiled_for(bundle, scene):
+    engine = CompiledEngine(bundle, streams=8, block_frames=1)
+    batch = Batch(engine)
+    from streamdet.detect.compiled import step_rows
+
+    def heard():
+        stream = batch.stream()
+        stream.feed(scene[: engine.block])
+        assert batch.step() == 1
+        return stream
+
+    heard()
+    compiled = step_rows._cache_size()
+    heard().close()
+    heard()
+    assert step_rows._cache_size() == compiled
