@@ -14,11 +14,11 @@ from pathlib import Path
 def sound_server(
     home: Path, patience_s: float = 20.0
 ) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
-    """A headless PulseAudio in an empty folder, whose null sink ``virt`` is heard by the default
+    """A headless PulseAudio in a folder of its own, whose null sink ``virt`` is heard by the default
     input: the environment in which it is the sound system, and its process. Raises TimeoutError
     where it does not start."""
     runtime = home / "run"
-    runtime.mkdir(mode=0o700)
+    runtime.mkdir(mode=0o700, exist_ok=True)
     (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
     environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
     environment.pop("PULSE_SERVER", None)
@@ -27,6 +27,7 @@ def sound_server(
         "-L", "module-null-sink sink_name=virt", "-L", "module-native-protocol-unix",
     ]  # fmt: skip
     deadline = time.monotonic() + patience_s
+    (runtime / "pulse" / "native").unlink(missing_ok=True)  # of one that was killed
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
         try:
             while not (runtime / "pulse" / "native").exists():

@@ -18,7 +18,7 @@ import soundfile
 from streamdet import demo
 from streamdet.synth import RATE
 
-pytest_plugins = ["corpus", "taggers"]
+pytest_plugins = ["corpus", "taggers", "daemons"]
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

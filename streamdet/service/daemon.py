@@ -216,12 +216,13 @@ class Daemon:
         if ear.supervise(now, local) == "close":
             self.close_ear(ear)
         after = ear.condition
-        if after.state is not before.state:
-            health.tell(self.log, ear, before, after, now)
         if after.fault and after.tries > before.tries:
             self.metrics.errors.labels("source").inc()
             if self.hasty and not ear.counts.heard_s:
                 self._give_up(ear)
+                return
+        if after.state is not before.state:
+            health.tell(self.log, ear, before, after, now)
         deaf = after.deaf_since
         patience = self.config.give_up_s
         if patience and ear.source.required and deaf is not None and now - deaf > patience:

@@ -83,10 +83,10 @@ class _App:
         if path == "/metrics":
             return self._metrics(environ, start)
         if path not in self._pages:
-            start("404 Not Found", _TEXT)
+            start("404 Not Found", [*_TEXT])
             return [b"there are /metrics, /healthz and /readyz\n"]
         answer = self._pages[path]()
-        start("200 OK" if answer.good else "503 Service Unavailable", _TEXT)
+        start("200 OK" if answer.good else "503 Service Unavailable", [*_TEXT])
         return [] if method == "HEAD" else [answer.words.encode() + b"\n"]
 
     def _allowed(self, header: str) -> bool:
