@@ -31,8 +31,8 @@ class ConfigError(ValueError):
     """The configuration is no good; ``faults`` are lines: where, what, what to do."""
 
     def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+        self.faults = [_on_one_line(fault) for fault in faults]
+        super().__init__("; ".join(self.faults))
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,10 @@ def keys(table: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield from keys(inner, (*path, name))
 
 
+def _on_one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def _table_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
@@ -154,12 +158,17 @@ def _place(tree: Tree, path: list[str], value: Any, origin: str) -> None:
 
 def _by_name(layer: Layer) -> Tree:
     """The layer with its sources as a table from name to row."""
-    rows = layer.tree.get("sources")
-    if rows is None or isinstance(rows, dict):
+    if "sources" not in layer.tree:
         return layer.tree
-    named: Tree = {}
+    rows = layer.tree["sources"]
+    if isinstance(rows, dict):
+        for name, row in rows.items():
+            if not isinstance(row, dict):
+                raise ConfigError([f"{layer.origin}: sources.{name}: not a table"])
+        return layer.tree
     if not isinstance(rows, list):
         raise ConfigError([f"{layer.origin}: sources: a list of tables, [[sources]]"])
+    named: Tree = {}
     for place, row in enumerate(rows, 1):
         where = f"{layer.origin}: sources, number {place}"
         if not isinstance(row, dict):

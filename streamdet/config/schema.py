@@ -24,7 +24,9 @@ DELIVERIES = ("jsonl", "mqtt", "webhook", "command")
 class Table(BaseModel):
     """A table of the file: frozen, and without any key that is not here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, coerce_numbers_to_str=True
+    )
 
 
 def _name(text: str) -> str:

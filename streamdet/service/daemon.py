@@ -299,8 +299,7 @@ class Daemon:
         except ConfigError as error:
             self.metrics.reloads.labels("bad").inc()
             self.metrics.errors.labels("config").inc()
-            for fault in error.faults:
-                self.log.say("reload_failed", f"{fault}; nothing is changed", "error")
+            self.log.say("reload_failed", f"{error}; nothing is changed", "error")
         self.notifier.tell("READY=1" if self._ready else "STATUS=reloaded")
 
     def take_model(self, bundle: Bundle, batch: Batch) -> None:

@@ -1,0 +1,200 @@
+"""What a daemon is told: file, environment, flags, and every mistake in them."""
+
+import re
+import tomllib
+from datetime import datetime
+from importlib.resources import files
+
+import pytest
+from conftest import streamdet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamdet.config import layers, schedule
+from streamdet.config.layers import ConfigError, Layer, from_environment, from_settings, load
+from streamdet.config.schema import Config
+
+EXAMPLE = files("streamdet.config").joinpath("example.toml").read_text()
+
+
+def uncommented(text):
+    return re.sub(r"^#(?=[\w\[])", "", text, flags=re.MULTILINE)
+
+
+def test_the_example_has_every_key_with_its_default():
+    assert load([Layer("example", tomllib.loads(EXAMPLE))]) == Config()
+    whole = tomllib.loads(uncommented(EXAMPLE))
+    (source,) = whole.pop("sources")
+    given_keys = {("sources", key) for key in source}
+    given_keys |= {
+        (name, key) for name, table in whole.items() if isinstance(table, dict) for key in table
+    }
+    given_keys |= {(name,) for name, value in whole.items() if not isinstance(value, dict)}
+    assert given_keys == set(layers.keys(Config))
+    has_default = {
+        ".".join(path): field.default
+        for path, field in fields(Config)
+        if field.default not in (None, (), ...) and not field.is_required()
+    }
+    for path, default in has_default.items():
+        table, _, key = path.rpartition(".")
+        where = source if table == "sources" else whole.get(table, {}) if table else whole
+        assert where[key] == default, path
+
+
+def fields(table, path=()):
+    for name, field in table.model_fields.items():
+        inner = layers._table_of(field.annotation)
+        if inner is None:
+            yield (*path, name), field
+        else:
+            yield from fields(inner, (*path, name))
+
+
+def test_the_later_layer_goes_before_the_earlier(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(
+        'stall_s = 1\nring_s = 20\n[[sources]]\nname = "The Gate"\ndevice = "USB"\ngain_db = 1\n'
+    )
+    config = layers.read(
+        path,
+        from_settings(['sources."The Gate".gain_db=3', "http.address=off"]),
+        environment={
+            "STREAMDET_STALL_S": "2", "STREAMDET_SOURCES__THE_GATE__GAIN_DB": "2",
+            "STREAMDET_SOURCES__THE_GATE__REQUIRED": "false", "STREAMDET_CONFIG": "/nowhere",
+        },
+    )  # fmt: skip
+    assert (config.ring_s, config.stall_s, config.http.address) == (20, 2, "off")
+    (gate,) = config.sources
+    assert (gate.name, gate.device, gate.gain_db, gate.required) == ("The Gate", "USB", 3, False)
+
+
+def test_every_key_can_be_set_by_the_environment_and_by_a_flag():
+    whole = tomllib.loads(uncommented(EXAMPLE))
+    (source,) = whole.pop("sources")
+    for kind in ("url", "pipe", "file"):
+        del source[kind]
+    del source["operating_point"], whole["operating_point"], whole["webhook"]["url_file"]
+    rows = {(name,): value for name, value in whole.items() if not isinstance(value, dict)}
+    for name, table in whole.items():
+        if isinstance(table, dict):
+            rows |= {(name, key): value for key, value in table.items()}
+    rows |= {("sources", "gate", k): v for k, v in source.items() if k != "name"}
+    import json
+
+    variables = {"STREAMDET_" + "__".join(p).upper(): json.dumps(v) for p, v in rows.items()}
+    flags = [f"{'.'.join(p)}={json.dumps(v)}" for p, v in rows.items()]
+    assert load([from_environment(variables)]) == load([from_settings(flags)])
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("stal_s=3", "flags: stal_s: unknown key; did you mean stall_s?"),
+        ("sources.gate.treshold=0.5", "flags: sources.gate.treshold: unknown key; did you mean"),
+        ("stall_s=soon", "flags: stall_s: should be a valid number"),
+        ("http.address=9477", "flags: http.address: not HOST:PORT, nor off"),
+        ("sources.gate.url=ftp://x", "flags: sources.gate.url: not an address of a stream"),
+        ("sources.gate.active=[\"Mo 08:00-09:00\"]", "'mo' is no day"),
+        ("webhook.template=$nothing", "no field $nothing; there are"),
+        ("mqtt.topic=a/#", "a topic has no #"),
+        ("sources=3", "flags: sources: a list of tables"),
+        ("nonsense", "--set nonsense: not KEY=VALUE"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_a_line_that_names_where_and_what(setting, line):
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        load([from_settings([setting])])
+
+
+def test_names_that_metrics_and_topics_would_confuse_are_refused():
+    rows = [{"name": n, "device": ""} for n in ("Gate 1", "gate-1")]
+    with pytest.raises(ConfigError, match="'Gate 1' and 'gate-1'"):
+        load([Layer("f", {"sources": rows})])
+
+
+def faults_of(call):
+    """The lines of what is wrong; None where nothing is."""
+    try:
+        call()
+    except ConfigError as error:
+        return error.faults
+
+
+JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(["/".join(path) for path in layers.keys(Config)]) | st.text(max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(tree=st.dictionaries(KEYS, JSONISH, max_size=4))
+def test_whatever_stands_in_it_is_a_configuration_or_clear_lines(tree):
+    nested: dict = {}
+    for key, value in tree.items():
+        *tables, last = key.split("/")
+        at = nested
+        for table in tables:
+            at = at.setdefault(table, {}) if isinstance(at.setdefault(table, {}), dict) else {}
+        at[last] = value
+    faults = faults_of(lambda: load([Layer("f", nested)]))
+    assert faults is None or (faults and all(f and "\n" not in f for f in faults))
+
+
+@settings(max_examples=200, deadline=None)
+@given(raw=st.binary(max_size=200))
+def test_a_file_of_any_bytes_is_a_layer_or_one_line(tmp_path_factory, raw):
+    path = tmp_path_factory.mktemp("c") / "c.toml"
+    path.write_bytes(raw)
+    faults = faults_of(lambda: layers.from_file(path))
+    assert faults is None or len(faults) == 1
+
+
+def test_check_show_and_example(tmp_path):
+    path = tmp_path / "c.toml"
+    assert streamdet("config", "example").stdout.decode() == EXAMPLE
+    path.write_bytes(streamdet("config", "example").stdout)
+    assert streamdet("config", "check", "--config", path).stdout.startswith(b"good; sources: none")
+    path.write_text('[[sources]]\nname = "cam"\nurl = "rtsp://me:s3cret@cam/1"\n')
+    shown = streamdet("config", "show", "--config", path).stdout.decode()
+    assert tomllib.loads(shown)["sources"][0]["url"] == "rtsp://...@cam/1"
+    assert "s3cret" not in shown
+    path.write_text(
+        'operating_point = "loud"\n[mqtt]\nhost = "h"\npassword_file = "/nowhere"\n'
+        '[[sources]]\nname = "a"\ndevice = ""\n'
+    )
+    done = streamdet("config", "check", "--config", path)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "streamdet: operating_point: no loud; this bundle has sensitive, balanced, strict",
+        "streamdet: mqtt.password_file: /nowhere: No such file or directory",
+    ]
+    done = streamdet("config", "check", "--config", tmp_path / "none.toml")
+    assert done.returncode == 2
+    assert done.stderr.decode().endswith("none.toml: No such file or directory\n")
+
+
+def test_a_secret_is_no_part_of_any_message(tmp_path):
+    done = streamdet("config", "check", env={"PATH": "/", "STREAMDET_MQTT__PASSWORD": "s3cret"})
+    assert done.returncode == 2
+    assert b"mqtt.password: unknown key; did you mean password_file?" in done.stderr
+    assert b"s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "inside"),
+    [
+        ("08:00-18:00", "2026-11-25T08:00", True),
+        ("08:00-18:00", "2026-11-25T18:00", False),
+        ("Mon-Fri 08:00-18:00", "2026-11-28T12:00", False),
+        ("Sat,Sun 22:00-06:00", "2026-11-29T23:00", True),
+        ("Sat,Sun 22:00-06:00", "2026-11-30T05:59", True),  # Monday, begun on Sunday
+        ("Sat,Sun 22:00-06:00", "2026-11-28T05:59", False),  # Saturday, begun on no day
+        ("Fri-Mon 00:00-24:00", "2026-11-28T12:00", True),
+        ("00:00-24:00", "2026-11-25T23:59", True),
+    ],
+)
+def test_schedules(text, at, inside):
+    assert schedule.active((schedule.parse(text),), datetime.fromisoformat(at)) is inside

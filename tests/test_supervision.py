@@ -1,0 +1,114 @@
+"""What is done with a source, step by step, without threads or clocks."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamdet.service import supervision
+from streamdet.service.supervision import Policy, Seen, State, pause_s
+
+POLICY = Policy(open_s=10, stall_s=5, first_s=1, most_s=60, silence_s=10)
+
+
+def run(steps, policy=POLICY, chance=0.0):
+    """The conditions and actions of (now, seen) pairs."""
+    condition, rows = supervision.begin(0.0), []
+    for now, seen in steps:
+        condition, action = supervision.step(policy, condition, seen, now, chance)
+        rows.append((condition, action))
+    return rows
+
+
+def test_a_source_is_opened_at_once_and_heard_with_its_first_samples():
+    rows = run([(0, Seen()), (0.1, Seen(opened=True)), (0.2, Seen(opened=True, samples=5))])
+    assert [action for _, action in rows] == ["open", "nothing", "nothing"]
+    assert [c.state for c, _ in rows] == [State.opening, State.opening, State.hearing]
+    assert rows[-1][0].deaf_since is None
+
+
+def test_no_sample_for_the_stall_time_is_a_dead_source_whatever_its_library_says():
+    heard = Seen(opened=True, samples=5)
+    rows = run([(0, Seen()), (1, heard), (5.9, heard), (6.1, heard)])
+    assert rows[2][1] == "nothing"
+    assert rows[3][1] == "close"
+    assert rows[3][0].state is State.dead
+    assert rows[3][0].fault == "no sample for 5 s"
+
+
+def test_one_that_can_not_be_opened_is_absent_and_one_that_gives_nothing_dead():
+    (_, (absent, action)) = run([(0, Seen()), (1, Seen(fault="no such device"))])
+    assert (absent.state, action) == (State.absent, "close")
+    (_, (dead, _)) = run([(0, Seen()), (11, Seen(opened=True))])
+    assert dead.state is State.dead
+    (_, (hangs, _)) = run([(0, Seen()), (11, Seen())])
+    assert hangs.state is State.absent
+
+
+def test_silence_is_no_failure_and_ends_with_the_first_sound():
+    steps = [(0, Seen()), *((t, Seen(opened=True, samples=t, silent=True)) for t in range(1, 13))]
+    steps.append((13, Seen(opened=True, samples=13)))
+    states = [c.state for c, _ in run(steps)]
+    assert states[10] is State.hearing
+    assert states[11] is State.silent
+    assert states[13] is State.hearing
+
+
+def test_a_schedule_closes_and_opens():
+    heard = Seen(opened=True, samples=1)
+    rows = run([(0, Seen()), (1, heard), (2, Seen(wanted=False)), (3, Seen(wanted=False)),
+                (4, Seen())])  # fmt: skip
+    assert [a for _, a in rows] == ["open", "nothing", "close", "nothing", "open"]
+    assert rows[2][0].state is State.off
+
+
+def test_one_that_has_come_to_its_end_is_left_alone():
+    rows = run([(0, Seen()), (1, Seen(opened=True, samples=1, ended=True)), (99, Seen())])
+    assert [a for _, a in rows] == ["open", "close", "nothing"]
+
+
+@given(tries=st.integers(1, 10_000), chance=st.floats(0, 1, exclude_max=True))
+def test_pauses_double_up_to_a_most_and_chance_shortens_them_by_half_at_most(tries, chance):
+    pause = pause_s(POLICY, tries)
+    assert pause == min(60, 2.0 ** min(tries - 1, 32))
+    condition = supervision.begin(0.0)
+    now = 0.0
+    for _ in range(min(tries, 12)):
+        now = condition.retry_at
+        condition, action = supervision.step(POLICY, condition, Seen(), now, chance)
+        assert action == "open"
+        condition, action = supervision.step(POLICY, condition, Seen(fault="x"), now, chance)
+        assert action == "close"
+        pause = pause_s(POLICY, condition.tries)
+        assert pause / 2 <= condition.retry_at - now <= pause
+
+
+SEEN = st.builds(
+    Seen,
+    wanted=st.booleans(),
+    opened=st.booleans(),
+    samples=st.integers(0, 50),
+    silent=st.booleans(),
+    fault=st.none() | st.just("x"),
+    hopeless=st.booleans(),
+    ended=st.booleans(),
+)
+
+
+@settings(max_examples=200)
+@given(steps=st.lists(st.tuples(st.floats(0, 20), SEEN, st.floats(0, 0.99)), max_size=60))
+def test_no_source_is_forgotten_whatever_happens_to_it(steps):
+    """It is open, or has a moment at which it is tried again, or is off or ended by right; what is
+    open is closed before it is opened again."""
+    condition, now, open_now = supervision.begin(0.0), 0.0, False
+    for pause, seen, chance in steps:
+        now += pause
+        was = condition
+        condition, action = supervision.step(POLICY, was, seen, now, chance)
+        assert (action == "open") <= (not open_now)
+        assert (action == "close") <= open_now
+        open_now = action == "open" or (open_now and action != "close")
+        assert condition.open == open_now
+        if condition.state in (State.absent, State.dead):
+            assert condition.retry_at - now <= POLICY.most_s
+            assert condition.deaf_since is not None
+        if condition.heard:
+            assert now - condition.fresh <= POLICY.stall_s
