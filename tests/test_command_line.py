@@ -69,7 +69,9 @@ def test_every_command_and_option_is_in_the_docs_with_an_example(name, command):
 
 
 def test_the_docs_name_no_option_that_is_not_there():
-    options = {flag for _, c in commands() for p in c.params for flag in p.opts} | {
+    options = {
+        flag for _, c in commands() for p in c.params for flag in (*p.opts, *p.secondary_opts)
+    } | {
         "--help",
         "--version",
     }

@@ -179,7 +179,7 @@ def test_check_show_and_example(tmp_path):
 def test_a_secret_is_no_part_of_any_message(tmp_path):
     done = streamdet("config", "check", env={"PATH": "/", "STREAMDET_MQTT__PASSWORD": "s3cret"})
     assert done.returncode == 2
-    assert b"mqtt.password: unknown key; did you mean password_file?" in done.stderr
+    assert b"STREAMDET_MQTT__PASSWORD: unknown key; did you mean password_file?" in done.stderr
     assert b"s3cret" not in done.stderr
 
 

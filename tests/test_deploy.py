@@ -1,45 +1,175 @@
-"""What is shipped for operators is what their tools accept."""
+"""What is shipped for operators is what their tools accept, and names nothing that is not there."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
+import pytest
+import yaml
 from conftest import ROOT, need
 
 from streamdet.detect.event import ModelName
 from streamdet.service.metrics import Metrics
 
-UNIT = ROOT / "systemd" / "streamdet.service"
+DEPLOY = ROOT / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yml"))
+YAML = sorted(DEPLOY.rglob("*.yml"))
+OTHERS = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 
 
-def run(*command) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+def run(*command, **others) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, **others
+    )
 
 
-def test_prometheus_takes_the_scrape_configuration_and_the_rules():
-    need("promtool")
-    for kind, name in (("rules", "streamdet.rules.yml"), ("config", "prometheus.yml")):
-        done = run("promtool", "check", kind, ROOT / "deploy" / name)
-        assert done.returncode == 0, done.stdout + done.stderr
+def passes(*command, **others) -> None:
+    done = run(*command, **others)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_systemd_takes_the_unit_and_finds_it_hardened(tmp_path):
-    need("systemd-analyze")
-    unit = tmp_path / UNIT.name
-    there = shutil.which("true")
-    unit.write_text(UNIT.read_text().replace("/opt/streamdet/bin/streamdet", str(there)))
-    done = run("systemd-analyze", "verify", unit)
-    assert done.returncode == 0, done.stderr
-    done = run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
-    assert done.returncode == 0, done.stdout
+def tool(name: str) -> Path:
+    """A program of the environment's own."""
+    return Path(sys.executable).parent / name
 
 
-def test_every_metric_is_in_the_docs_and_every_alert_is_of_a_metric():
-    metrics = Metrics(ModelName("m", "1", "0" * 64), ["s"])
+def exported() -> set[str]:
+    metrics = Metrics(ModelName("m", "1", "0" * 64), ["s"], ["stdout"])
     names = {s.name for family in metrics.registry.collect() for s in family.samples}
-    names = {re.sub(r"_(bucket|sum|count)$", "", n) for n in names if n.startswith("streamdet_")}
+    return {n for n in names if n.startswith("streamdet_")}
+
+
+def test_prometheus_takes_the_configurations_and_the_rules():
+    need("promtool")
+    passes("promtool", "check", "rules", PROMETHEUS / "streamdet.rules.yml")
+    for name in ("prometheus.yml", "compose.yml"):
+        passes("promtool", "check", "config", PROMETHEUS / name)
+
+
+def test_each_alert_comes_when_it_should_and_only_then():
+    need("promtool")
+    tests = PROMETHEUS / "streamdet.rules.test.yml"
+    passes("promtool", "test", "rules", tests)
+    alerts = set(re.findall(r"- alert: (\w+)", (PROMETHEUS / "streamdet.rules.yml").read_text()))
+    assert alerts == set(re.findall(r"alertname: (\w+)", tests.read_text()))
+    page = (ROOT / "docs" / "operate.md").read_text()
+    assert alerts == set(re.findall(r"^### (Streamdet\w+)$", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize("shipped", UNITS, ids=lambda u: u.name)
+def test_systemd_takes_the_units_and_finds_them_hardened(tmp_path, shipped):
+    need("systemd-analyze")
+    unit = tmp_path / shipped.name.replace("@", "@gate")
+    there = shutil.which("true")
+    unit.write_text(shipped.read_text().replace("/opt/streamdet/bin/streamdet", str(there)))
+    done = run("systemd-analyze", "verify", unit)
+    assert (done.returncode, done.stderr) == (0, "")
+    passes("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
+
+
+def test_every_metric_is_in_the_docs_and_rules_and_dashboard_name_no_other():
+    names = exported()
+    plain = {re.sub(r"_(bucket|sum|count)$", "", n) for n in names}
     page = (ROOT / "docs" / "metrics.md").read_text()
-    documented = set(re.findall(r"`(streamdet_\w+)`", page))
-    assert documented == names
-    rules = (ROOT / "deploy" / "streamdet.rules.yml").read_text()
-    assert set(re.findall(r"streamdet_\w+", rules)) <= names
+    assert set(re.findall(r"`(streamdet_\w+)`", page)) == plain
+    for path in (*PROMETHEUS.glob("*rules*.yml"), DEPLOY / "grafana/dashboards/streamdet.json"):
+        used = set(re.findall(r"(?<![\w-])streamdet_\w+", path.read_text()))
+        assert used <= names, path.name
+
+
+def test_prometheus_can_read_every_expression_of_the_dashboard(tmp_path):
+    need("promtool")
+    board = json.loads((DEPLOY / "grafana" / "dashboards" / "streamdet.json").read_text())
+    expressions = [t["expr"] for panel in board["panels"] for t in panel["targets"]]
+    expressions += [a["expr"] for a in board["annotations"]["list"]]
+    recorded = set(re.findall(r"record: (\S+)", (PROMETHEUS / "streamdet.rules.yml").read_text()))
+    rules = []
+    for number, expression in enumerate(expressions):
+        assert set(re.findall(r"streamdet:[\w:]+", expression)) <= recorded
+        text = expression.replace("$instance", ".*").replace("$source", ".*")
+        rules.append({"record": f"dashboard:{number}", "expr": text})
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    passes("promtool", "check", "rules", path)
+    places = [tuple(panel["gridPos"].values()) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
+
+
+def test_linters_find_nothing():
+    need("shellcheck")
+    passes("shellcheck", DEPLOY / "install.sh", ROOT / ".ci" / "run")
+    if tool("hadolint").exists():
+        passes(tool("hadolint"), DEPLOY / "Dockerfile")
+    rules = "{extends: relaxed, rules: {line-length: {max: 110}}}"
+    passes(tool("yamllint"), "--strict", "-d", rules, *YAML)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda m: m.name)
+def test_kubernetes_takes_the_manifests(manifest):
+    passes(tool("kubernetes-validate"), "--strict", manifest)
+    parts = [p for p in yaml.safe_load_all(manifest.read_text()) if p]
+    told = next(p for p in parts if p["kind"] == "ConfigMap")["data"]["streamdet.toml"]
+    (pod,) = (p["spec"]["template"]["spec"] for p in parts if "template" in p.get("spec", {}))
+    (container,) = pod["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    checked(told)
+
+
+def checked(toml: str) -> None:
+    command = [sys.executable, "-m", "streamdet", "config", "check", "--config", "/dev/stdin"]
+    done = subprocess.run(command, input=toml.encode(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compose_names_what_is_there():
+    compose = yaml.safe_load((DEPLOY / "compose.yml").read_text())
+    named = set(compose["volumes"])
+    for service in compose["services"].values():
+        for volume in service["volumes"]:
+            place = volume.split(":")[0]
+            assert place in named or (DEPLOY / place).exists(), place
+        for port in service["ports"]:
+            assert port.startswith("127.0.0.1:")
+    build = compose["services"]["streamdet"]["build"]
+    assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
+    checked((DEPLOY / "streamdet.toml").read_text())
+
+
+def test_what_the_image_is_made_of_is_there_and_let_in():
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", (DEPLOY / "Dockerfile").read_text(), re.M)
+        for source in line.split()[:-1]
+    ]
+    let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.M)
+    assert set(copied) == set(let_in)
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_the_script_installs_what_runs(tmp_path):
+    """Into an empty folder, the way the image is built too: the locked versions, then ours."""
+    if os.environ.get("CI") is None and not os.environ.get("TEST_INSTALL"):
+        pytest.skip("takes a minute and the package index: CI, or TEST_INSTALL=1")
+    script = DEPLOY / "install.sh"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("STREAMDET", "PYTHON"))}
+    env |= {"DESTDIR": str(tmp_path), "PREFIX": "/opt/streamdet"}
+    passes(script, env=env)
+    program = tmp_path / "opt/streamdet/bin/streamdet"
+    config = tmp_path / "etc/streamdet/streamdet.toml"
+    assert 'name = "microphone"' in config.read_text()
+    heard = run(program, "file", ROOT / "streamdet/demo/scene.flac", "--format", "jsonl", env=env)
+    assert len(heard.stdout.splitlines()) == 3, heard.stderr
+    config.write_text("# mine\n" + config.read_text())
+    passes(script, env=env)
+    assert config.read_text().startswith("# mine")
+    assert run(script, "--nonsense", env=env).returncode == 2
+    passes(script, "--remove", env=env)
+    assert not program.exists()
+    assert config.exists()

@@ -20,6 +20,7 @@ from streamdet.config.schema import Config, Source, slug
 
 PREFIX = "STREAMDET_"
 DEFAULT_PATH = Path("/etc/streamdet/streamdet.toml")
+ENVIRONMENT = "environment"
 _LARGEST = 4_000_000
 _APART = ("CONFIG",)
 """What begins with the prefix and is no key: where the file is."""
@@ -82,7 +83,7 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
         if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in _APART:
             path = variable.removeprefix(PREFIX).lower().split("__")
             _place(tree, path, _value(text), variable)
-    return Layer("environment", tree)
+    return Layer(ENVIRONMENT, tree)
 
 
 def from_settings(settings: Iterable[str]) -> Layer:
@@ -231,6 +232,8 @@ def _fault(error: Any, names: list[str], origins: Mapping[tuple[str, ...], str])
     else:
         what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     key = ".".join(path)
+    if origin == ENVIRONMENT:
+        key = PREFIX + "__".join(slug(p).upper() for p in path)
     return ": ".join(part for part in (origin, key, what) if part)
 
 

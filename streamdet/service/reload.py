@@ -49,7 +49,10 @@ def apply(daemon: Daemon, new: Config) -> None:
     daemon.config = new
     changed = [*boxes, *(["model"] if other_model else [])]
     names = ", ".join(ear.name for ear in daemon.ears)
-    daemon.log.say("reloaded", f"sources: {names}; begun anew: {', '.join(changed) or 'no output'}")
+    daemon.log.say(
+        "reloaded",
+        f"configuration read anew; sources: {names}; changed: {', '.join(changed) or 'no output'}",
+    )
 
 
 def _sources(daemon: Daemon, new: Config) -> None:
