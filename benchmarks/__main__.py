@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 import time
 
@@ -29,15 +30,21 @@ NAMES = (
     "training",
     "audioset",
 )
+LONG = ("soak",)
+"""Those that take an hour, and are run only where they are named."""
 
 
 def main() -> None:
     """Run the benchmarks that are named, all if none is."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="*", metavar="NAME", help="which ones (all)")
-    names = parser.parse_args().name or NAMES
-    if unknown := sorted({*names} - {*NAMES}):
-        parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long to soak (60)")
+    told = parser.parse_args()
+    names = told.name or NAMES
+    if unknown := sorted({*names} - {*NAMES, *LONG}):
+        there = ", ".join((*NAMES, *LONG))
+        parser.error(f"no benchmark {', '.join(unknown)}; there are: {there}")
+    os.environ["SOAK_MINUTES"] = str(told.minutes)
     report.RESULTS.mkdir(parents=True, exist_ok=True)
     for name in names:
         began = time.perf_counter()

@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 
 def draw(said: dict[str, dict[str, Any]], to: Path) -> None:
     """Every plot whose benchmark has been run."""
-    drawn = {"streams": _streams, "files": _files, "batch": _batch, "frontier": _frontier}
+    drawn = {
+        "streams": _streams,
+        "files": _files,
+        "batch": _batch,
+        "frontier": _frontier,
+        "soak": _soak,
+    }
     for name, plot in drawn.items():
         if name in said and "missing" not in said[name]["found"]:
             figure = Figure(figsize=(8, 4), layout="constrained")
@@ -65,8 +71,16 @@ def _frontier(axis: Axes, found: dict[str, Any]) -> None:
     _finish(axis, "µs a second of sound, one core", "recall at 6 FA/h, val", "Quality against cost")
 
 
-def _finish(axis: Axes, x: str, y: str, title: str) -> None:
-    axis.set_xscale("log")
+def _soak(axis: Axes, found: dict[str, Any]) -> None:
+    hours, sizes = zip(*found["hours_and_mb"], strict=True)
+    axis.plot([60 * h for h in hours], sizes, marker=".", label="means of half a minute")
+    axis.set_ylim(0)
+    _finish(axis, "minutes", "memory, MB", f"{found['streams']} streams", log=False)
+
+
+def _finish(axis: Axes, x: str, y: str, title: str, *, log: bool = True) -> None:
+    if log:
+        axis.set_xscale("log")
     axis.set_xlabel(x)
     axis.set_ylabel(y)
     axis.set_title(title)

@@ -14,9 +14,9 @@ from pathlib import Path
 def sound_server(
     home: Path, patience_s: float = 20.0
 ) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
-    """A headless PulseAudio in a folder of its own, whose null sink ``virt`` is heard by the default
-    input: the environment in which it is the sound system, and its process. Raises TimeoutError
-    where it does not start."""
+    """A headless PulseAudio in a folder of its own, whose null sink ``virt`` is heard by the
+    default input: the environment in which it is the sound system, and its process. Raises
+    TimeoutError where it does not start."""
     runtime = home / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")

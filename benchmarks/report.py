@@ -265,6 +265,26 @@ def _frontier(found: Found) -> str:
     return table(head, rows) + "\n\n![quality against cost](performance/frontier.png)"
 
 
+def _soak(found: Found) -> str:
+    first, least, most = found["memory_mb"]
+    rows = [
+        ("streams, replayed at real pace", found["streams"]),
+        ("minutes", found["minutes"]),
+        ("hours of audio analysed", found["audio_hours"]),
+        ("audio lost, s", found["lost_s"]),
+        ("sources opened anew", found["reconnects"]),
+        ("events of a stream, least and most", " and ".join(map(str, found["events_of_a_stream"]))),
+        ("onset to event, p99 below, s", found["late_99_s"]),
+        ("a stream, % of a core", 100 * found["share_of_core_a_stream"]),
+        ("memory at first, MB (least to most)", f"{first} ({least} to {most})"),
+        (
+            "its slope, kB an hour (95 %)",
+            f"{found['kb_an_hour']:,.0f} ± {found['kb_an_hour_either_way']:,.0f}",
+        ),
+    ]
+    return table(("what", ""), rows) + "\n\n![memory over time](performance/soak.png)"
+
+
 def _length(seconds: float) -> str:
     return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"
 
@@ -280,6 +300,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], str]]] = {
     "frontier": ("Quality against cost", _frontier),
     "start": ("Start", _start),
     "memory": ("Memory", _memory),
+    "soak": ("A soak", _soak),
     "training": ("Training", _training),
     "audioset": ("AudioSet's records", _audioset),
 }

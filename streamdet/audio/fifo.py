@@ -19,7 +19,8 @@ _LOOK_S = 0.25
 
 class Fifo(Feed):
     """``path`` is "-" for stdin. A WAV stream, or PCM of the ``raw`` format; the end of stdin is
-    the end, that of a FIFO means that its writer has gone."""
+    the end, that of a FIFO means that its writer has gone. Whoever writes faster than is heard has
+    to wait."""
 
     def __init__(
         self, name: str, path: str, raw: RawFormat, ring_s: float, wake: Callable[[], None]
@@ -34,8 +35,12 @@ class Fifo(Feed):
             waited_for = _Waited(pipe, self.stopping.is_set)
             source = PipeSource(waited_for, self._raw, called)  # pyright: ignore[reportArgumentType]
             self.opened(source.rate, source.channels)
-            for block in source.blocks():
-                self.put(block.samples)
+            try:
+                for block in source.blocks():
+                    self.put_with_room(block.samples)
+            except SourceError:
+                if self._path != "-":
+                    raise  # the end of stdin is its end, in the midst of a header's promise too
         if self._path != "-" and not self.stopping.is_set():
             raise SourceError("lost", f"{called}: its writer has gone")
 

@@ -18,6 +18,7 @@ from streamdet.audio.ring import Ring
 from streamdet.audio.source import SourceError
 
 MOST_CHANNELS, RATES = 64, (1_000, 768_000)
+_ROOM_S = 0.005
 
 
 class Feed(ABC):
@@ -91,6 +92,15 @@ class Feed(ABC):
             return  # closed meanwhile
         self.clock.arrived(ring.written, time.monotonic() - late_s)
         self._wake()
+
+    def put_with_room(self, samples: np.ndarray) -> None:
+        """`put`, for what can wait: once the ring has room for all of it."""
+        ring = self.ring
+        while ring is not None and not self.stopping.is_set():
+            if ring.unread + len(samples) <= ring.capacity:
+                self.put(samples)
+                return
+            self.stopping.wait(_ROOM_S)
 
     def make_up(self, late_s: float = 0.0) -> None:
         """Samples were lost: silence instead, as many as the clock says are missing."""

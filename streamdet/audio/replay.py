@@ -37,11 +37,11 @@ class Replay(Feed):
             given += len(samples)
             if self._realtime:
                 self.stopping.wait(max(0.0, began + given / self.rate - time.monotonic()))
+                self.put(samples)
             else:
-                self._wait_for_room(len(samples))
+                self.put_with_room(samples)
             if self.stopping.is_set():
                 return
-            self.put(samples)
 
     def _pieces(self) -> Iterator[np.ndarray]:
         while True:
@@ -57,10 +57,3 @@ class Replay(Feed):
                 source.close()
             if not self._loop:
                 return
-
-    def _wait_for_room(self, count: int) -> None:
-        ring = self.ring
-        while ring is not None and not self.stopping.is_set():
-            if ring.unread + count <= ring.capacity:
-                return
-            self.stopping.wait(0.005)

@@ -84,6 +84,8 @@ def listen(
 
     Example: streamdet listen --device "USB Audio" --metrics 127.0.0.1:9477
     """
+    # before numpy: a step of live sound is too small to be shared out, and waiting threads spin
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from streamdet.config import layers
     from streamdet.config.layers import Layer
 
@@ -107,6 +109,11 @@ def listen(
         if not first.sources:
             own = own or {"name": name or "default", "device": "", **_given(channel=channel)}
             first = read()
+        elif not own and (stray := _given(name=name, channel=channel, realtime=realtime)):
+            raise Failure(
+                f"--{min(stray)}: of which source? Give --device, --url, --pipe or --file too, or "
+                "set it in the configuration"
+            )
         summary = _run(first, read, hasty=bool(own), duration=duration)
     except layers.ConfigError as error:
         raise Failure("\nstreamdet: ".join(error.faults)) from error
@@ -162,13 +169,18 @@ def _flags(*values: Any) -> list[Layer]:
 
 
 def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> Summary:
+    from streamdet.config.layers import ConfigError
     from streamdet.service import build
     from streamdet.service.daemon import Daemon
     from streamdet.service.log import Log
 
     bundle = build.bundle(config)
     log = Log(config.log.format, config.log.repeat_s)
-    daemon = Daemon(config, bundle, log, read, hasty, duration)
+    try:
+        daemon = Daemon(config, bundle, log, read, hasty, duration)
+    except ConfigError:
+        log.close()
+        raise
     options.settle()
     summary = daemon.run()
     events = "event" if summary.events == 1 else "events"
@@ -178,6 +190,7 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
         f"heard {summary.heard_s:.1f} s, lost {summary.dropped_s:.1f} s: "
         f"{summary.events} {events}, {summary.rounds} {rounds}",
     )
+    daemon.log.close()
     return summary
 
 

@@ -174,14 +174,13 @@ class Daemon:
             self.summary.rounds += ear.counts.rounds
 
     def stop(self) -> None:
-        """End the main loop soon; safe from any thread and from a signal handler."""
+        """End the main loop soon; safe from any thread and from a signal handler, so it wakes
+        nobody: a handler must not ask for a lock that the code it interrupts may hold."""
         self._stop = True
-        self._news.set()
 
     def reload(self) -> None:
         """Read the configuration anew soon; as safe."""
         self._reload = True
-        self._news.set()
 
     def healthy(self) -> Answer:
         """Whether the main loop turns; for any thread."""

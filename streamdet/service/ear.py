@@ -218,7 +218,7 @@ class Ear:
                 gain_db=source.gain_db,
             )  # fmt: skip
         except ChannelError as error:
-            self._fault, self._reason = f"channel {source.channel}: {error}", "bad"
+            self._fault, self._reason = f"channel: {error}", "bad"
             return None
         if not self._placed:
             first = feed.clock.at(0.0)

@@ -39,6 +39,7 @@ def apply(daemon: Daemon, new: Config) -> None:
         _outputs(daemon, old, boxes)
         raise
     if new.log != old.log:
+        daemon.log.close()
         daemon.log = Log(new.log.format, new.log.repeat_s)
     if batch is not None:
         batch.engine.warm_up()

@@ -1,0 +1,184 @@
+"""Live sources one by one, and the lines that a daemon says of them."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, records, streamdet, wait_for
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamdet import demo
+from streamdet.audio.clock import SampleClock
+from streamdet.audio.network import NetworkStream, redacted
+from streamdet.service.log import Log
+
+LISTEN = [sys.executable, "-m", "streamdet", "listen", "--metrics", "off", "--threshold", "0.6",
+          "--phase", "final"]  # fmt: skip
+
+
+def onsets(out: bytes) -> list[float]:
+    return [e["onset_s"] for e in records(out)]
+
+
+def test_stdin_as_wav_and_as_raw_pcm_is_heard_to_its_end(wav, scene):
+    done = streamdet(*LISTEN[3:], "--pipe", "-", stdin=wav.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert onsets(done.stdout) == pytest.approx(demo.ONSETS_S, abs=0.05)
+    raw = (np.clip(scene, -1, 1) * 32_767).astype("<i2").tobytes()
+    done = streamdet(*LISTEN[3:], "--pipe", "-", stdin=raw)
+    assert onsets(done.stdout) == pytest.approx(demo.ONSETS_S, abs=0.05)
+    assert records(done.stdout)[0]["source"] == "stdin"
+
+
+def test_a_fifo_waits_for_its_next_writer(daemon, tmp_path, wav):
+    fifo = tmp_path / "audio.fifo"
+    os.mkfifo(fifo)
+    ear = daemon(
+        f'threshold = 0.6\nretry_first_s = 0.2\n[[sources]]\nname = "f"\npipe = "{fifo}"\n',
+        wait=False,
+    )
+    for number in (1, 2):
+        with fifo.open("wb") as to:
+            to.write(wav.read_bytes())
+        wait_for(lambda n=number: len(ear.events(phase="final")) == 3 * n)
+        wait_for(lambda: ear.said("its writer has gone"))
+
+
+def test_no_realtime_hears_a_file_as_fast_as_it_can(wav):
+    began = time.monotonic()
+    done = streamdet(*LISTEN[3:], "--file", wav, "--no-realtime")
+    assert time.monotonic() - began < 15
+    assert onsets(done.stdout) == pytest.approx(demo.ONSETS_S, abs=0.05)
+
+
+def test_a_gain_makes_a_faint_source_loud_and_a_channel_is_chosen(tmp_path, scene):
+    path = tmp_path / "two.wav"
+    soundfile.write(path, np.stack([np.zeros_like(scene), scene], axis=1), 16_000)
+    base = [*LISTEN[3:], "--file", path, "--no-realtime", "--name", "x"]
+    assert len(onsets(streamdet(*base, "--channel", "2").stdout)) == 3
+    assert onsets(streamdet(*base, "--channel", "1").stdout) == []
+    third = streamdet(*base, "--channel", "3")
+    assert third.returncode == 2
+    assert (
+        third.stderr.splitlines()[-1]
+        == b"streamdet: x: channel: there is no channel 3; it has 1 to 2"
+    )
+    plain, loud = (
+        records(streamdet(*base, "--channel", "2", "--set", f"sources.x.gain_db={db}").stdout)
+        for db in (0, 6)
+    )
+    assert loud[0]["level_dbfs"] - plain[0]["level_dbfs"] == pytest.approx(6, abs=0.2)
+
+
+def test_flags_of_a_source_that_none_is_named_for_are_refused(tmp_path, wav):
+    config = tmp_path / "c.toml"
+    config.write_text(f'[[sources]]\nname = "a"\nfile = "{wav}"\n')
+    done = streamdet("listen", "--config", config, "--channel", "1")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"streamdet: --channel: of which source?")
+    done = streamdet("listen", "--file", wav, "--pipe", "-")
+    assert done.stderr == b"streamdet: --pipe and --file: give one of them\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("http://me:s3cret@127.0.0.1:1/a.mp3?token=s3cret", "Connection refused"),
+        ("rtsp://me:s3cret@127.0.0.1:1/stream", "Connection refused"),
+        ("http://me:s3cret@no-such-host.invalid/a", "no-such-host.invalid"),
+    ],
+)
+def test_an_address_that_nobody_is_at_is_one_line_without_its_password(url, word):
+    done = streamdet("listen", "--url", url, "--metrics", "off")
+    assert done.returncode == 69
+    assert word in done.stderr.decode()
+    assert "s3cret" not in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+@settings(max_examples=30, deadline=None)
+@given(tail=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30))
+def test_whatever_an_address_is_it_fails_with_one_kind_of_error(tail):
+    feed = NetworkStream("x", f"http://127.0.0.1:1/{tail}", 2, 2, 5, lambda: None)
+    feed.start()
+    feed.join(10)
+    assert feed.failure is not None
+    assert "\n" not in redacted("http://a/b")
+
+
+@given(
+    drift=st.floats(-200e-6, 200e-6),
+    late=st.lists(st.floats(0, 0.3), min_size=100, max_size=100),
+)
+def test_the_clock_of_a_source_follows_a_card_that_runs_a_little_wrong(drift, late):
+    clock, rate, began = SampleClock(48_000), 48_000, 1_000.0
+    late[::3] = [0.0] * 34
+    for i in range(100):
+        true = (i + 1) * 6.0
+        clock.arrived(round(true * rate * (1 + drift)), began + true + late[i])
+    seconds = 100 * 6.0 * (1 + drift)
+    assert clock.at(seconds) == pytest.approx(began + 600.0, abs=70 * abs(drift) + 1e-3)
+
+
+def test_a_server_that_sends_the_last_seconds_at_once_is_not_early():
+    clock = SampleClock(16_000)
+    clock.arrived(16_000 * 5, 100.0)  # five seconds at once: the last is of now
+    assert clock.at(5.0) == 100.0
+    clock.arrived(16_000 * 6, 101.0)
+    assert clock.at(6.0) == 101.0
+
+
+def test_lines_of_one_kind_are_counted_and_not_repeated():
+    now, out = [0.0], io.StringIO()
+    log = Log("text", 60, out, lambda: now[0])
+    for _ in range(5):
+        log.say("failed", "it is gone", "warning", source="gate")
+    log.say("failed", "it is gone", "warning", source="yard\x1b[2J\n")
+    now[0] = 61.0
+    log.say("failed", "it is gone", "warning", source="gate")
+    log.close()
+    assert out.getvalue().splitlines() == [
+        "streamdet: gate: it is gone",
+        "streamdet: yard\ufffd[2J\ufffd: it is gone",
+        "streamdet: gate: it is gone (4 more like it before)",
+    ]
+
+
+def test_a_log_that_nobody_reads_keeps_nobody():
+    held = threading.Event()
+
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            held.wait()
+            return len(text)
+
+    log = Log("json", 60, Stuck())
+    began = time.monotonic()
+    for i in range(5_000):
+        log.say("x", str(i))
+    log.close(0.1)
+    assert time.monotonic() - began < 5
+    held.set()
+
+
+def test_lines_can_be_json(wav):
+    done = streamdet("listen", "--file", wav, "--no-realtime", "--metrics", "off", "--log", "json")
+    rows = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [r["event"] for r in rows] == ["started", "hearing", "ready", "ended", "stopped"]
+    assert {"time", "level", "event", "message"} <= set(rows[0])
+
+
+def test_an_example_of_the_readme_runs():
+    text = (ROOT / "docs" / "operate.md").read_text()
+    toml = text.split("```toml\n")[1].split("```")[0]
+    command = [sys.executable, "-m", "streamdet", "config", "show", "--config", "/dev/stdin"]
+    done = subprocess.run(command, input=toml.encode(), capture_output=True, check=True)
+    assert b'name = "yard"' in done.stdout
