@@ -56,7 +56,8 @@ def listened(platform: str, environment: dict[str, str], played: Path) -> dict[s
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as daemon:
         time.sleep(4.0)
-        before, began = cpu_seconds(daemon.pid), time.monotonic()
+        family = [daemon.pid, *children(daemon.pid)]  # a device is read by a process of its own
+        before, began = sum(map(cpu_seconds, family)), time.monotonic()
         player = subprocess.Popen(["paplay", "--device=virt", str(played)], env=environment)
         os.set_blocking(daemon.stdout.fileno(), False)  # pyright: ignore[reportOptionalMemberAccess]
         while player.poll() is None:
@@ -66,8 +67,9 @@ def listened(platform: str, environment: dict[str, str], played: Path) -> dict[s
                 late.append(time.time() - said)
             else:
                 time.sleep(0.0005)
-        spent, seconds = cpu_seconds(daemon.pid) - before, time.monotonic() - began
-        peak = _status(daemon.pid, "VmHWM")
+        seconds = time.monotonic() - began
+        spent = sum(map(cpu_seconds, family)) - before
+        peak = sum(_status(pid, "VmHWM") for pid in family)
         daemon.terminate()
     return {
         "shots": SHOTS,
@@ -96,6 +98,12 @@ def cpu_seconds(pid: int) -> float:
     """What a process has used of all cores."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that one has begun."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
 
 
 def _status(pid: int, name: str) -> int:

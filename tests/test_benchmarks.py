@@ -58,8 +58,8 @@ def test_the_readme_has_the_targets_as_they_were_measured():
 
 
 def test_each_benchmark_is_a_file_with_a_section():
-    assert set(bench.NAMES) == set(report.SECTIONS)
-    for name in bench.NAMES:
+    assert {*bench.NAMES, *bench.LONG} == set(report.SECTIONS)
+    for name in report.SECTIONS:
         assert (ROOT / "benchmarks" / f"{name}.py").is_file()
 
 

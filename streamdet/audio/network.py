@@ -5,6 +5,7 @@ else FFmpeg reads. Wants the extra "media".
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -95,6 +96,7 @@ def pyav() -> ModuleType:
         raise SourceError(
             "unavailable", "network streams need PyAV: pip install 'streamdet[media]'"
         ) from error
+    logging.getLogger("av").addHandler(logging.NullHandler())
     av.logging.set_level(None)  # pyright: ignore[reportPrivateImportUsage]
     return av
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def load(layers: Iterable[Layer]) -> Config:
     sources = merged.pop("sources", {})
     names = list(sources)
     rows = [{"name": name, **row} for name, row in sources.items()]
+    if faults := list(_unprintable(merged, ())) + list(_unprintable(sources, ("sources",))):
+        raise ConfigError(faults)
     try:
         return Config.model_validate({**merged, "sources": rows})
     except ValidationError as error:
@@ -181,6 +184,20 @@ def _by_name(layer: Layer) -> Tree:
             raise ConfigError([f"{where}: there is another one named {name!r}"])
         named[name] = {k: v for k, v in row.items() if k != "name"}
     return {**layer.tree, "sources": named}
+
+
+def _unprintable(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """Texts that no device, file or host is called by; a template alone may have lines."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unprintable(inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _unprintable(inner, path)
+    elif isinstance(value, str):
+        text = value.replace("\n", "") if path[-1:] == ("template",) else value
+        if any(unicodedata.category(c) == "Cc" for c in text):
+            yield f"{'.'.join(path)}: a control character in it"
 
 
 def _without_sources(layer: Layer) -> Layer:

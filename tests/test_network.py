@@ -1,0 +1,214 @@
+"""Network streams of each kind, from real senders: UDP, HLS, Icecast, SRT, RTSP."""
+
+import http.server
+import socket
+import socketserver
+import struct
+import subprocess
+import threading
+import time
+from functools import partial
+
+import av
+import numpy as np
+import pytest
+from conftest import need, wait_for
+from daemons import free_port
+
+from streamdet import demo
+
+
+def sent(url, scene, form, codec="aac", rate=48_000, stop=None, **options):
+    """Send a scene at its own pace, over and over, by FFmpeg's muxers."""
+    import soxr
+
+    pcm = soxr.resample(scene, 16_000, rate).astype(np.float32)
+    with av.open(url, "w", form, options=options) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        began, at, size = time.monotonic(), 0, 1_024
+        while not stop.is_set():
+            part = np.take(pcm, range(at, at + size), mode="wrap")
+            frame = av.AudioFrame.from_ndarray(part[None], "fltp", "mono")
+            frame.sample_rate, frame.pts = rate, at
+            at += size
+            stop.wait(max(0.0, began + at / rate - time.monotonic()))
+            container.mux(stream.encode(frame))
+
+
+class Sender:
+    """A thread that sends until the test is over."""
+
+    def __init__(self, *args, **options) -> None:
+        self.stop = threading.Event()
+        self.fault: Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=args, kwargs=options, daemon=True)
+
+    def _run(self, *args, **options) -> None:
+        try:
+            sent(*args, stop=self.stop, **options)
+        except (av.error.FFmpegError, OSError) as error:
+            self.fault = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self._thread.join(5)
+
+
+def hears(daemon, url, wait=25):
+    """A daemon hears a round of the scene there: three shots, as far apart as they are."""
+    ear = daemon(
+        "threshold = 0.5\nretry_first_s = 0.5\nretry_most_s = 1\nopen_s = 10\n"
+        f'[[sources]]\nname = "net"\nurl = "{url}"\n'
+    )
+    wait_for(lambda: len(ear.events(phase="onset")) >= 3, wait + 20)
+    apart = np.diff([e["onset_s"] for e in ear.events(phase="onset")][:3])
+    around = np.diff([*demo.ONSETS_S, demo.ONSETS_S[0] + 20, demo.ONSETS_S[1] + 20])
+    assert all(min(abs(around - a)) < 0.25 for a in apart)
+    assert ear.stop() == 0
+
+
+def test_udp(daemon, scene):
+    url = f"udp://127.0.0.1:{free_port()}"
+    with Sender(f"{url}?pkt_size=1316", scene, "mpegts"):
+        hears(daemon, url)
+
+
+def test_srt(daemon, scene):
+    if not srt_there():
+        pytest.skip("the FFmpeg of PyAV's wheels is built without SRT")
+    port = free_port()
+    with Sender(f"srt://127.0.0.1:{port}?mode=listener", scene, "mpegts"):
+        hears(daemon, f"srt://127.0.0.1:{port}")
+
+
+def srt_there() -> bool:
+    """Whether FFmpeg knows the protocol: an address that nobody is at is refused otherwise."""
+    try:
+        av.open("srt://127.0.0.1:1", timeout=0.5)
+    except av.error.ProtocolNotFoundError:
+        return False
+    except (av.error.FFmpegError, OSError):
+        return True
+    return True
+
+
+def test_hls(daemon, scene, tmp_path):
+    (tmp_path / "hls").mkdir()
+    handler = partial(QuietFiles, directory=str(tmp_path / "hls"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/live.m3u8"
+        with Sender(str(tmp_path / "hls" / "live.m3u8"), scene, "hls", hls_time="1",
+                    hls_list_size="5", hls_flags="delete_segments"):  # fmt: skip
+            wait_for(lambda: (tmp_path / "hls" / "live.m3u8").exists())
+            hears(daemon, url)
+        server.shutdown()
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_) -> None:
+        pass
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+ICECAST = """<icecast>
+<limits><clients>10</clients><sources>2</sources><burst-size>65535</burst-size></limits>
+<authentication><source-password>hackme</source-password></authentication>
+<listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+<paths><logdir>{folder}</logdir><webroot>{folder}</webroot><adminroot>{folder}</adminroot></paths>
+<logging><accesslog>a.log</accesslog><errorlog>e.log</errorlog></logging>
+<security><chroot>0</chroot>
+<changeowner><user>nobody</user><group>nogroup</group></changeowner></security>
+</icecast>
+"""
+
+
+def test_icecast(daemon, scene, tmp_path):
+    need("icecast2")
+    folder, port = tmp_path / "icecast", free_port()
+    folder.mkdir(mode=0o777)
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    folder.chmod(0o777)
+    config = folder / "icecast.xml"
+    config.write_text(ICECAST.format(port=port, folder=folder))
+    with subprocess.Popen(
+        ["icecast2", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            wait_for(lambda: answers(port))
+            source = f"icecast://source:hackme@127.0.0.1:{port}/live"
+            with Sender(source, scene, "mp3", codec="libmp3lame", content_type="audio/mpeg"):
+                time.sleep(1)
+                hears(daemon, f"http://127.0.0.1:{port}/live")
+        finally:
+            server.terminate()
+
+
+class Camera(socketserver.ThreadingTCPServer):
+    """A camera's RTSP: describe, set up, play; uncompressed audio over the same connection."""
+
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self, scene) -> None:
+        super().__init__(("127.0.0.1", 0), Visitor)
+        self.pcm = (np.clip(scene, -1, 1) * 32_767).astype(">i2").tobytes()
+        self.url = f"rtsp://me:pass@127.0.0.1:{self.server_address[1]}/stream"
+        self.stopping = False
+
+
+class Visitor(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        try:
+            while head := self.request_head():
+                sequence = next(h for h in head if h.lower().startswith("cseq"))
+                method, extra, body = head[0].split()[0], "", ""
+                if method == "OPTIONS":
+                    extra = "Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n"
+                elif method == "DESCRIBE":
+                    body = (
+                        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"
+                        "m=audio 0 RTP/AVP 96\r\na=rtpmap:96 L16/16000/1\r\na=control:a\r\n"
+                    )
+                    extra = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
+                elif method == "SETUP":
+                    extra = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n"
+                elif method == "PLAY":
+                    extra = "Session: 1\r\n"
+                self.wfile.write(f"RTSP/1.0 200 OK\r\n{sequence}\r\n{extra}\r\n{body}".encode())
+                if method == "PLAY":
+                    self.play()
+        except OSError:
+            pass
+
+    def request_head(self) -> list[str]:
+        lines = []
+        while line := self.rfile.readline().decode().strip():
+            lines.append(line)
+        return lines
+
+    def play(self) -> None:
+        pcm, began, number = self.server.pcm, time.monotonic(), 0
+        while not self.server.stopping:
+            at = number * 640 % len(pcm)
+            packet = struct.pack(">BBHII", 0x80, 96, number & 0xFFFF, number * 320, 7)
+            packet += pcm[at : at + 640]
+            self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+            number += 1
+            time.sleep(max(0.0, began + number * 0.02 - time.monotonic()))
+
+
+def test_rtsp(daemon, scene):
+    with Camera(scene) as camera:
+        threading.Thread(target=camera.serve_forever, daemon=True).start()
+        hears(daemon, camera.url)
+        camera.stopping = True
+        camera.shutdown()
