@@ -192,3 +192,29 @@ def test_connections_that_say_nothing_do_not_keep_others_away(hearing):
     wait_for(lambda: hearing.page("/healthz")[0] == 200, 10)
     for one in idle:
         one.close()
+
+
+def test_whatever_sighup_finds_it_goes_on_hearing(daemon, wav):
+    good = TRIAL.format(wav)
+    ear = daemon(good)
+    heard = ear.metric("audio_seconds_total", source="trial")
+    broker = good + '[mqtt]\nhost = "h"\n'
+    bad = [
+        "", "\0\0", "[[sources]]\n", "sources = 3\n", 'stall_s = "x"\n', "a" * 5_000_000,
+        good + "[http]\nport = 1\n", good.replace("trial", "\\u0000"),
+        good + '[http]\ntoken_file = "/nowhere"\n', broker + 'topic = "#"\n',
+        broker + 'tls = true\nca_file = "/nowhere"\n', 'model = "/nowhere"\n' + good,
+        good + '[webhook]\nurl = "http://"\n', broker + '[spool]\nfolder = "/proc/x"\n',
+        'platform = "gpu"\n' + good, good + "[command]\nargv = []\n",
+    ]  # fmt: skip
+    for number, toml in enumerate(bad, 1):
+        ear.configure(toml)
+        ear.process.send_signal(signal.SIGHUP)
+        wait_for(lambda n=number: ear.metric("config_reloads_total", result="bad") == n, 20)
+        assert ear.ready()
+    ear.configure(good)
+    ear.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: ear.metric("config_reloads_total", result="good") == 1)
+    wait_for(lambda: ear.metric("audio_seconds_total", source="trial") > heard)
+    assert ear.metric("source_reconnects_total", source="trial") == 0
+    assert ear.stop() == 0

@@ -24,6 +24,8 @@ def apply(daemon: Daemon, new: Config) -> None:
     patience are the same is not touched; where only the model or a threshold is another it goes on
     hearing, from a cold state.
     """
+    if not new.sources:
+        raise ConfigError(["sources: there is none"])
     old, bundle = daemon.config, build.bundle(new)
     other_model = bundle.sha256 != daemon.bundle.sha256 or new.platform != old.platform
     for source in new.sources:
