@@ -11,8 +11,9 @@ BUILT := $(VENV)/.built
 demo: $(BUILT)
 	@$(BIN)/streamdet file streamdet/demo/scene.flac --format jsonl
 
+# Three at a time, a file in one piece: many of them wait for real sound.
 test: $(BUILT)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

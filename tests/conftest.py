@@ -80,6 +80,14 @@ def bundle():
 
 
 @pytest.fixture(scope="session")
+def rapid(tmp_path_factory, scene) -> Path:
+    """A file of 2.5 s with a shot in it, to be played over and over."""
+    path = tmp_path_factory.mktemp("audio") / "rapid.wav"
+    soundfile.write(path, scene[round(3.5 * RATE) : 6 * RATE], RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="session")
 def wav(tmp_path_factory, scene) -> Path:
     path = tmp_path_factory.mktemp("audio") / "scene.wav"
     soundfile.write(path, scene, RATE, subtype="PCM_16")

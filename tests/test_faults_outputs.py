@@ -169,9 +169,9 @@ def test_a_broker_says_offline_for_a_daemon_that_was_killed_and_home_assistant_i
     wait_for(lambda: broker.lines("site/north/status")[-1:] == ["offline"], 60)
 
 
-def test_what_waits_on_disk_outlives_sigkill(daemon, tmp_path, wav, hook):
+def test_what_waits_on_disk_outlives_sigkill(daemon, tmp_path, rapid, hook):
     toml = (
-        TRIAL.format(wav)
+        TRIAL.format(rapid)
         + f'[webhook]\nurl = "{hook.url}"\nphase = "final"\ntimeout_s = 1\n'
         + f'[spool]\nfolder = "{tmp_path / "spool"}"\n'
     )
@@ -187,7 +187,7 @@ def test_what_waits_on_disk_outlives_sigkill(daemon, tmp_path, wav, hook):
     assert got[: len(before)] == before
 
 
-def test_a_full_disk_stops_a_file_and_loses_nothing_when_there_is_room(daemon, tmp_path, wav):
+def test_a_full_disk_stops_a_file_and_loses_nothing_when_there_is_room(daemon, tmp_path, rapid):
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -198,7 +198,7 @@ def test_a_full_disk_stops_a_file_and_loses_nothing_when_there_is_room(daemon, t
         pytest.skip(f"can't mount a small disk: {mounted.stderr.decode().strip()}")
     try:
         (small / "ballast").write_bytes(b"x" * 12_000)
-        ear = daemon(TRIAL.format(wav) + f'[jsonl]\npath = "{small / "events.jsonl"}"\n')
+        ear = daemon(TRIAL.format(rapid) + f'[jsonl]\npath = "{small / "events.jsonl"}"\n')
         wait_for(lambda: ear.metric("sink_events_total", sink="jsonl", result="failed") > 0, 60)
         assert ear.said("events.jsonl: No space left on device")
         assert ear.ready()
@@ -212,11 +212,11 @@ def test_a_full_disk_stops_a_file_and_loses_nothing_when_there_is_room(daemon, t
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def test_outputs_that_never_return_keep_neither_the_ear_nor_the_end(daemon, tmp_path, wav):
+def test_outputs_that_never_return_keep_neither_the_ear_nor_the_end(daemon, tmp_path, rapid):
     reader, writer = os.pipe()
     os.set_blocking(writer, True)
     ear = daemon(
-        TRIAL.format(wav)
+        TRIAL.format(rapid)
         + "[stdout]\nqueue = 2\n"
         + f'[jsonl]\npath = "{tmp_path / "kept.jsonl"}"\n'
         + '[command]\nargv = ["sleep", "1000"]\ntimeout_s = 3600\nqueue = 1\n',
@@ -238,9 +238,9 @@ def test_outputs_that_never_return_keep_neither_the_ear_nor_the_end(daemon, tmp_
     os.close(reader)
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(daemon, wav):
+def test_a_reader_that_goes_away_ends_it_without_a_word(daemon, rapid):
     reader, writer = os.pipe()
-    ear = daemon(TRIAL.format(wav), stdout=writer)
+    ear = daemon(TRIAL.format(rapid), stdout=writer)
     os.close(writer)
     os.close(reader)
     assert ear.process.wait(30) == 0

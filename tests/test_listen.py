@@ -8,26 +8,15 @@ import subprocess
 import sys
 import time
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
 import pytest
 import soundfile
 from conftest import need, records, streamdet, wait_for
+from daemons import fetch, free_port
 
 from benchmarks import pulse
 from streamdet import demo
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.read().decode()
 
 
 def sample(text: str, name: str) -> float:

@@ -185,12 +185,12 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
     summary = daemon.run()
     events = "event" if summary.events == 1 else "events"
     rounds = "round" if summary.rounds == 1 else "rounds"
-    daemon.log.say(
+    daemon.parts.log.say(
         "stopped",
         f"heard {summary.heard_s:.1f} s, lost {summary.dropped_s:.1f} s: "
         f"{summary.events} {events}, {summary.rounds} {rounds}",
     )
-    daemon.log.close()
+    daemon.parts.log.close()
     return summary
 
 

@@ -28,6 +28,11 @@ class Batch:
         """How frames lie on samples."""
         return self.engine.grid
 
+    def warm_up(self) -> None:
+        """Do once what the first step would do alone, so that no audio has to wait for it."""
+        nothing = np.zeros((1, self.engine.block), np.float32)
+        self.engine.step_rows(self.engine.start(), nothing, np.array([0]), np.array([True]))
+
     def stream(self) -> Seat:
         """A stream that has heard nothing."""
         if not self._free:

@@ -13,30 +13,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from random import Random
 from types import FrameType
 
 from streamdet.audio.source import Reason
 from streamdet.config.layers import ConfigError
-from streamdet.config.schema import Config, Source
-from streamdet.detect.batch import Batch
-from streamdet.detect.event import Detection
+from streamdet.config.schema import Config
 from streamdet.model.bundle import Bundle
-from streamdet.service import build, health, reload
-from streamdet.service.build import Box
+from streamdet.service import health, reload
 from streamdet.service.ear import Ear
 from streamdet.service.health import Answer
-from streamdet.service.http import HttpError, Server
 from streamdet.service.log import Log
-from streamdet.service.metrics import Metrics
 from streamdet.service.notify import Notifier
+from streamdet.service.parts import Calls, Parts
 from streamdet.service.publish import Publisher
 from streamdet.service.supervision import State
-from streamdet.sinks.outbox import Record
 
 _LOOK_S, _PUBLISH_S, _STEP_S = 0.1, 0.25, 0.5
 _GATHER_S, _GATHER_MOST_S = 0.001, 0.04
 _PATIENCE_S = 3.0
+_CLOCK_STEP_S = 0.5
 _MOST_STUCK = 8
 
 
@@ -59,7 +54,7 @@ class Daemon:
 
     ``reread`` gives the configuration anew on SIGHUP; ``hasty``: a source that can't be opened at
     first ends it, as whoever started it is still there to be told; ``duration_s``: stop after so
-    much audio of one source.
+    much audio of one source. Raises ConfigError where its parts can't be had.
     """
 
     config: Config
@@ -69,28 +64,18 @@ class Daemon:
     hasty: bool = False
     duration_s: float | None = None
     notifier: Notifier = field(default_factory=Notifier)
-    random: Random = field(default_factory=Random)
 
     def __post_init__(self) -> None:
         self.summary = Summary()
-        self.ears: list[Ear] = []
-        self.boxes: dict[str, Box] = {}
-        self.server: Server | None = None
         self._news = threading.Event()
         self._stop = self._reload = self._warm = self._ready = False
         now = time.monotonic()
         self._turned = self._stepped = now
         self._published = 0.0
         self._clock = time.time() - now
-        self.metrics = Metrics(build.name_of(self.bundle), [s.name for s in self.config.sources])
-        self.take_model(self.bundle, Batch(build.engine(self.config, self.bundle)))
-        self._publisher = Publisher(self.metrics)
-        for source in self.config.sources:
-            self.ears.append(self.new_ear(self.config, source))
-        for name in build.OUTPUTS:
-            if build.output_key(self.config, name) is not None:
-                self.add_box(name, self.config)
-        self.server = self.serve(self.config)
+        calls = Calls(self._news.set, self.stop, self.healthy, self.hearing)
+        self.parts = Parts(self.config, self.bundle, self.log, calls)
+        self._publisher = Publisher(self.parts.metrics)
 
     def run(self) -> Summary:
         """Listen until a signal, the end of every source, or the set duration."""
@@ -111,63 +96,65 @@ class Daemon:
 
     def startup(self) -> None:
         """Answer and deliver first, then make the model warm: no audio waits for the compiler."""
-        if self.server is not None:
-            self.server.start()
-        for box in self.boxes.values():
+        parts = self.parts
+        if parts.server is not None:
+            parts.server.start()
+        for box in parts.boxes.values():
             box.start()
-        self.batch.engine.warm_up()
+        parts.batch.warm_up()
         self._warm = True
-        names = ", ".join(ear.name for ear in self.ears)
-        where = self.config.http.address
-        self.log.say("started", f"model {self.model.name}; sources: {names}; http {where}")
+        names = ", ".join(ear.name for ear in parts.ears)
+        where = parts.config.http.address
+        parts.log.say("started", f"model {parts.model.name}; sources: {names}; http {where}")
 
     def main_loop(self) -> None:
         """Turn until there is no more to be done."""
         while not self._stop:
             self.turn()
-            limit = self.duration_s
-            if limit is not None and any(e.counts.heard_s >= limit for e in self.ears):
+            ears, limit = self.parts.ears, self.duration_s
+            if limit is not None and any(ear.counts.heard_s >= limit for ear in ears):
                 return
-            if self.ears and all(e.condition.state is State.ended for e in self.ears):
+            if all(ear.condition.state is State.ended for ear in ears):
                 return
             self._rest()
 
     def turn(self) -> None:
         """Look after every source, step what they gave, tell what was found."""
-        now = time.monotonic()
+        parts, now = self.parts, time.monotonic()
         self._turned = now
         if self._reload:
             self._reload = False
             self._read_anew()
         local = datetime.now()
-        for ear in self.ears:
+        for ear in parts.ears:
             self._supervise(ear, now, local)
-        for ear in self.ears:
-            self.tell(ear, ear.take(self.batch))
+        for ear in parts.ears:
+            parts.tell(ear, ear.take(parts.batch))
         self._step()
-        for ear in self.ears:
-            self.tell(ear, ear.poll())
+        for ear in parts.ears:
+            parts.tell(ear, ear.poll())
         if now - self._published >= _PUBLISH_S:
             self._published = now
             self._publish(now)
 
     def shutdown(self) -> None:
         """Close the sources, then whatever events are open, then deliver what there is."""
+        parts = self.parts
         self.notifier.tell("STOPPING=1")
-        for ear in self.ears:
-            self.close_ear(ear)
-        for ear in self.ears:
+        for ear in parts.ears:
+            parts.close_ear(ear)
+        for ear in parts.ears:
             ear.join(_LOOK_S)
-        self._publisher.publish(self.ears, self.boxes.values())
-        with_patience = time.monotonic() + _PATIENCE_S
-        for name, box in self.boxes.items():
-            left = box.close(max(0.2, with_patience - time.monotonic()))
-            if left:
+        self._publisher.publish(parts.ears, parts.boxes.values())
+        until = time.monotonic() + _PATIENCE_S
+        for name, box in parts.boxes.items():
+            if left := box.close(max(0.2, until - time.monotonic())):
                 self.summary.undelivered += left
-                self.log.say("undelivered", f"{name}: {left} events were not delivered", "error")
-        if self.server is not None:
-            self.server.close()
-        for ear in self.ears:
+                said = f"{name}: {left} events were not delivered"
+                parts.log.say("undelivered", said, "error")
+        if parts.server is not None:
+            parts.server.close()
+        for ear in parts.ears:
             self.summary.heard_s += ear.counts.heard_s
             self.summary.dropped_s += ear.counts.dropped_s + ear.counts.lost_s
             self.summary.events += ear.counts.events
@@ -188,42 +175,41 @@ class Daemon:
 
     def hearing(self) -> Answer:
         """Whether every source that it is to hear is heard; for any thread."""
-        late = time.monotonic() - self._turned
-        return health.ready(self._warm, late, list(self.ears), time.monotonic())
+        now = time.monotonic()
+        return health.ready(self._warm, now - self._turned, list(self.parts.ears), now)
 
     def _rest(self) -> None:
         """Wait for something new, and with many sources a little more, for others of them."""
         self._news.wait(_LOOK_S)
         self._news.clear()
-        gather = min(_GATHER_MOST_S, _GATHER_S * (len(self.ears) - 1))
+        gather = min(_GATHER_MOST_S, _GATHER_S * (len(self.parts.ears) - 1))
         left = self._turned + gather - time.monotonic()
         if left > 0 and not self._stop:
             time.sleep(left)
 
     def _step(self) -> None:
         began = time.perf_counter()
-        while self.batch.step():
+        while self.parts.batch.step():
             ended = time.perf_counter()
-            self.metrics.inference.observe(ended - began)
+            self.parts.metrics.inference.observe(ended - began)
             began = ended
             self._stepped = time.monotonic()
             if self._stepped - self._turned > _STEP_S:
                 return  # far behind: what is left has its turn when the sources had theirs
 
     def _supervise(self, ear: Ear, now: float, local: datetime) -> None:
-        before = ear.condition
+        parts, before = self.parts, ear.condition
         if ear.supervise(now, local) == "close":
-            self.close_ear(ear)
+            parts.close_ear(ear)
         after = ear.condition
         if after.fault and after.tries > before.tries:
-            self.metrics.errors.labels("source").inc()
+            parts.metrics.errors.labels("source").inc()
             if self.hasty and not ear.counts.heard_s:
                 self._give_up(ear)
                 return
         if after.state is not before.state:
-            health.tell(self.log, ear, before, after, now)
-        deaf = after.deaf_since
-        patience = self.config.give_up_s
+            health.tell(parts.log, ear, before, after, now)
+        deaf, patience = after.deaf_since, parts.config.give_up_s
         if patience and ear.source.required and deaf is not None and now - deaf > patience:
             self._give_up(ear)
         if ear.stuck > _MOST_STUCK:
@@ -235,108 +221,45 @@ class Daemon:
             self.summary.reason = ear.reason
         self.stop()
 
-    def close_ear(self, ear: Ear) -> None:
-        """Let go of a source; what is open in it ends."""
-        self.tell(ear, ear.close())
-        ear.forget()
-
-    def tell(self, ear: Ear, found: list[Detection]) -> None:
-        """Give what was found to every output, and count it."""
-        for detection in found:
-            rate = self.batch.grid.rate
-            late = ear.late_s(detection, rate)
-            event = ear.event(detection, self.model, rate)
-            self._offer(event.record())
-            if detection.phase == "onset":
-                ear.counts.events += 1
-                self.metrics.opened(event, late)
-            else:
-                ear.counts.rounds += detection.rounds
-                self.metrics.closed(event)
-
-    def _offer(self, record: Record) -> None:
-        for box in self.boxes.values():
-            box.offer(record)
-
     def _publish(self, now: float) -> None:
+        parts = self.parts
         self._watch_clock(now)
-        self._publisher.publish(self.ears, self.boxes.values())
-        for ear in self.ears:
+        self._publisher.publish(parts.ears, parts.boxes.values())
+        for ear in parts.ears:
             if lost := self._publisher.just_lost(ear):
-                self.log.say(
-                    "audio_lost", f"{lost:.1f} s of audio were lost", "warning",
-                    source=ear.name, seconds=round(lost, 3),
-                )  # fmt: skip
-        words = health.words(self.ears, now)
-        if not self._ready and all(health.settled(ear) for ear in self.ears):
+                said = f"{lost:.1f} s of audio were lost"
+                parts.log.say("audio_lost", said, "warning", source=ear.name, seconds=lost)
+        words = health.words(parts.ears, now)
+        if not self._ready and all(health.settled(ear) for ear in parts.ears):
             self._ready = True
-            self.log.say("ready", "every required source is heard")
+            parts.log.say("ready", "every required source is heard")
             self.notifier.tell("READY=1", f"STATUS={words}")
         self.notifier.status(words)
-        if health.analysing(self.ears, now, self._stepped):
+        if health.analysing(parts.ears, now, self._stepped):
             if not self._ready:
                 self.notifier.tell(f"EXTEND_TIMEOUT_USEC={round(2e6 * health.LATE_S)}")
             self.notifier.alive(now)
 
     def _watch_clock(self, now: float) -> None:
         clock = time.time() - now
-        if abs(clock - self._clock) > 0.5:
-            self.log.say(
+        step, self._clock = clock - self._clock, clock
+        if abs(step) > _CLOCK_STEP_S:
+            self.parts.log.say(
                 "clock_step",
-                f"the clock was set by {clock - self._clock:+.1f} s; streams that are open keep "
-                "the time that they began with",
+                f"the clock was set by {step:+.1f} s; streams that are open keep the time that "
+                "they began with",
                 "warning",
-                seconds=round(clock - self._clock, 3),
+                seconds=round(step, 3),
             )
-        self._clock = clock
 
     def _read_anew(self) -> None:
+        parts = self.parts
         self.notifier.reloading()
         try:
-            reload.apply(self, self.reread())
-            self.metrics.reloads.labels("good").inc()
+            reload.apply(parts, self.reread())
+            parts.metrics.reloads.labels("good").inc()
         except ConfigError as error:
-            self.metrics.reloads.labels("bad").inc()
-            self.metrics.errors.labels("config").inc()
-            self.log.say("reload_failed", f"{error}; nothing is changed", "error")
+            parts.metrics.reloads.labels("bad").inc()
+            parts.metrics.errors.labels("config").inc()
+            parts.log.say("reload_failed", f"{error}; nothing is changed", "error")
         self.notifier.tell("READY=1" if self._ready else "STATUS=reloaded")
-
-    def take_model(self, bundle: Bundle, batch: Batch) -> None:
-        """Hear by this bundle from now on."""
-        self.bundle, self.batch, self.model = bundle, batch, build.name_of(bundle)
-        self.metrics.runs(self.model)
-
-    def new_ear(self, config: Config, source: Source) -> Ear:
-        """An ear for a source, not open yet."""
-        return Ear(
-            source,
-            build.policy(config, source),
-            build.decision(config, self.bundle, source),
-            lambda: build.feed(config, source, self._news.set),
-            10.0 ** (config.silence_dbfs / 20.0),
-            self.random,
-        )
-
-    def add_box(self, name: str, config: Config) -> Box:
-        """An output of the configuration, not started yet; raises ConfigError."""
-        box = build.output(config, name, self._sink_changed, self.stop)
-        self.boxes[name] = box
-        self.metrics.add_sink(name)
-        return box
-
-    def _sink_changed(self, name: str, fault: str | None) -> None:
-        if fault is None:
-            self.log.say("sink_well", "delivers again", source=name)
-        else:
-            self.metrics.errors.labels("sink").inc()
-            self.log.say("sink_failing", fault, "warning", source=name)
-
-    def serve(self, config: Config) -> Server | None:
-        """The server that the configuration wants, not started yet; raises ConfigError."""
-        if config.http.address == "off":
-            return None
-        token = build.token(config)
-        try:
-            return Server(config.http, token, self.metrics.registry, self.healthy, self.hearing)
-        except HttpError as error:
-            raise ConfigError([str(error)]) from error
