@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamdet.config import layers, schedule
 from streamdet.config.layers import ConfigError, Layer, from_environment, from_settings, load
-from streamdet.config.schema import Config
+from streamdet.config.schema import Config, slug
 
 EXAMPLE = files("streamdet.config").joinpath("example.toml").read_text()
 
@@ -198,3 +198,35 @@ def test_a_secret_is_no_part_of_any_message(tmp_path):
 )
 def test_schedules(text, at, inside):
     assert schedule.active((schedule.parse(text),), datetime.fromisoformat(at)) is inside
+
+
+@given(name=st.text(min_size=1, max_size=64), topic=st.text(max_size=20))
+def test_any_name_and_topic_is_refused_or_one_that_a_broker_takes(name, topic):
+    from paho.mqtt.client import topic_matches_sub
+
+    row = {"name": name, "device": ""}
+    table = {"host": "h", "topic": topic}
+    if faults_of(lambda: load([Layer("f", {"sources": [row], "mqtt": table})])) is None:
+        where = f"{topic.strip()}/{slug(name)}/event"
+        assert not set(where) & set("+#\0")
+        assert topic_matches_sub("#", where)
+        assert topic_matches_sub("+/" * topic.strip().count("/") + "+/+/event", where)
+
+
+@given(
+    names=st.lists(st.text(max_size=12), max_size=6),
+    wanted=st.none() | st.text(max_size=12),
+)
+def test_any_device_name_is_one_device_or_one_line(names, wanted):
+    from streamdet.audio.device import Device, choose
+    from streamdet.audio.source import SourceError
+
+    there = [Device(n, "ALSA", 1, 48_000, i == 0, i) for i, n in enumerate(names)]
+    try:
+        chosen = choose(there, wanted)
+    except SourceError as error:
+        line = str(error)
+    else:
+        assert chosen in there
+        line = ""
+    assert "\n" not in line

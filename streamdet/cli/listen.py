@@ -17,7 +17,7 @@ from streamdet.service.platform import Platform
 if TYPE_CHECKING:
     from streamdet.config.layers import Layer
     from streamdet.config.schema import Config
-    from streamdet.service.daemon import Summary
+    from streamdet.service.daemon import Daemon, Summary
 
 
 class Phase(StrEnum):
@@ -183,6 +183,13 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
         raise
     options.settle()
     summary = daemon.run()
+    if summary.failure is None or summary.heard_s:
+        _say_what_was_heard(daemon, summary)
+    daemon.parts.log.close()
+    return summary
+
+
+def _say_what_was_heard(daemon: Daemon, summary: Summary) -> None:
     events = "event" if summary.events == 1 else "events"
     rounds = "round" if summary.rounds == 1 else "rounds"
     daemon.parts.log.say(
@@ -190,8 +197,6 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
         f"heard {summary.heard_s:.1f} s, lost {summary.dropped_s:.1f} s: "
         f"{summary.events} {events}, {summary.rounds} {rounds}",
     )
-    daemon.parts.log.close()
-    return summary
 
 
 def _end(summary: Summary) -> None:

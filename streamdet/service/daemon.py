@@ -103,9 +103,9 @@ class Daemon:
             box.start()
         parts.batch.warm_up()
         self._warm = True
-        names = ", ".join(ear.name for ear in parts.ears)
-        where = parts.config.http.address
-        parts.log.say("started", f"model {parts.model.name}; sources: {names}; http {where}")
+        if not self.hasty:  # else the first line is that it hears, or why it can't
+            names = ", ".join(ear.name for ear in parts.ears)
+            parts.log.say("started", f"sources: {names}; {self._described}")
 
     def main_loop(self) -> None:
         """Turn until there is no more to be done."""
@@ -178,6 +178,10 @@ class Daemon:
         now = time.monotonic()
         return health.ready(self._warm, now - self._turned, list(self.parts.ears), now)
 
+    @property
+    def _described(self) -> str:
+        return f"model {self.parts.model.name}; http {self.parts.config.http.address}"
+
     def _rest(self) -> None:
         """Wait for something new, and with many sources a little more, for others of them."""
         self._news.wait(_LOOK_S)
@@ -232,7 +236,7 @@ class Daemon:
         words = health.words(parts.ears, now)
         if not self._ready and all(health.settled(ear) for ear in parts.ears):
             self._ready = True
-            parts.log.say("ready", "every required source is heard")
+            parts.log.say("ready", f"every required source is heard; {self._described}")
             self.notifier.tell("READY=1", f"STATUS={words}")
         self.notifier.status(words)
         if health.analysing(parts.ears, now, self._stepped):
