@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -33,6 +33,12 @@ def due(radio, first, last):
 def all_heard(daemon, source, expected, apart_s=0.5):
     heard = onsets(daemon, source)
     return all(any(abs(at - due_at) < apart_s for at in heard) for due_at in expected)
+
+
+def in_two_hours() -> str:
+    """A schedule that is not now."""
+    begins, ends = (datetime.now() + timedelta(hours=h) for h in (2, 3))
+    return f"{begins:%H:%M}-{ends:%H:%M}"
 
 
 def wait_until(moment):
@@ -128,7 +134,9 @@ def test_silence_is_told_apart_from_a_source_that_is_not_there(daemon, tmp_path)
         'silence_s = 1\n[[sources]]\nname = "mute"\nloop = true\n'
         f'file = "{quiet}"\n'
         '[[sources]]\nname = "gone"\nrequired = false\nfile = "/nowhere.wav"\n'
+        f'[[sources]]\nname = "night"\nfile = "{quiet}"\nactive = ["{in_two_hours()}"]\n'
     )
+    assert ear.metric("source_state", source="night", state="off") == 1
     wait_for(lambda: ear.metric("source_state", source="mute", state="silent") == 1)
     assert ear.metric("source_state", source="gone", state="absent") == 1
     assert ear.metric("source_up", source="mute") == 1

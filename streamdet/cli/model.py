@@ -22,7 +22,8 @@ def _model() -> None:
 @app.command()
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="A bundle's folder; the shipped one if not given.")
+        Path | None,
+        typer.Argument(help="A bundle's folder, or a shipped one: second, tiny, first."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, as it is.")] = False,
 ) -> None:

@@ -26,7 +26,7 @@ Point = Annotated[
     typer.Option("--operating-point", help="A threshold by name: sensitive, balanced, strict."),
 ]
 Model = Annotated[
-    Path | None, typer.Option(help="A bundle's folder; the shipped one if not given.")
+    Path | None, typer.Option(help="A bundle's folder, or a shipped one: second, tiny, first.")
 ]
 PlatformOption = Annotated[
     Platform,

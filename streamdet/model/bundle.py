@@ -45,13 +45,23 @@ class Bundle:
     card: Mapping[str, Any]
 
 
+def place(named: Path | None) -> Path:
+    """The folder of a bundle: one that is shipped by its name where there is no such folder here,
+    the default one for None."""
+    if named is None:
+        return ZOO / DEFAULT
+    shipped = ZOO / named.name
+    plain = named == Path(named.name) and not named.exists()
+    return shipped if plain and shipped.is_dir() else named
+
+
 def load(folder: Path | None = None) -> Bundle:
-    """Read a bundle, a tagger's too; without a folder, the one that is shipped.
+    """Read a bundle, a tagger's too; by its folder, or by the name of one that is shipped.
 
     Raises BundleError where the folder, its card or its weights are missing, damaged,
     foreign, or not what the card says.
     """
-    folder = ZOO / DEFAULT if folder is None else folder
+    folder = place(folder)
     card = disk.read_card(folder, (SCHEMA, tagger_bundle.SCHEMA))
     if card["schema"] == tagger_bundle.SCHEMA:
         return _of_tagger(folder)
