@@ -23,7 +23,7 @@ _ROOM_S = 0.005
 
 class Feed(ABC):
     """One opening of a source. ``name`` is what messages call it; ``wake`` is called whenever
-    there is something new.
+    there is something new. ``timed``: its samples come when they are in the air.
 
     ``ring`` is None until it is open, and then ``rate`` (Hz), ``channels`` and ``clock`` are
     known. At its end the ring is closed, and ``failure`` says why, or ``ended`` that there is no
@@ -32,7 +32,7 @@ class Feed(ABC):
     """
 
     def __init__(self, name: str, ring_s: float, wake: Callable[[], None]) -> None:
-        self.name = name
+        self.name, self.timed = name, True
         self.rate = self.channels = 0
         self.ring: Ring | None = None
         self.clock = SampleClock(1)

@@ -28,14 +28,14 @@ class Replay(Feed):
         loop: bool = False,
     ) -> None:
         super().__init__(name, ring_s, wake)
-        self._path, self._realtime, self._loop = path, realtime, loop
+        self._path, self._loop, self.timed = path, loop, realtime
 
     def listen(self) -> None:
         """Put piece after piece, each when its end is due."""
         began, given = time.monotonic(), 0
         for samples in self._pieces():
             given += len(samples)
-            if self._realtime:
+            if self.timed:
                 self.stopping.wait(max(0.0, began + given / self.rate - time.monotonic()))
                 self.put(samples)
             else:

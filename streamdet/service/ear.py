@@ -135,7 +135,8 @@ class Ear:
         self._measure(samples)
         self._samples += count
         self.counts.heard_s += count / feed.rate
-        self.last_audio = self._wall + feed.clock.at((start + count) / feed.rate)
+        if feed.timed:
+            self.last_audio = self._wall + feed.clock.at((start + count) / feed.rate)
         return road.feed(Block(start, samples))
 
     def poll(self) -> list[Detection]:
@@ -187,17 +188,21 @@ class Ear:
             placed = d.moved(self._base)
             return Event(placed, was.id, self.name, rate, was.unix_s, model)
         feed = self._feed
-        unix_s = None if feed is None else self._wall + feed.clock.at(d.onset / rate)
+        unix_s = None
+        if feed is not None and feed.timed:
+            unix_s = self._wall + feed.clock.at(d.onset / rate)
         placed = d.moved(self._base)
         identity = event_id(self.name, model, placed.onset, unix_s, rate)
         event = Event(placed, identity, self.name, rate, unix_s, model)
         self._open = event if d.phase == "onset" else None
         return event
 
-    def late_s(self, d: Detection, rate: int) -> float:
-        """How long ago its onset was."""
+    def late_s(self, d: Detection, rate: int) -> float | None:
+        """How long ago its onset was; None where that has no meaning."""
         feed = self._feed
-        return 0.0 if feed is None else time.monotonic() - feed.clock.at(d.onset / rate)
+        if feed is None or not feed.timed:
+            return None
+        return time.monotonic() - feed.clock.at(d.onset / rate)
 
     def _begin(self) -> None:
         if self.condition.tries or self._samples:

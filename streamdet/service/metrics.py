@@ -129,10 +129,11 @@ class Metrics:
         for result in RESULTS:
             self.sink_events.labels(sink, result)
 
-    def opened(self, event: Event, latency_s: float) -> None:
-        """Count an event at its onset."""
+    def opened(self, event: Event, latency_s: float | None) -> None:
+        """Count an event at its onset, told so many seconds behind it."""
         self.detections.labels(event.source).inc()
-        self.latency.labels(event.source).observe(max(0.0, latency_s))
+        if latency_s is not None:
+            self.latency.labels(event.source).observe(max(0.0, latency_s))
         if event.unix_s is not None:
             self.last_detection.labels(event.source).set(event.unix_s)
 
