@@ -46,7 +46,6 @@ class Road:
         self._recent: deque[tuple[int, np.ndarray]] = deque()
         self._recent_frames = 0
         self._next = 0
-        self.heard_level = 0.0
         self._begin(0)
 
     @property
@@ -122,7 +121,6 @@ class Road:
     def _remember(self, frames: Frames) -> None:
         if self._keep_scores:
             self._kept.append(frames.scores)
-        self.heard_level = float(np.mean(frames.level)) ** 0.5
         self._recent.append((self._base + self._state.frame * self.grid.frame, frames.scores))
         self._recent_frames += len(frames.scores)
         most = _KEPT_S * self.grid.rate / self.grid.frame
