@@ -16,6 +16,7 @@ from conftest import need, wait_for
 from daemons import free_port
 
 from streamdet import demo
+from streamdet.audio.network import NetworkStream
 
 
 def sent(url, scene, form, codec="aac", rate=48_000, stop=None, **options):
@@ -107,6 +108,22 @@ def test_hls(daemon, scene, tmp_path):
             wait_for(lambda: (tmp_path / "hls" / "live.m3u8").exists())
             hears(daemon, url)
         server.shutdown()
+
+
+def test_a_playlist_can_not_name_a_file_of_this_machine(tmp_path, wav):
+    (tmp_path / "list.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\nfile://{wav}\n#EXT-X-ENDLIST\n"
+    )
+    handler = partial(QuietFiles, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/list.m3u8"
+        feed = NetworkStream("x", url, 5, 5, 10, lambda: None)
+        feed.start()
+        feed.join(20)
+        server.shutdown()
+    assert feed.failure is not None
+    assert feed.ring is None
 
 
 class QuietFiles(http.server.SimpleHTTPRequestHandler):

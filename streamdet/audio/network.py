@@ -102,9 +102,11 @@ def pyav() -> ModuleType:
 
 
 def _options(url: str) -> dict[str, str]:
+    # what a server's playlist names may be fetched from the network, never from this machine
+    options = {"protocol_whitelist": "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtmp,srt,crypto"}
     if url.startswith(("rtsp:", "rtsps:")):
-        return {"rtsp_transport": "tcp"}
-    return {}
+        options["rtsp_transport"] = "tcp"
+    return options
 
 
 def _said(error: Any) -> str:
