@@ -238,7 +238,7 @@ def test_an_address_in_use_is_one_line_and_code_2(sound):
 def test_a_source_that_stays_dead_can_end_the_daemon_with_a_code_to_restart_on(
     listener, sound_server
 ):
-    ear = listener("--device", "default", "--stall", "3", "--set", "give_up_s=2")
+    ear = listener("--device", "default", "--stall", "3", "--set", "give_up_s=8")
     wait_for(ear.hears, 40)
     sound_server[1].send_signal(signal.SIGSTOP)
     try:
