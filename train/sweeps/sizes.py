@@ -32,8 +32,8 @@ def _sized(patch: int, width: int, cells: int, residual: int, **changes: Any) ->
 
 
 TRIALS: dict[str, TrainConfig] = {
-    "tiny": _sized(8, 32, 32, 1, backgrounds=(100,)),
-    "small": _sized(8, 48, 48, 2),
+    "least": _sized(8, 32, 32, 1, backgrounds=(100,)),
+    "tiny": _sized(8, 48, 48, 2),
     "narrow": _sized(12, 64, 64, 3),
     "second": BASE,
     "second, two LSTMs": _shaped(cells=(96, 96)),
