@@ -74,7 +74,7 @@ def _frontier(axis: Axes, found: dict[str, Any]) -> None:
 def _soak(axis: Axes, found: dict[str, Any]) -> None:
     hours, sizes = zip(*found["hours_and_mb"], strict=True)
     axis.plot([60 * h for h in hours], sizes, marker=".", label="means of half a minute")
-    axis.set_ylim(0)
+    axis.set_ylim(0, 1.2 * max(sizes))
     _finish(axis, "minutes", "memory, MB", f"{found['streams']} streams", log=False)
 
 
