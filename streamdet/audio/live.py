@@ -28,7 +28,8 @@ class Feed(ABC):
     ``ring`` is None until it is open, and then ``rate`` (Hz), ``channels`` and ``clock`` are
     known. At its end the ring is closed, and ``failure`` says why, or ``ended`` that there is no
     more. ``overflows`` counts the times that samples were lost on the way, ``lost`` the samples,
-    which stand as silence in the ring so that time stays right.
+    which stand as silence in the ring so that time stays right. Whoever reads it may set
+    ``wanted``: it is not woken for fewer unread samples.
     """
 
     def __init__(self, name: str, ring_s: float, wake: Callable[[], None]) -> None:
@@ -38,7 +39,7 @@ class Feed(ABC):
         self.clock = SampleClock(1)
         self.failure: SourceError | None = None
         self.ended = False
-        self.overflows = self.lost = 0
+        self.overflows = self.lost = self.wanted = 0
         self.stopping = threading.Event()
         self._ring_s, self._wake = ring_s, wake
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
@@ -91,7 +92,8 @@ class Feed(ABC):
         except ValueError:
             return  # closed meanwhile
         self.clock.arrived(ring.written, time.monotonic() - late_s)
-        self._wake()
+        if ring.unread >= self.wanted:
+            self._wake()
 
     def put_with_room(self, samples: np.ndarray) -> None:
         """`put`, for what can wait: once the ring has room for all of it."""

@@ -75,6 +75,11 @@ class Seat(Stream):
         self.heard: list[Frames] = []
         self._batch: Batch | None = batch
 
+    @property
+    def wanted(self) -> int:
+        """Samples that complete the next block, once those are stepped that are complete."""
+        return self.engine.block - len(self.pending) % self.engine.block
+
     def feed(self, samples: np.ndarray) -> list[Frames]:
         """``(n,) float32`` samples, for the steps to come."""
         if len(samples):

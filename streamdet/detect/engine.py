@@ -89,6 +89,11 @@ class Stream:
         self._pending = np.zeros(engine.block, np.float32)
         self._held = 0
 
+    @property
+    def wanted(self) -> int:
+        """Samples that complete the next block."""
+        return self.engine.block - self._held
+
     def feed(self, samples: np.ndarray) -> list[Frames]:
         """``(n,) float32`` samples; the frames of every block that they complete."""
         frames = []

@@ -137,7 +137,9 @@ class Ear:
         self.counts.heard_s += count / feed.rate
         if feed.timed:
             self.last_audio = self._wall + feed.clock.at((start + count) / feed.rate)
-        return road.feed(Block(start, samples))
+        found = road.feed(Block(start, samples))
+        feed.wanted = road.wanted
+        return found
 
     def poll(self) -> list[Detection]:
         """The detections of the steps that were made."""

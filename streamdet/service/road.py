@@ -53,6 +53,11 @@ class Road:
         """How frames lie on samples."""
         return self.engine.grid
 
+    @property
+    def wanted(self) -> int:
+        """Samples of the source's that the next step still wants."""
+        return -(-self._stream.wanted * self._rate // self.grid.rate)
+
     def feed(self, block: Block) -> list[Detection]:
         """The detections that this block completes."""
         found: list[Detection] = []
