@@ -63,7 +63,7 @@ def _batch(axis: Axes, found: dict[str, Any]) -> None:
 def _frontier(axis: Axes, found: dict[str, Any]) -> None:
     for kind, marker in (("rare", "o"), ("film", "s")):
         at = [(r["jax_us_a_second"], r[f"{kind}_recall_at_6_fa_h"]) for r in found["rows"]]
-        axis.plot(*zip(*sorted(at), strict=True), marker=marker, label=f"{kind} scenes")
+        axis.plot(*zip(*at, strict=True), marker=marker, linestyle="", label=f"{kind} scenes")
     for row in found["rows"]:
         axis.annotate(
             row["network"], (row["jax_us_a_second"], row["rare_recall_at_6_fa_h"]), fontsize=7
