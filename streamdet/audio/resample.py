@@ -14,10 +14,9 @@ class Converter:
     """Downmix and resample one source; the same samples come out for any chunking.
 
     The downmix is the mean of the channels, or one channel, counted from 1, made louder by
-    ``gain_db``. Resampling is
-    soxr's at high quality, whose linear phase is made up for: sample ``i`` out belongs to
-    the time ``i / to_rate`` in. Not-a-number and infinite samples are heard as silence,
-    since one would stay in a recurrent state for ever.
+    ``gain_db``. Resampling is soxr's at high quality, whose linear phase is made up for:
+    sample ``i`` out belongs to the time ``i / to_rate`` in. Not-a-number and infinite samples
+    are heard as silence, since one would stay in a recurrent state for ever.
     """
 
     def __init__(

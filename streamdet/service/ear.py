@@ -107,8 +107,8 @@ class Ear:
         return len(self._abandoned)
 
     def supervise(self, now: float, local: datetime) -> Action:
-        """Open it, close it or leave it, as its condition demands. What `close` finds is for the
-        caller to ask for: it is called with "close" only behind that."""
+        """Go on to its next condition, and open it where that is due; the answer "close" is for
+        the caller to act upon, who tells what `close` finds."""
         seen = self._observed(local)
         self._loud = False
         self.condition, action = supervision.step(
