@@ -5,9 +5,11 @@ import socket
 import socketserver
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import av
 import numpy as np
@@ -148,13 +150,17 @@ ICECAST = """<icecast>
 """
 
 
-def test_icecast(daemon, scene, tmp_path):
+@pytest.fixture
+def open_folder():
+    """A folder that any user can come to: icecast writes its logs as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+def test_icecast(daemon, scene, open_folder):
     need("icecast2")
-    folder, port = tmp_path / "icecast", free_port()
-    folder.mkdir(mode=0o777)
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o055)
-    folder.chmod(0o777)
+    folder, port = open_folder, free_port()
     config = folder / "icecast.xml"
     config.write_text(ICECAST.format(port=port, folder=folder))
     with subprocess.Popen(
