@@ -203,6 +203,19 @@ def test_whatever_happens_everything_is_delivered_at_least_once_and_in_order(
     assert first == [f"id-{n}" for n in range(sent)]
 
 
+def test_a_spool_that_can_not_be_read_for_a_while_ends_nothing(tmp_path):
+    spool, output = Spool(tmp_path / "x.db", 1 << 20), Kept()
+    box = SpooledOutbox("x", output, spool, 100)
+    spool._base.execute("ALTER TABLE waiting RENAME TO away")
+    box.start()
+    wait_for(lambda: box.counts["failed"] >= 1)
+    assert box.fault is not None
+    spool._base.execute("ALTER TABLE away RENAME TO waiting")
+    box.offer(record(1))
+    wait_for(lambda: output.got)
+    assert box.close(5) == 0
+
+
 def test_the_spool_is_a_file_that_anyone_can_read(tmp_path):
     spool = Spool(tmp_path / "x.db", 1 << 20)
     spool.append(record(7))

@@ -81,11 +81,15 @@ class Spool:
         self.added.set()
 
     def oldest(self) -> tuple[int, Record] | None:
-        """The record that has waited longest, by its number; None where there is none."""
+        """The record that has waited longest, by its number; None where there is none. Raises
+        OutputError, as `remove` does, where the disk does not let it be read."""
         with self._lock:
-            row = self._base.execute(
-                "SELECT id, record FROM waiting ORDER BY id LIMIT 1"
-            ).fetchone()
+            try:
+                row = self._base.execute(
+                    "SELECT id, record FROM waiting ORDER BY id LIMIT 1"
+                ).fetchone()
+            except sqlite3.Error as error:
+                raise OutputError(f"the spool: {error}") from error
         return None if row is None else (row[0], json.loads(row[1]))
 
     def remove(self, number: int) -> None:
@@ -101,12 +105,12 @@ class Spool:
                 self._base.close()
 
     def _remove(self, which: str, values: tuple[int, ...]) -> None:
-        row = self._base.execute(which, values).fetchone()
-        if row is None:
-            return
         try:
+            row = self._base.execute(which, values).fetchone()
+            if row is None:
+                return
             self._base.execute("DELETE FROM waiting WHERE id = ?", (row[0],))
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise OutputError(f"the spool: {error}") from error
         self.count -= 1
         self._bytes -= row[1]
@@ -139,11 +143,10 @@ class SpooledOutbox:
         self.fault: str | None = None
         self._noted = changed
         self._counts = {"delivered": 0, "failed": 0, "rejected": 0}
-        self._keeping = Outbox(f"{name}-spool", _Keeper(spool), length, phase, self._note_spool)
+        self._keeping = Outbox(f"{name}-spool", _Keeper(spool), length, phase, changed)
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
-        self._spool_fault: str | None = None
 
     def start(self) -> None:
         """Begin, with what an earlier run has left."""
@@ -185,13 +188,12 @@ class SpooledOutbox:
         try:
             while not self._stopping.is_set():
                 self.spool.added.clear()
-                waiting = self.spool.oldest()
-                if waiting is None:
+                done = self._delivered()
+                if done is None:
                     if self._closing.is_set():
                         return
                     self.spool.added.wait()
-                    continue
-                if self._delivered(*waiting):
+                elif done:
                     pause = FIRST_S
                 elif self._closing.is_set() or self._stopping.wait(pause):
                     return
@@ -200,28 +202,29 @@ class SpooledOutbox:
         finally:
             self.output.close()
 
-    def _delivered(self, number: int, record: Record) -> bool:
+    def _delivered(self) -> bool | None:
+        """Whether the oldest record is out of the spool now; None where there is none."""
         try:
-            self.output.deliver(record)
-            self._counts["delivered"] += 1
+            waiting = self.spool.oldest()
+            if waiting is None:
+                return None
+            number, record = waiting
+            try:
+                self.output.deliver(record)
+                self._counts["delivered"] += 1
+                self._note(None)
+            except OutputError as error:
+                if not error.final:
+                    raise
+                self._counts["failed"] += 1
+                self._counts["rejected"] += 1
+                self._note(str(error))
+            self.spool.remove(number)
         except OutputError as error:
             self._counts["failed"] += 1
             self._note(str(error))
-            if not error.final:
-                return False
-            self._counts["rejected"] += 1
-        else:
-            self._note(None)
-        try:
-            self.spool.remove(number)
-        except OutputError as error:
-            self._note(str(error))
             return False
         return True
-
-    def _note_spool(self, fault: str | None) -> None:
-        self._spool_fault = fault
-        self._noted(fault)
 
     def _note(self, fault: str | None) -> None:
         if fault != self.fault:
