@@ -60,6 +60,22 @@ def test_a_schedule_closes_and_opens():
     assert rows[2][0].state is State.off
 
 
+def test_one_that_gives_a_little_and_fails_again_and_again_is_tried_less_and_less():
+    condition, pauses, now = supervision.begin(0.0), [], 0.0
+    for _ in range(4):
+        now = condition.retry_at
+        for seen in (Seen(), Seen(opened=True, samples=1), Seen(opened=True, samples=1, fault="x")):
+            condition, _ = supervision.step(POLICY, condition, seen, now, 0.0)
+            now += 0.1
+        pauses.append(round(condition.retry_at - now + 0.1, 3))
+    assert pauses == [1, 2, 4, 8]
+    steps = [(Seen(), 0), *((Seen(opened=True, samples=n), n) for n in range(1, 13))]
+    for seen, later in [*steps, (Seen(opened=True, samples=12, fault="x"), 13)]:
+        at = now + 10 + later
+        condition, _ = supervision.step(POLICY, condition, seen, at, 0.0)
+    assert condition.retry_at - at == 1
+
+
 def test_one_that_has_come_to_its_end_is_left_alone():
     rows = run([(0, Seen()), (1, Seen(opened=True, samples=1, ended=True)), (99, Seen())])
     assert [a for _, a in rows] == ["open", "close", "nothing"]

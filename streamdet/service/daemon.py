@@ -203,10 +203,11 @@ class Daemon:
 
     def _supervise(self, ear: Ear, now: float, local: datetime) -> None:
         parts, before = self.parts, ear.condition
-        if ear.supervise(now, local) == "close":
+        closed = ear.supervise(now, local) == "close"
+        if closed:
             parts.close_ear(ear)
         after = ear.condition
-        if after.fault and after.tries > before.tries:
+        if closed and after.fault:
             parts.metrics.errors.labels("source").inc()
             if self.hasty and not ear.counts.heard_s:
                 self._give_up(ear)

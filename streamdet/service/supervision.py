@@ -3,7 +3,8 @@
 `step` goes from one `Condition` to the next by what was `Seen`; its answer says to open the source,
 to close it, or neither. A source that ends, fails, or gives no sample for ``stall_s`` seconds is
 closed and opened anew after a pause that doubles up to a most, less a random part, so that fifty
-machines do not come back at one moment.
+machines do not come back at one moment. Only one that was heard for a while begins with the
+shortest pause again.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Seen:
 @dataclass(frozen=True)
 class Condition:
     """``since``: of this state; ``fresh``: when samples last came; ``loud``: when they were last
-    no silence; ``tries`` that failed since it was last heard; ``deaf_since``: None while it is
-    heard."""
+    no silence; ``tries`` that failed since it was last heard for ``open_s``; ``deaf_since``: None
+    while it is heard."""
 
     state: State
     since: float
@@ -120,7 +121,8 @@ def _opened(
         state = State.silent if now - loud >= policy.silence_s else State.hearing
         if state is not had.state:
             had = replace(had, state=state, since=now)
-        had = replace(had, deaf_since=None, tries=0, fault="")
+        lasts = had.heard and now - had.since >= policy.open_s
+        had = replace(had, deaf_since=None, tries=0 if lasts else had.tries, fault="")
     if seen.ended:
         return Condition(State.ended, now, samples=had.samples), "close"
     fault = seen.fault
