@@ -139,7 +139,7 @@ def _hear_all(paths: list[str], task: _Task, batch: int) -> int:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from streamdet.sinks import Explanation
-    from streamdet.sinks.table import printable
+    from streamdet.text import printable
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())

@@ -18,6 +18,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from streamdet.config.schema import Config, Source, slug
+from streamdet.text import printable
 
 PREFIX = "STREAMDET_"
 DEFAULT_PATH = Path("/etc/streamdet/streamdet.toml")
@@ -33,7 +34,7 @@ class ConfigError(ValueError):
     """The configuration is no good; ``faults`` are lines: where, what, what to do."""
 
     def __init__(self, faults: list[str]) -> None:
-        self.faults = [_on_one_line(fault) for fault in faults]
+        self.faults = [printable(fault) for fault in faults]
         super().__init__("; ".join(self.faults))
 
 
@@ -118,10 +119,6 @@ def keys(table: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield (*path, name)
         else:
             yield from keys(inner, (*path, name))
-
-
-def _on_one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _table_of(annotation: Any) -> type[BaseModel] | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
 from streamdet.detect.event import utc
+from streamdet.text import printable
 
 Level = Literal["info", "warning", "error"]
 _MOST = 1_000
@@ -51,7 +52,7 @@ class Log:
                 self._last[key] = (at, held + 1)
                 return
             self._last[key] = (now, 0)
-            self._lines.append(self._line(kind, _plain(message), level, held, fields))
+            self._lines.append(self._line(kind, printable(message), level, held, fields))
             self._news.notify()
 
     def close(self, patience_s: float = 1.0) -> None:
@@ -82,10 +83,5 @@ class Log:
             row |= fields | ({"repeated": held} if held else {})
             return json.dumps(row, separators=(",", ":"), default=str)
         more = f" ({held} more like it before)" if held else ""
-        where = f"{_plain(str(fields['source']))}: " if fields.get("source") else ""
+        where = f"{printable(str(fields['source']))}: " if fields.get("source") else ""
         return f"streamdet: {where}{message}{more}"
-
-
-def _plain(text: str) -> str:
-    """The text on one line, without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from streamdet.detect.event import Event
 from streamdet.sinks.sink import Explanation
+from streamdet.text import printable
 
 _HEAD = f"{'onset':>12}  {'offset':>12}  {'rounds':>6}  {'score':>5}  {'level':>11}  source"
 
@@ -38,11 +39,6 @@ class TableSink:
         if not self._count:
             self._stream.write("no gunshots found\n")
             self._stream.flush()
-
-
-def printable(text: str) -> str:
-    """The text on one line, without the control characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def clock(seconds: float) -> str:
