@@ -18,6 +18,7 @@ export XDG_RUNTIME_DIR=/run/user XDG_CONFIG_HOME={config} SYSTEMD_LOG_TARGET=nul
 /lib/systemd/systemd --user --unit=basic.target &
 manager=$!
 for i in $(seq 100); do [ -S /run/user/systemd/private ] && break; sleep 0.1; done
+[ -S /run/user/systemd/private ] || {{ echo NO MANAGER; exit 0; }}
 show() {{ systemctl --user show streamdet -p ActiveState -p StatusText -p NRestarts -p MainPID; }}
 systemctl --user start streamdet
 echo STARTED; show
@@ -40,6 +41,11 @@ kill $manager
 
 def test_systemd_starts_reloads_watches_and_stops_it(tmp_path, wav):
     need("systemctl", "unshare")
+    able = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, check=False
+    )
+    if able.returncode:
+        pytest.skip(f"no mount namespace can be made here: {able.stderr.decode().strip()}")
     units = tmp_path / "systemd" / "user"
     units.mkdir(parents=True)
     toml = tmp_path / "streamdet.toml"
@@ -56,8 +62,8 @@ def test_systemd_starts_reloads_watches_and_stops_it(tmp_path, wav):
         ["unshare", "-m", "bash", "-c", script], capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
-    if done.returncode and re.search("unshare|mount|cgroup|private", done.stderr):
-        pytest.skip(f"no systemd can run here: {done.stderr.strip()}")
+    if "NO MANAGER" in done.stdout:
+        pytest.skip("a user instance of systemd does not come up here")
     assert done.returncode == 0, done.stdout + done.stderr
     steps = dict(re.findall(r"([A-Z]{6,})\n((?:\w+=.*\n)+)", done.stdout))
     assert "ActiveState=active" in steps["STARTED"]
