@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from streamdet.detect.decision import Frames, Grid
+from streamdet.detect.event import ModelName
 from streamdet.model.bundle import Bundle
 
 
@@ -42,6 +43,11 @@ class Engine(ABC):
     def grid(self) -> Grid:
         """How frames lie on samples."""
         return self._grid
+
+    @property
+    def model(self) -> ModelName:
+        """Which bundle speaks."""
+        return ModelName(self.bundle.name, self.bundle.version, self.bundle.sha256)
 
     @abstractmethod
     def start(self) -> Any:

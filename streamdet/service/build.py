@@ -13,7 +13,6 @@ from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, Mqtt, Source, Webhook
 from streamdet.detect.decision import DecisionConfig
 from streamdet.detect.engine import Engine
-from streamdet.detect.event import ModelName
 from streamdet.model.bundle import Bundle, BundleError, load
 from streamdet.service import engines
 from streamdet.service.platform import Platform, PlatformError
@@ -32,11 +31,6 @@ def bundle(config: Config) -> Bundle:
         return load(config.model)
     except BundleError as error:
         raise ConfigError([f"model: {error}"]) from error
-
-
-def name_of(bundle: Bundle) -> ModelName:
-    """What a bundle is called in events and metrics."""
-    return ModelName(bundle.name, bundle.version, bundle.sha256)
 
 
 def engine(config: Config, of: Bundle) -> Engine:

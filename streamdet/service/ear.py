@@ -37,7 +37,6 @@ class Counts:
     dropped_s: float = 0.0
     clipped: int = 0
     reopened: int = 0
-    faults: int = 0
     events: int = 0
     rounds: int = 0
 

@@ -34,8 +34,7 @@ class Listener:
     @property
     def model(self) -> ModelName:
         """Which bundle speaks."""
-        bundle = self.engine.bundle
-        return ModelName(bundle.name, bundle.version, bundle.sha256)
+        return self.engine.model
 
     def hear(
         self,

@@ -45,8 +45,9 @@ class Parts:
 
     def __post_init__(self) -> None:
         config = self.config
-        self.metrics = Metrics(build.name_of(self.bundle), [s.name for s in config.sources])
-        self.take_model(self.bundle, Batch(build.engine(config, self.bundle)))
+        batch = Batch(build.engine(config, self.bundle))
+        self.metrics = Metrics(batch.engine.model, [s.name for s in config.sources])
+        self.take_model(self.bundle, batch)
         self.ears = [self.new_ear(config, source) for source in config.sources]
         self.boxes: dict[str, Box] = {}
         for name in build.OUTPUTS:
@@ -56,7 +57,7 @@ class Parts:
 
     def take_model(self, bundle: Bundle, batch: Batch) -> None:
         """Hear by this bundle from now on."""
-        self.bundle, self.batch, self.model = bundle, batch, build.name_of(bundle)
+        self.bundle, self.batch, self.model = bundle, batch, batch.engine.model
         self.metrics.runs(self.model)
 
     def new_ear(self, config: Config, source: Source) -> Ear:
