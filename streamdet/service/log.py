@@ -42,13 +42,12 @@ class Log:
         self._thread.start()
 
     def say(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
-        """A line of this ``kind`` (a word), unless there was one lately; ``source`` among the
-        fields tells sources apart, and information about none is always printed."""
+        """A line of this ``kind`` (a word), unless it is a warning or an error and there was one
+        lately; ``source`` among the fields tells sources apart."""
         key, now = (kind, str(fields.get("source", ""))), self._clock()
         with self._news:
             at, held = self._last.get(key, (-float("inf"), 0))
-            limited = level != "info" or key[1]
-            if limited and now - at < self._repeat_s:
+            if level != "info" and now - at < self._repeat_s:
                 self._last[key] = (at, held + 1)
                 return
             self._last[key] = (now, 0)
