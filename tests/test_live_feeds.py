@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -103,6 +104,15 @@ def test_an_address_that_nobody_is_at_is_one_line_without_its_password(url, word
     assert word in done.stderr.decode()
     assert "s3cret" not in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_server_that_takes_a_call_and_says_nothing_is_named_so():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.mp3"
+        feed = NetworkStream("x", url, 0.5, 0.5, 5, lambda: None)
+        feed.start()
+        feed.join(10)
+    assert str(feed.failure) == f"{url}: no answer within 0.5 s"
 
 
 @settings(max_examples=30, deadline=None)

@@ -46,6 +46,12 @@ class NetworkStream(Feed):
                 if not container.streams.audio:
                     raise SourceError("bad", f"{self._where}: no audio in it")
                 self._decode(av, container)
+        except av.error.ExitError:  # one of the two waits was too long
+            if self.ring is None:
+                said = f"no answer within {self._open_s:g} s"
+                raise SourceError("unavailable", f"{self._where}: {said}") from None
+            said = f"no sample for {self._stall_s:g} s"
+            raise SourceError("lost", f"{self._where}: {said}") from None
         except av.error.FFmpegError as error:
             reason = "unavailable" if self.ring is None else "lost"
             raise SourceError(reason, f"{self._where}: {_said(error)}") from None
