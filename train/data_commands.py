@@ -140,19 +140,24 @@ def select(
         str, typer.Option(help="COLUMN=VALUE,...: the sources that have such a clip.")
     ] = "kind=effect",
     others: Annotated[bool, typer.Option("--others", help="All the other sources.")] = False,
+    by: Annotated[
+        str, typer.Option(help="What goes as a whole: a source, a recording or a clip.")
+    ] = "source",
 ) -> None:
-    """Part a data folder by where its clips come from: all clips of the sources that have a
-    certain clip, or of those that have none.
+    """Part a data folder by where its clips come from: all clips of the sources (or recordings)
+    that have a certain clip, or of those that have none.
 
     Example: python -m train data select .cache/effects --having category=gunshot,kind=effect
     """
-    from train.data.select import of_sources
+    from train.data.select import BY, part
 
     pairs = [pair.partition("=") for pair in having.split(",")]
     if any(not sign for _, sign, _ in pairs):
         raise TrainError(f"--having {having}: COLUMN=VALUE wanted, more of them by commas")
     wanted = {column: value for column, _, value in pairs}
-    typer.echo(f"{of_sources(data, to, wanted, others=others)} clips in {to}")
+    if by not in BY:
+        raise TrainError(f"--by {by}: not one of {', '.join(BY)}")
+    typer.echo(f"{part(data, to, wanted, by, others=others)} clips in {to}")
 
 
 @app.command()

@@ -10,18 +10,23 @@ from train.data.checks import COLUMNS, read_manifest
 from train.data.corpus import CorpusError, exclusions
 
 
-def of_sources(data: Path, to: Path, wanted: dict[str, str], *, others: bool) -> int:
-    """Write ``to`` with every clip of the sources that have one whose columns are as ``wanted``,
-    or, for ``others``, every clip of the other sources; returns how many. The files stay where
-    they are.
+BY = {"source": "source", "recording": "origin_group", "clip": "path"}
+"""The column of what is kept or left as a whole."""
+
+
+def part(data: Path, to: Path, wanted: dict[str, str], by: str, *, others: bool) -> int:
+    """Write ``to`` with every clip of the sources (or recordings, or the clips alone: ``by``) that
+    have one whose columns are as ``wanted``, or, for ``others``, every other clip; returns how
+    many. The files stay where they are.
 
     Raises CorpusError for a column that there is none of, and where nothing is left.
     """
     rows = read_manifest(data)
     if unknown := wanted.keys() - set(COLUMNS):
         raise CorpusError(f"{data / 'manifest.csv'}: no column {', '.join(sorted(unknown))}")
-    sources = {r["source"] for r in rows if all(r[k] == v for k, v in wanted.items())}
-    chosen = [r for r in rows if (r["source"] in sources) != others]
+    whole = BY[by]
+    having = {r[whole] for r in rows if all(r[k] == v for k, v in wanted.items())}
+    chosen = [r for r in rows if (r[whole] in having) != others]
     if not chosen:
         raise CorpusError(f"{data / 'manifest.csv'}: no clip is left by what was asked")
     to.mkdir(parents=True, exist_ok=True)

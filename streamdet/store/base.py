@@ -1,0 +1,59 @@
+"""An SQLite file that is looked over as it is opened, and one that is damaged put out of the way."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+BUSY_S = 5.0
+
+
+def opened(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """A connection (write-ahead log, every commit synced, safe to hand between threads), and where
+    the file that was there lies now if it was damaged.
+
+    Raises OSError or sqlite3.Error where no file can be had.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return _connected(path), None
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        for suffix in ("-wal", "-shm", ""):  # a log of the old file must not be read into the new
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        return _connected(path), aside
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        base.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        base.execute("PRAGMA journal_mode=WAL")
+        base.execute("PRAGMA synchronous=FULL")
+        base.execute("PRAGMA journal_size_limit=1000000")
+        if base.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("damaged")
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base
+
+
+def readable(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; raises sqlite3.Error where there is none to be had."""
+    base = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None,
+        check_same_thread=False,
+    )  # fmt: skip
+    try:
+        base.execute("PRAGMA query_only=ON")
+        base.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base
