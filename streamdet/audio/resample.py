@@ -51,14 +51,17 @@ class Converter:
         return self._resampler.resample_chunk(nothing, last=True)
 
     def _downmixed(self, samples: np.ndarray) -> np.ndarray:
-        if self._channel is not None:
-            mono = samples[:, self._channel - 1]
-        elif samples.shape[1] == 1:
-            mono = samples[:, 0]
-        else:
-            mono = samples.mean(axis=1)
+        mono = downmixed(samples, self._channel)
         if not np.isfinite(mono).all():
             mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
         if self._gain != 1.0:
             mono = mono * self._gain
         return np.ascontiguousarray(mono, np.float32)
+
+
+def downmixed(samples: np.ndarray, channel: int | None) -> np.ndarray:
+    """``(n, channels) float32`` as ``(n,)``: one channel, from 1, or their mean; a copy but where
+    there is one channel alone."""
+    if channel is not None:
+        return samples[:, channel - 1].copy()
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)

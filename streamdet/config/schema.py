@@ -13,9 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from streamdet.config import schedule
 
 TEMPLATE_FIELDS = frozenset(
-    ("id", "phase", "source", "time", "onset_s", "offset_s", "rounds", "score", "level_dbfs")
-)
-"""What a webhook's template may say of an event."""
+    ("id", "type", "phase", "source", "time", "onset_s", "offset_s", "duration_s", "events",
+     "rounds", "score", "level_dbfs")
+)  # fmt: skip
+"""What a webhook's template may say of an event or an incident."""
+LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]", "::1"))
 SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https", "srt", "udp", "rtp", "tcp"))
 KINDS = ("device", "url", "pipe", "file")
 DELIVERIES = ("jsonl", "mqtt", "webhook", "command")
@@ -94,6 +96,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Phases = Literal["both", "onset", "final"]
+Tells = Literal["events", "incidents", "both"]
 Bytes = Annotated[int, Field(ge=4_096)]
 QueueLength = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -171,6 +174,7 @@ class Jsonl(Table):
     max_bytes: Bytes = 10_000_000
     keep: Annotated[int, Field(ge=1, le=1_000)] = 5
     phase: Phases = "both"
+    tells: Tells = "events"
     queue: QueueLength = 10_000
 
 
@@ -188,6 +192,7 @@ class Mqtt(Table):
     discovery: bool = True
     discovery_prefix: Annotated[str, AfterValidator(_topic)] = "homeassistant"
     phase: Phases = "both"
+    tells: Tells = "events"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 1_000
 
@@ -201,6 +206,7 @@ class Webhook(Table):
     template: Annotated[str, AfterValidator(_template)] | None = None
     content_type: str = "application/json"
     phase: Phases = "final"
+    tells: Tells = "events"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 1_000
 
@@ -216,6 +222,7 @@ class Command(Table):
 
     argv: Annotated[tuple[str, ...], Field(min_length=1)]
     phase: Phases = "onset"
+    tells: Tells = "events"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 100
 
@@ -225,6 +232,46 @@ class Spool(Table):
 
     folder: Path | None = None
     max_bytes: Bytes = 64_000_000
+
+
+class Store(Table):
+    """Where every event and what is said of it is kept. ``keep_events`` 0: all of them."""
+
+    path: Path
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] = 365.0
+    keep_events: Annotated[int, Field(ge=0)] = 1_000_000
+    pictures: bool = True
+    redact_speech: bool = False
+    queue: QueueLength = 10_000
+
+
+class Clips(Table):
+    """The sound of every event, from ``pre_s`` before its onset to ``post_s`` behind its end."""
+
+    folder: Path
+    pre_s: Annotated[float, Field(ge=0.2, le=60)] = 2.0
+    post_s: Annotated[float, Field(ge=0.2, le=60)] = 3.0
+    max_bytes: Bytes = 1_000_000_000
+    max_days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
+    min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
+
+
+class Web(Table):
+    """The review page. Beyond loopback it wants a token."""
+
+    address: Annotated[str, AfterValidator(_address)]
+    token_file: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    hosts: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Web:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key: give both or none")
+        if self.token_file is None and self.address != "off" and not loopback(self.address):
+            raise ValueError("beyond loopback a token is wanted: give token_file")
+        return self
 
 
 class Config(Table):
@@ -250,6 +297,10 @@ class Config(Table):
     webhook: Webhook | None = None
     command: Command | None = None
     spool: Spool = Spool()
+    store: Store | None = None
+    clips: Clips | None = None
+    web: Web | None = None
+    incident_gap_s: Seconds = 30.0
     sources: Annotated[tuple[Source, ...], Field(max_length=1_000)] = ()
 
     @model_validator(mode="after")
@@ -258,6 +309,11 @@ class Config(Table):
             raise ValueError("threshold and operating_point: give one of them")
         if self.retry_first_s > self.retry_most_s:
             raise ValueError("retry_first_s must not be above retry_most_s")
+        for name in ("clips", "web"):
+            if getattr(self, name) is not None and self.store is None:
+                raise ValueError(f"{name}: wants a [store] too")
+        if self.clips is not None and self.clips.pre_s > self.ring_s:
+            raise ValueError("clips.pre_s must not be above ring_s, where the pre-roll comes from")
         slugs: dict[str, str] = {}
         for source in self.sources:
             if (word := slug(source.name)) in slugs:
@@ -267,6 +323,11 @@ class Config(Table):
                 )
             slugs[word] = source.name
         return self
+
+
+def loopback(address: str) -> bool:
+    """Whether HOST:PORT is reached from this machine alone."""
+    return address.rpartition(":")[0] in LOOPBACK
 
 
 def slug(name: str) -> str:

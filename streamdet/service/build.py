@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamdet.audio.live import Feed
 from streamdet.audio.pipe import RawFormat
@@ -19,6 +20,11 @@ from streamdet.service.platform import Platform, PlatformError
 from streamdet.service.supervision import Policy
 from streamdet.sinks.outbox import Outbox, Output, OutputError
 from streamdet.sinks.spool import Spool, SpooledOutbox, SpoolError
+from streamdet.store.clips import ClipError
+from streamdet.store.store import StoreError
+
+if TYPE_CHECKING:
+    from streamdet.service.evidence import Evidence
 
 Changed = Callable[[str, str | None], None]
 """Told of an output by name, and of its fault or that there is none any more."""
@@ -133,12 +139,12 @@ def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[]
 
             kept = config.jsonl
             lines = RotatingFile(kept.path, kept.max_bytes, kept.keep)
-            return Outbox(name, lines, kept.queue, kept.phase, noted)
+            return Outbox(name, lines, kept.queue, kept.phase, noted, kept.tells)
         if name == "command" and config.command is not None:
             from streamdet.sinks.command import CommandOutput
 
             run = config.command
-            return Outbox(name, CommandOutput(run), run.queue, run.phase, noted)
+            return Outbox(name, CommandOutput(run), run.queue, run.phase, noted, run.tells)
         remote = config.mqtt if name == "mqtt" else config.webhook
         if remote is None:
             raise ValueError(f"{name} is not configured")
@@ -146,7 +152,7 @@ def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[]
         if spool.set_aside is not None:
             noted(f"the spool was damaged; it is kept as {spool.set_aside}")
         to = _remote(remote, [s.name for s in config.sources])
-        return SpooledOutbox(name, to, spool, remote.queue, remote.phase, noted)
+        return SpooledOutbox(name, to, spool, remote.queue, remote.phase, noted, remote.tells)
     except (OutputError, SpoolError) as error:
         raise ConfigError([str(error)]) from error
 
@@ -172,11 +178,29 @@ def token(config: Config) -> str | None:
     return _secret(config.http.token_file, "http.token_file")
 
 
+def web_token(config: Config) -> str | None:
+    """What whoever opens the review page has to know."""
+    return _secret(config.web and config.web.token_file, "web.token_file")
+
+
+def evidence(config: Config) -> Evidence | None:
+    """The event store and the clips, nothing begun; None where none is kept. Raises ConfigError."""
+    from streamdet.service.evidence import Evidence
+
+    if config.store is None:
+        return None
+    try:
+        return Evidence(config.store, config.clips)
+    except (StoreError, ClipError) as error:
+        raise ConfigError([str(error)]) from error
+
+
 def secret_faults(config: Config) -> list[str]:
     """What is wrong with the files of secrets; none is kept."""
     faults: list[str] = []
     for key, where in (
         ("http.token_file", config.http.token_file),
+        ("web.token_file", config.web and config.web.token_file),
         ("mqtt.password_file", config.mqtt and config.mqtt.password_file),
         ("webhook.url_file", config.webhook and config.webhook.url_file),
         ("webhook.secret_file", config.webhook and config.webhook.secret_file),

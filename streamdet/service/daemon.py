@@ -24,7 +24,7 @@ from streamdet.service.ear import Ear
 from streamdet.service.health import Answer
 from streamdet.service.log import Log
 from streamdet.service.notify import Notifier
-from streamdet.service.parts import Calls, Parts
+from streamdet.service.parts import Calls, PageMaker, Parts, no_page
 from streamdet.service.publish import Publisher
 from streamdet.service.supervision import State
 
@@ -54,7 +54,8 @@ class Daemon:
 
     ``reread`` gives the configuration anew on SIGHUP; ``hasty``: a source that can't be opened at
     first ends it, as whoever started it is still there to be told; ``duration_s``: stop after so
-    much audio of one source. Raises ConfigError where its parts can't be had.
+    much audio of one source; ``page`` makes the review page. Raises ConfigError where its parts
+    can't be had.
     """
 
     config: Config
@@ -63,6 +64,7 @@ class Daemon:
     reread: Callable[[], Config]
     hasty: bool = False
     duration_s: float | None = None
+    page: PageMaker = no_page
     notifier: Notifier = field(default_factory=Notifier)
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class Daemon:
         self._turned = self._stepped = now
         self._published = 0.0
         self._clock = time.time() - now
-        calls = Calls(self._news.set, self.stop, self.healthy, self.hearing)
+        calls = Calls(self._news.set, self.stop, self.healthy, self.hearing, self.page)
         self.parts = Parts(self.config, self.bundle, self.log, calls)
         self._publisher = Publisher(self.parts.metrics)
 
@@ -97,10 +99,9 @@ class Daemon:
     def startup(self) -> None:
         """Answer and deliver first, then make the model warm: no audio waits for the compiler."""
         parts = self.parts
-        if parts.server is not None:
-            parts.server.start()
-        for box in parts.boxes.values():
-            box.start()
+        # counts of earlier runs come first: a scrape must not see them at 0 once more
+        self._publisher.keep_up(parts.ears, parts.evidence)
+        parts.start()
         parts.batch.warm_up()
         self._warm = True
         if not self.hasty:  # else the first line is that it hears, or why it can't
@@ -133,6 +134,7 @@ class Daemon:
         self._step()
         for ear in parts.ears:
             parts.tell(ear, ear.poll())
+        parts.look_after_incident(now)
         if now - self._published >= _PUBLISH_S:
             self._published = now
             self._publish(now)
@@ -143,8 +145,11 @@ class Daemon:
         self.notifier.tell("STOPPING=1")
         for ear in parts.ears:
             parts.close_ear(ear)
+        parts.look_after_incident(time.monotonic(), ending=True)
         for ear in parts.ears:
             ear.join(_LOOK_S)
+        if parts.page is not None:
+            parts.page.close()
         self._publisher.publish(parts.ears, parts.boxes.values())
         until = time.monotonic() + _PATIENCE_S
         for name, box in parts.boxes.items():
@@ -152,6 +157,8 @@ class Daemon:
                 self.summary.undelivered += left
                 said = f"{name}: {left} events were not delivered"
                 parts.log.say("undelivered", said, "error")
+        if parts.evidence is not None:
+            parts.evidence.close(max(0.5, until - time.monotonic()))
         if parts.server is not None:
             parts.server.close()
         for ear in parts.ears:
@@ -230,6 +237,7 @@ class Daemon:
         parts = self.parts
         self._watch_clock(now)
         self._publisher.publish(parts.ears, parts.boxes.values())
+        self._publisher.keep_up(parts.ears, parts.evidence)
         for ear in parts.ears:
             if lost := self._publisher.just_lost(ear):
                 said = f"{lost:.1f} s of audio were lost"

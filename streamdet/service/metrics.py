@@ -17,18 +17,16 @@ from prometheus_client import (
 import streamdet
 from streamdet.detect.event import Event, ModelName
 from streamdet.service.supervision import State
+from streamdet.store.verdict import CAUSES, VERDICTS
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 _LATENCIES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 _SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-CAUSES = (
-    "fireworks", "door", "vehicle", "thunder", "construction", "music", "speech", "television",
-    "other",
-)  # fmt: skip
-VERDICTS = ("true", "false", "unsure")
 REASONS = ("overflow", "backlog")
 RESULTS = ("delivered", "failed", "rejected", "dropped")
-COMPONENTS = ("source", "sink", "config")
+COMPONENTS = ("source", "sink", "config", "store")
+CLIPS = ("kept", "redacted", "no_room", "failed", "dropped")
+WINDOWS = ("24h", "30d")
 
 
 class Metrics:
@@ -57,6 +55,15 @@ class Metrics:
             "false_positives", "Events that a review called false.", cause=CAUSES
         )
         self.reviews = self._counter("reviews", "Verdicts on events.", verdict=VERDICTS)
+        self.precision = self._gauge(
+            "precision_ratio",
+            "Of the window's events that were called true or false, the true ones; NaN without.",
+            window=WINDOWS,
+        )
+        self.reviewed = self._gauge(
+            "reviewed_events", "The window's events that are true or false.", window=WINDOWS
+        )
+        self.clips_made = self._counter("clips", "Clips by what became of them.", result=CLIPS)
         self.overflows = self._counter("input_overflows", "Times that samples were lost.")
         self.dropped = self._counter(
             "dropped_audio_seconds",
@@ -116,6 +123,8 @@ class Metrics:
         for metric, values in self._of_source:
             for more in values:
                 metric.labels(source, *more)
+        for window in WINDOWS:
+            self.precision.labels(source, window).set(float("nan"))
 
     def remove_source(self, source: str) -> None:
         """None of its series any more."""

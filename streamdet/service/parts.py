@@ -3,22 +3,32 @@ and how an event goes through them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
+from typing import Any, Protocol
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, Source
+from streamdet.detect import incident
 from streamdet.detect.batch import Batch
-from streamdet.detect.event import Detection
+from streamdet.detect.event import Detection, Event
+from streamdet.detect.incident import Incident
 from streamdet.model.bundle import Bundle
 from streamdet.service import build
 from streamdet.service.build import Box
 from streamdet.service.ear import Ear
+from streamdet.service.evidence import Evidence
 from streamdet.service.health import Answer
 from streamdet.service.http import HttpError, Server
 from streamdet.service.log import Log
 from streamdet.service.metrics import Metrics
+from streamdet.sinks.outbox import Outbox
+from streamdet.sinks.store import StoreOutput
+
+CURVE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,32 @@ class Calls:
     stop: Callable[[], None]
     healthy: Callable[[], Answer]
     hearing: Callable[[], Answer]
+    page: PageMaker
+
+
+class Page(Protocol):
+    """The review page, served from threads of its own."""
+
+    def start(self) -> None:
+        """Begin to answer."""
+        ...
+
+    def told(self, record: dict[str, Any]) -> None:
+        """An event's line, as the outputs get it; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Stop, and let the address go."""
+        ...
+
+
+PageMaker = Callable[[Config, Evidence, "Parts"], Page]
+"""Makes a page of a configuration that has one; raises ConfigError."""
+
+
+def no_page(_config: Config, _evidence: Evidence, _parts: Parts) -> Page:
+    """Where none can be made."""
+    raise ConfigError(["web: no page can be had here"])
 
 
 @dataclass
@@ -50,10 +86,15 @@ class Parts:
         self.take_model(self.bundle, batch)
         self.ears = [self.new_ear(config, source) for source in config.sources]
         self.boxes: dict[str, Box] = {}
+        self.incident: Incident | None = None
+        self.evidence: Evidence | None = None
+        self.page: Page | None = None
+        self.add_evidence(config)
         for name in build.OUTPUTS:
             if build.output_key(config, name) is not None:
                 self.add_box(name, config)
         self.server = self.new_server(config)
+        self.page = self.new_page(config)
 
     def take_model(self, bundle: Bundle, batch: Batch) -> None:
         """Hear by this bundle from now on."""
@@ -88,9 +129,43 @@ class Parts:
         except HttpError as error:
             raise ConfigError([str(error)]) from error
 
+    def add_evidence(self, config: Config) -> None:
+        """The event store of the configuration, if it has one, not begun; raises ConfigError."""
+        self.evidence = build.evidence(config)
+        if self.evidence is not None and config.store is not None:
+            to, queue = StoreOutput(self.evidence.store), config.store.queue
+            noted = partial(self._sink_changed, "store")
+            self.boxes["store"] = Outbox("store", to, queue, "both", noted)
+            self.metrics.add_sink("store")
+
+    def new_page(self, config: Config) -> Page | None:
+        """The review page that the configuration wants, not started; raises ConfigError."""
+        if config.web is None or config.web.address == "off" or self.evidence is None:
+            return None
+        return self.calls.page(config, self.evidence, self)
+
+    def start(self) -> None:
+        """Begin to answer, to deliver and to keep."""
+        if self.server is not None:
+            self.server.start()
+        for name, box in self.boxes.items():
+            if name != "store":
+                box.start()
+        self.start_evidence()
+        if self.page is not None:
+            self.page.start()
+
+    def start_evidence(self) -> None:
+        """Begin to keep, if there is anything to keep."""
+        if self.evidence is not None:
+            self.evidence.start(self._trouble)
+            self.boxes["store"].start()
+
     def close_ear(self, ear: Ear) -> None:
         """Let go of a source; what is open in it ends."""
         self.tell(ear, ear.close())
+        if self.evidence is not None and self.evidence.recorder is not None:
+            self.evidence.recorder.lost(ear)
         ear.forget()
 
     def tell(self, ear: Ear, found: list[Detection]) -> None:
@@ -100,14 +175,44 @@ class Parts:
             late = ear.late_s(detection, rate)
             event = ear.event(detection, self.model, rate)
             record = event.record()
-            for box in self.boxes.values():
-                box.offer(record)
+            self.incident, begun = incident.heard(self.incident, record, time.monotonic())
+            for told in (record, *([begun] if begun else [])):
+                for name, box in self.boxes.items():
+                    if name != "store":
+                        box.offer(told)
+            self._keep(ear, detection, event, record)
+            if self.page is not None:
+                self.page.told(record)
             if detection.phase == "onset":
                 ear.counts.events += 1
                 self.metrics.opened(event, late)
             else:
                 ear.counts.rounds += detection.rounds
                 self.metrics.closed(event)
+
+    def look_after_incident(self, now: float, *, ending: bool = False) -> None:
+        """Tell of an incident that is over, or of one that is open at the end."""
+        was = self.incident
+        if was is not None and (ending or incident.over(was, now, self.config.incident_gap_s)):
+            self.incident = None
+            for box in self.boxes.values():
+                box.offer(was.record("final"))
+
+    def _keep(self, ear: Ear, d: Detection, event: Event, record: dict[str, Any]) -> None:
+        if self.evidence is None or self.incident is None:
+            return
+        rate, recorder = self.batch.grid.rate, self.evidence.recorder
+        final = d.phase == "final"
+        curve = ear.around(d, CURVE_S) if final else None
+        self.boxes["store"].offer({**record, "curve": curve, "incident": self.incident.id})
+        if recorder is not None and final:
+            recorder.ended(event.id, d, rate, record)
+        elif recorder is not None:
+            recorder.opened(ear, event.id, d, rate)
+
+    def _trouble(self, kind: str, words: str) -> None:
+        self.metrics.errors.labels("store").inc()
+        self.log.say(kind, words, "warning")
 
     def _sink_changed(self, name: str, fault: str | None) -> None:
         if fault is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from streamdet.service.build import Box
 from streamdet.service.ear import Counts, Ear
+from streamdet.service.evidence import Evidence
 from streamdet.service.metrics import RESULTS, Metrics
 from streamdet.service.supervision import State
 
@@ -18,6 +19,7 @@ class Publisher:
         self._told: dict[Ear, Counts] = {}
         self._lost: dict[Ear, float] = {}
         self._boxes: dict[Box, dict[str, int]] = {}
+        self._said: dict[tuple[str, str, str], int] = {}
 
     def publish(self, ears: Iterable[Ear], boxes: Iterable[Box]) -> None:
         """Bring all of it up to date."""
@@ -30,6 +32,27 @@ class Publisher:
             del self._told[gone]
         for gone in self._boxes.keys() - set(boxes):
             del self._boxes[gone]
+
+    def keep_up(self, ears: Iterable[Ear], evidence: Evidence | None) -> None:
+        """What was said of the events of these sources, over restarts, and what became of clips."""
+        names = {ear.name for ear in ears}
+        self._said = {key: count for key, count in self._said.items() if key[0] in names}
+        if evidence is None:
+            return
+        m = self._metrics
+        clips = {(name, "clip", of): count for (name, of), count in evidence.results.items()}
+        counters = {"review": m.reviews, "false": m.false_positives, "clip": m.clips_made}
+        for (name, kind, label), count in {**evidence.tallies, **clips}.items():
+            was = self._said.get((name, kind, label), 0)
+            if name in names and count > was:
+                counters[kind].labels(name, label).inc(count - was)
+                self._said[name, kind, label] = count
+        for window, said in evidence.lately.items():
+            for name in names:
+                yes, no = said.get(name, (0, 0))
+                m.precision.labels(name, window).set(yes / (yes + no) if yes + no else float("nan"))
+                m.reviewed.labels(name, window).set(yes + no)
+        m.clips.set(evidence.clip_bytes)
 
     def just_lost(self, ear: Ear) -> float:
         """The seconds of audio that the last `publish` was the first to count as lost."""

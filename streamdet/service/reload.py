@@ -29,12 +29,15 @@ def apply(parts: Parts, new: Config) -> None:
     batch = Batch(build.engine(new, bundle)) if other_model else None
     build.token(new)
     boxes = [n for n in build.OUTPUTS if build.output_key(new, n) != build.output_key(old, n)]
+    build.web_token(new)
     try:
         _outputs(parts, new, boxes)
+        _evidence(parts, old, new)
         if new.http != old.http:
             _http(parts, new)
     except ConfigError:
         _outputs(parts, old, boxes)
+        _evidence(parts, new, old)
         raise
     if new.log != old.log:
         parts.log.close()
@@ -94,6 +97,26 @@ def _outputs(parts: Parts, config: Config, names: list[str]) -> None:
             box.close(_PATIENCE_S)
         if build.output_key(config, name) is not None:
             parts.add_box(name, config).start()
+
+
+def _evidence(parts: Parts, was: Config, new: Config) -> None:
+    """The store, the clips and the page over them, where any of it is another."""
+    kept = (was.store, was.clips) == (new.store, new.clips)
+    if kept and was.web == new.web:
+        return
+    if parts.page is not None:
+        parts.page.close()
+        parts.page = None
+    if not kept:
+        if (box := parts.boxes.pop("store", None)) is not None:
+            box.close(_PATIENCE_S)
+        if parts.evidence is not None:
+            parts.evidence.close(_PATIENCE_S)
+        parts.add_evidence(new)
+        parts.start_evidence()
+    parts.page = parts.new_page(new)
+    if parts.page is not None:
+        parts.page.start()
 
 
 def _http(parts: Parts, new: Config) -> None:

@@ -106,6 +106,19 @@ class Road:
             if first <= at < last
         ]
 
+    def highest(self, label: str, first: int, last: int) -> float:
+        """The highest score of a label over samples of the model's rate, as far as the last 30 s
+        hold them; 0 where they hold none."""
+        index, frame = self.grid.labels.index(label), self.grid.frame
+        found = [
+            float(
+                scores[max(0, (first - start) // frame) : -(-(last - start) // frame), index].max()
+            )
+            for start, scores in self._recent
+            if start < last and start + len(scores) * frame > first
+        ]
+        return max(found, default=0.0)
+
     def _begin(self, start: int) -> None:
         self._next = start
         self._base = round(start * self.grid.rate / self._rate)

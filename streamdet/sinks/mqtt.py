@@ -88,6 +88,9 @@ class MqttOutput(Output):
         return "/".join((self._config.topic, *parts))
 
     def _published(self, record: Record) -> list[Any]:
+        if record["type"] == "incident":
+            body = json.dumps(record, separators=(",", ":"))
+            return [self._client.publish(self._topic("incident"), body, qos=1)]
         source = slug(record["source"])
         state = "ON" if record["phase"] == "onset" else "OFF"
         body = json.dumps(record, separators=(",", ":"))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 Record = dict[str, Any]
-"""An event as `streamdet.detect.event.Event.record` gives it."""
+"""An event as `streamdet.detect.event.Event.record` gives it, or an incident."""
 
 FIRST_S, MOST_S = 0.5, 30.0
 
@@ -48,8 +48,9 @@ class Outbox:
         length: int,
         phase: str = "both",
         changed: Callable[[str | None], None] = lambda _: None,
+        tells: str = "events",
     ) -> None:
-        self.name, self.output, self.phase = name, output, phase
+        self.name, self.output, self.phase, self.tells = name, output, phase, tells
         self.counts = {"delivered": 0, "failed": 0, "rejected": 0, "dropped": 0}
         self.fault: str | None = None
         self._length, self._noted = length, changed
@@ -64,8 +65,9 @@ class Outbox:
         self._thread.start()
 
     def offer(self, record: Record) -> None:
-        """Put a record down, if its phase is wanted here."""
-        if self.phase not in ("both", record["phase"]):
+        """Put a record down, if its kind and phase are wanted here."""
+        kind = "incidents" if record["type"] == "incident" else "events"
+        if self.phase not in ("both", record["phase"]) or self.tells not in ("both", kind):
             return
         with self._news:
             if len(self._waiting) >= self._length:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from streamdet.sinks.outbox import FIRST_S, MOST_S, Outbox, Output, OutputError, Record
+from streamdet.store import base
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT)"
 
@@ -27,43 +27,19 @@ class Spool:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.path, self._max_bytes = path, max_bytes
-        self.set_aside: Path | None = None
         self.dropped = 0
         self._lock = threading.Lock()
         self._closed = False
         self.added = threading.Event()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
-                self._base = self._opened()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self.set_aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-                path.rename(self.set_aside)
-                self._base = self._opened()
+            self._base, self.set_aside = base.opened(path)
+            self._base.execute(_SCHEMA)
             (self.count, self._bytes) = self._base.execute(
                 "SELECT count(*), coalesce(sum(length(record)), 0) FROM waiting"
             ).fetchone()
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or error
             raise SpoolError(f"{path}: no spool can be kept there: {said}") from error
-
-    def _opened(self) -> sqlite3.Connection:
-        base = sqlite3.connect(
-            self.path, timeout=5.0, isolation_level=None, check_same_thread=False
-        )
-        try:
-            base.execute("PRAGMA journal_mode=WAL")
-            base.execute("PRAGMA synchronous=FULL")
-            base.execute("PRAGMA journal_size_limit=1000000")
-            if base.execute("PRAGMA quick_check").fetchone() != ("ok",):
-                raise sqlite3.DatabaseError("damaged")
-            base.execute(_SCHEMA)
-        except sqlite3.Error:
-            base.close()
-            raise
-        return base
 
     def append(self, record: Record) -> None:
         """Keep a record; raises OutputError where the disk does not take it."""
@@ -138,12 +114,13 @@ class SpooledOutbox:
         length: int,
         phase: str = "both",
         changed: Callable[[str | None], None] = lambda _: None,
+        tells: str = "events",
     ) -> None:
         self.name, self.output, self.phase, self.spool = name, output, phase, spool
         self.fault: str | None = None
         self._noted = changed
         self._counts = {"delivered": 0, "failed": 0, "rejected": 0}
-        self._keeping = Outbox(f"{name}-spool", _Keeper(spool), length, phase, changed)
+        self._keeping = Outbox(f"{name}-spool", _Keeper(spool), length, phase, changed, tells)
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
@@ -154,7 +131,7 @@ class SpooledOutbox:
         self._thread.start()
 
     def offer(self, record: Record) -> None:
-        """Put a record down, if its phase is wanted here."""
+        """Put a record down, if its kind and phase are wanted here."""
         self._keeping.offer(record)
 
     @property

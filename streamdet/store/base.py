@@ -1,4 +1,4 @@
-"""An SQLite file that is looked over as it is opened, and one that is damaged put out of the way."""
+"""An SQLite file that is looked over as it is opened; a damaged one is put out of the way."""
 
 from __future__ import annotations
 

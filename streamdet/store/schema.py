@@ -48,7 +48,8 @@ CREATE TABLE clips (
 );
 CREATE INDEX clips_by_age ON clips (made_s);
 CREATE TABLE pictures (event TEXT PRIMARY KEY, onset_s REAL NOT NULL, hop_s REAL NOT NULL,
-                       bands INTEGER NOT NULL, png BLOB NOT NULL);
+                       bands INTEGER NOT NULL,
+                       levels BLOB NOT NULL);
 """
 
 MIGRATIONS = (_FIRST,)

@@ -1,0 +1,64 @@
+"""A log-mel picture of a moment of sound, small enough to be kept with every event."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from numpy.lib.stride_tricks import sliding_window_view
+
+from streamdet.model.config import FrontendConfig
+from streamdet.model.filters import hann, mel_matrix
+
+BANDS = 64
+HOP_S = 0.02
+FLOOR_DB, RANGE_DB = -100.0, 90.0
+_FRONT = FrontendConfig(bands=BANDS, hop=320)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``levels`` (frames, bands) uint8: from 0, FLOOR_DB or less under a full-scale sine, to 255,
+    RANGE_DB above that; a frame every ``hop_s``, the event ``onset_s`` behind the first."""
+
+    levels: np.ndarray
+    onset_s: float
+    hop_s: float = HOP_S
+
+    @property
+    def bands(self) -> int:
+        """Mel bands from 60 to 7,800 Hz."""
+        return self.levels.shape[1]
+
+    def packed(self) -> bytes:
+        """The levels as they lie in the store."""
+        return zlib.compress(np.ascontiguousarray(self.levels).tobytes())
+
+    @staticmethod
+    def unpacked(packed: bytes, onset_s: float, hop_s: float, bands: int) -> Picture:
+        """Back from the store."""
+        levels = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, bands)
+        return Picture(levels, onset_s, hop_s)
+
+
+def of(samples: np.ndarray, rate: int, onset_s: float) -> Picture:
+    """The picture of ``(n,) float32`` samples at any rate, ``onset_s`` being where in them the
+    event begins."""
+    return Picture(columns(samples, rate), onset_s)
+
+
+def columns(samples: np.ndarray, rate: int) -> np.ndarray:
+    """``(n,) float32`` samples at any rate as ``(frames, BANDS) uint8`` levels, a frame every
+    HOP_S."""
+    front = _FRONT
+    if rate != front.sample_rate:
+        samples = soxr.resample(samples, rate, front.sample_rate, quality="MQ")
+    if len(samples) < front.window:
+        return np.zeros((0, BANDS), np.uint8)
+    frames = sliding_window_view(samples, front.window)[:: front.hop] * hann(front.window)
+    spectrum = np.fft.rfft(frames, front.n_fft).astype(np.complex64)
+    power = (np.abs(spectrum) * (2.0 / hann(front.window).sum())) ** 2 @ mel_matrix(front)
+    db = 10.0 * np.log10(power + 1e-12)
+    return ((db - FLOOR_DB) * (255.0 / RANGE_DB)).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,250 @@
+"""Events as they are asked for: filters, pages, sums. Whoever asks has a connection of its own."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamdet.detect.event import Detection, Event, ModelName
+from streamdet.store import base, schema
+from streamdet.store.picture import Picture
+from streamdet.store.store import StoreError, UnknownEventError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events: ``since_s`` and ``until_s`` are UTC seconds, the end left out; ``verdict`` is
+    one of VERDICTS, ``none`` for those without one, or ``any`` for those with one."""
+
+    since_s: float | None = None
+    until_s: float | None = None
+    source: str | None = None
+    least_score: float | None = None
+    most_score: float | None = None
+    verdict: str | None = None
+    incident: str | None = None
+
+    def where(self) -> tuple[str, list[Any]]:
+        """The clause, and its values."""
+        asked = (
+            ("e.at_s >= ?", self.since_s),
+            ("e.at_s < ?", self.until_s),
+            ("e.source = ?", self.source),
+            ("e.score >= ?", self.least_score),
+            ("e.score <= ?", self.most_score),
+            ("e.incident = ?", self.incident),
+        )
+        clauses = [clause for clause, value in asked if value is not None]
+        values = [value for _, value in asked if value is not None]
+        if self.verdict in ("none", "any"):
+            clauses.append(f"e.verdict IS {'NOT ' if self.verdict == 'any' else ''}NULL")
+        elif self.verdict is not None:
+            clauses.append("e.verdict = ?")
+            values.append(self.verdict)
+        return " AND ".join(clauses) or "1", values
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An event of the store. ``clip`` tells that there is one, ``clip_onset_s`` where in it the
+    event begins; ``at_s`` is UTC of its onset or, where that is not known, of its entry."""
+
+    event: Event
+    seq: int
+    at_s: float
+    curve: list[tuple[float, float]]
+    incident: str | None
+    verdict: str | None
+    cause: str | None
+    note: str | None
+    reviewer: str | None
+    reviewed_s: float | None
+    clip: bool
+    clip_onset_s: float
+    redacted: bool
+
+    def record(self) -> dict[str, Any]:
+        """The JSON object of docs/events.md, and under ``review`` what was said of it."""
+        record = self.event.record()
+        record["review"] = (
+            None
+            if self.verdict is None
+            else {
+                "verdict": self.verdict,
+                "cause": self.cause,
+                "note": self.note,
+                "reviewer": self.reviewer,
+            }
+        )
+        record |= {"incident": self.incident, "clip": self.clip}
+        return record
+
+
+@dataclass(frozen=True)
+class Page:
+    """So many events, newest first, and whether there are more on either side."""
+
+    events: list[Stored]
+    newer: bool
+    older: bool
+
+
+class Reader:
+    """Answers from any thread; raises StoreError where the file is none, damaged or gone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._own = threading.local()
+        if not path.is_file():
+            raise StoreError(f"{path}: there is no such event store")
+        if schema.version(self._base) > len(schema.MIGRATIONS):
+            raise StoreError(f"{path}: of a later version than this streamdet knows")
+        if schema.version(self._base) < len(schema.MIGRATIONS):
+            raise StoreError(f"{path}: no event store, or one of an earlier version")
+
+    def events(self, wanted: Wanted, limit: int | None = None) -> Iterator[Stored]:
+        """Those that are wanted, oldest first."""
+        where, values = wanted.where()
+        query = f"{_SELECT} WHERE {where} ORDER BY e.at_s, e.seq LIMIT ?"
+        for row in self._rows(query, (*values, -1 if limit is None else limit)):
+            yield _stored(row)
+
+    def page(
+        self,
+        wanted: Wanted,
+        size: int,
+        before: tuple[float, int] | None = None,
+        after: tuple[float, int] | None = None,
+    ) -> Page:
+        """The newest, or those next ``before`` or ``after`` an (at_s, seq)."""
+        where, values = wanted.where()
+        edge, way = before or after, "DESC" if after is None else "ASC"
+        if edge is not None:
+            where += f" AND (e.at_s, e.seq) {'<' if after is None else '>'} (?, ?)"
+            values += edge
+        query = f"{_SELECT} WHERE {where} ORDER BY e.at_s {way}, e.seq {way} LIMIT ?"
+        rows = [_stored(row) for row in self._rows(query, (*values, size + 1))]
+        more, rows = len(rows) > size, rows[:size]
+        if after is not None:
+            return Page(rows[::-1], newer=more, older=True)
+        return Page(rows, newer=before is not None, older=more)
+
+    def event(self, identity: str) -> Stored:
+        """The one of that id; raises UnknownEventError."""
+        for row in self._rows(f"{_SELECT} WHERE e.id = ?", (identity,)):
+            return _stored(row)
+        raise UnknownEventError(f"no event {identity} in {self.path}")
+
+    def history(self, identity: str) -> list[dict[str, Any]]:
+        """Every verdict on it, oldest first."""
+        names = ("verdict", "cause", "note", "reviewer", "given_s")
+        query = f"SELECT {', '.join(names)} FROM verdicts WHERE event = ? ORDER BY number"  # noqa: S608
+        return [dict(zip(names, row, strict=True)) for row in self._rows(query, (identity,))]
+
+    def picture(self, identity: str) -> Picture | None:
+        """Its picture, if one was kept."""
+        query = "SELECT levels, onset_s, hop_s, bands FROM pictures WHERE event = ?"
+        return next((Picture.unpacked(*row) for row in self._rows(query, (identity,))), None)
+
+    def count(self, wanted: Wanted) -> int:
+        """How many are wanted."""
+        where, values = wanted.where()
+        query = f"SELECT count(*) FROM events e WHERE {where}"  # noqa: S608 - clauses of ours
+        return int(next(self._rows(query, values))[0])
+
+    def sources(self) -> list[str]:
+        """The names of all sources, in order."""
+        # a step from name to name over the index: DISTINCT would read all of it
+        query = (
+            "WITH RECURSIVE s(name) AS (SELECT min(source) FROM events UNION ALL "
+            "SELECT (SELECT min(source) FROM events WHERE source > s.name) FROM s "
+            "WHERE s.name IS NOT NULL) SELECT name FROM s WHERE name IS NOT NULL"
+        )
+        return [name for (name,) in self._rows(query, ())]
+
+    def scores(self, wanted: Wanted, bins: int = 50) -> list[tuple[float, int, int, int]]:
+        """How the scores of those wanted lie: (lowest of the bin, true, false, others)."""
+        where, values = wanted.where()
+        query = (
+            "SELECT min(?, cast(e.score * ? AS INT)) AS bin, "  # noqa: S608 - clauses of ours
+            "sum(e.verdict IS 'true'), sum(e.verdict IS 'false'), "
+            "sum(e.verdict IS NULL OR e.verdict = 'unsure') "
+            f"FROM events e WHERE {where} GROUP BY bin"
+        )
+        found = {row[0]: row[1:] for row in self._rows(query, (bins - 1, bins, *values))}
+        return [(i / bins, *found.get(i, (0, 0, 0))) for i in range(bins)]
+
+    def days(self, wanted: Wanted, shift_s: float = 0.0) -> list[tuple[int, int, int, int]]:
+        """Events by day: (days since 1970 of a clock ``shift_s`` ahead of UTC, all, true, false),
+        oldest first; days without any are left out."""
+        where, values = wanted.where()
+        query = (
+            "SELECT cast((e.at_s + ?) / 86400 AS INT) AS day, count(*), "  # noqa: S608
+            "sum(e.verdict IS 'true'), sum(e.verdict IS 'false') "
+            f"FROM events e WHERE {where} GROUP BY day ORDER BY day"
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in self._rows(query, (shift_s, *values))]
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if (mine := getattr(self._own, "base", None)) is not None:
+            mine.close()
+            del self._own.base
+
+    @property
+    def _base(self) -> sqlite3.Connection:
+        if not hasattr(self._own, "base"):
+            try:
+                self._own.base = base.readable(self.path)
+            except (OSError, sqlite3.Error) as error:
+                raise StoreError(
+                    f"{self.path}: can't be read as an event store: {error}"
+                ) from error
+        return self._own.base
+
+    def _rows(self, query: str, values: Any) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._base.execute(query, values)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+
+_SELECT = (
+    "SELECT e.id, e.source, e.onset_s, e.offset_s, e.onset_sample, e.sample_rate, e.rounds, "
+    "e.score, e.threshold, e.level_dbfs, e.labels, m.name, m.version, m.sha256, e.seq, e.at_s, "
+    "e.dated, e.curve, e.incident, e.verdict, e.cause, e.note, e.reviewer, e.reviewed_s, "
+    "c.event IS NOT NULL, coalesce(c.onset_s, 0), coalesce(c.redacted, 0) "
+    "FROM events e JOIN models m ON m.key = e.model LEFT JOIN clips c ON c.event = e.id"
+)
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    (identity, source, _, offset_s, onset, rate, rounds, score, threshold, level, labels, name,
+     version, sha, seq, at_s, dated, curve, incident, verdict, cause, note, reviewer, reviewed_s,
+     clip, clip_onset_s, redacted) = row  # fmt: skip
+    offset = None if offset_s is None else round(offset_s * rate)
+    detection = Detection(
+        "onset" if offset is None else "final", onset, offset, offset or onset, rounds, score,
+        threshold, level, json.loads(labels),
+    )  # fmt: skip
+    model, unix_s = ModelName(name, version, sha), at_s if dated else None
+    return Stored(
+        Event(detection, identity, source, rate, unix_s, model),
+        seq,
+        at_s,
+        [] if curve is None else [(t, p) for t, p in json.loads(curve)],
+        incident,
+        verdict,
+        cause,
+        note,
+        reviewer,
+        reviewed_s,
+        bool(clip),
+        clip_onset_s,
+        bool(redacted),
+    )

@@ -1,0 +1,261 @@
+"""The event store: every event, what was said of it, and what is kept of its sound.
+
+One connection writes, under a lock; whoever reads has one of its own (`streamdet.store.query`).
+What a call that has returned wrote is on disk. Another process may have the file open too.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from streamdet.store import base, schema
+from streamdet.store.picture import Picture
+from streamdet.store.verdict import Verdict
+
+_DAY_S = 86_400.0
+_AT_ONCE = 500
+"""Rows that one transaction of a prune takes, that a verdict need not wait long for it."""
+
+
+class StoreError(Exception):
+    """The store can't be had, or did not take something; one line."""
+
+
+class UnknownEventError(StoreError):
+    """No event has that id."""
+
+
+@dataclass(frozen=True)
+class ClipNote:
+    """What is known of a clip: its size, the event's place in it, and whether speech was cut."""
+
+    bytes: int
+    onset_s: float
+    seconds: float
+    redacted: bool
+
+
+class Store:
+    """Open for writing. ``set_aside`` is where a damaged file was put, of which a new one took
+    the place; raises StoreError where there can be none."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path, self._clock = path, clock
+        self._lock = threading.RLock()
+        self._models: dict[tuple[str, ...], int] = {}
+        try:
+            self._base, self.set_aside = base.opened(path)
+            schema.migrate(self._base)
+        except (OSError, sqlite3.Error) as error:
+            said = getattr(error, "strerror", None) or error
+            raise StoreError(f"{path}: no event store can be kept there: {said}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._base.close()
+
+    def add(
+        self,
+        record: Mapping[str, Any],
+        curve: list[tuple[float, float]] | None = None,
+        incident: str | None = None,
+    ) -> None:
+        """Take an event as `Event.record` gives it. Its later line goes over its earlier one, and
+        what was said of it stays."""
+        dated = record["time"] is not None
+        at_s = datetime.fromisoformat(record["time"]).timestamp() if dated else self._clock()
+        row = {key: record[key] for key in _PLAIN}
+        row |= {
+            "at_s": at_s,
+            "dated": dated,
+            "labels": _json(record["labels"]),
+            "curve": None if curve is None else _json([list(pair) for pair in curve]),
+            "incident": incident,
+        }
+        with self._writing():
+            row["model"] = self._model(record["model"])
+            self._base.execute(_ADD, row)
+
+    def review(self, event: str, said: Verdict) -> None:
+        """Take a verdict on an event in place of any before it, which is kept beside it; raises
+        UnknownEventError."""
+        now = self._clock()
+        with self._writing():
+            found = self._base.execute(
+                "SELECT source, verdict, cause FROM events WHERE id = ?", (event,)
+            ).fetchone()
+            if found is None:
+                raise UnknownEventError(f"no event {event} in {self.path}")
+            source, verdict, cause = found
+            told = (said.verdict, said.cause, said.note, said.reviewer, now)
+            self._base.execute(
+                "UPDATE events SET verdict = ?, cause = ?, note = ?, reviewer = ?, reviewed_s = ? "
+                "WHERE id = ?",
+                (*told, event),
+            )
+            self._base.execute(
+                "INSERT INTO verdicts (event, verdict, cause, note, reviewer, given_s) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (event, *told),
+            )
+            self._count(source, "review", said.verdict)
+            if said.verdict == "false" and (verdict, cause) != ("false", said.cause):
+                self._count(source, "false", said.cause or "other")
+
+    def attach(
+        self, event: str, clip: ClipNote | None = None, picture: Picture | None = None
+    ) -> None:
+        """Note an event's clip, or keep its picture."""
+        with self._writing():
+            if clip is not None:
+                self._base.execute(
+                    "INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?, ?, ?)",
+                    (event, clip.bytes, self._clock(), clip.onset_s, clip.seconds, clip.redacted),
+                )
+            if picture is not None:
+                self._base.execute(
+                    "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)",
+                    (event, picture.onset_s, picture.hop_s, picture.bands, picture.packed()),
+                )
+
+    def drop_clip(self, event: str) -> None:
+        """A clip is no more; its event stays."""
+        with self._writing():
+            self._base.execute("DELETE FROM clips WHERE event = ?", (event,))
+
+    def clips(self) -> dict[str, tuple[int, float]]:
+        """(bytes, when it was made) of every clip, oldest first, by event."""
+        with self._reading():
+            rows = self._base.execute("SELECT event, bytes, made_s FROM clips ORDER BY made_s")
+            return {event: (size, made) for event, size, made in rows}
+
+    def tallies(self) -> dict[tuple[str, str, str], int]:
+        """What was ever said, by (source, "review" or "false", verdict or cause): a verdict that
+        is changed counts again, an event that is pruned stays counted."""
+        with self._reading():
+            rows = self._base.execute("SELECT source, kind, label, count FROM tallies")
+            return {(source, kind, label): count for source, kind, label, count in rows}
+
+    def said_lately(self, days: float) -> dict[str, tuple[int, int]]:
+        """(true, false) of the events of the last days, by source, as they are judged now."""
+        with self._reading():
+            rows = self._base.execute(
+                "SELECT source, sum(verdict = 'true'), sum(verdict = 'false') FROM events "
+                "WHERE verdict IN ('true', 'false') AND at_s >= ? GROUP BY source",
+                (self._clock() - days * _DAY_S,),
+            )
+            return {source: (yes, no) for source, yes, no in rows}
+
+    def prune(self, days: float | None = None, most: int | None = None) -> list[str]:
+        """Forget events that are older than so many days or beyond the newest ``most``, with
+        their verdicts and pictures; returns their ids, since their clips have to go too."""
+        gone: list[str] = []
+        while some := self._oldest(days, most):
+            with self._writing():
+                for table, column in (
+                    ("events", "id"), ("verdicts", "event"), ("pictures", "event"),
+                    ("clips", "event"),
+                ):  # fmt: skip
+                    self._base.executemany(
+                        f"DELETE FROM {table} WHERE {column} = ?",  # noqa: S608 - names of ours
+                        [(one,) for one in some],
+                    )
+            gone += some
+        if gone:
+            with self._reading():
+                self._base.execute("PRAGMA incremental_vacuum").fetchall()
+        return gone
+
+    def prunable(self, days: float | None = None, most: int | None = None) -> int:
+        """How many events `prune` would forget."""
+        with self._reading():
+            where, values = self._older(days, most)
+            query = f"SELECT count(*) FROM events WHERE {where}"  # noqa: S608 - clauses of ours
+            return int(self._base.execute(query, values).fetchone()[0])
+
+    def _oldest(self, days: float | None, most: int | None) -> list[str]:
+        where, values = self._older(days, most)
+        query = f"SELECT id FROM events WHERE {where} ORDER BY at_s, seq LIMIT ?"  # noqa: S608
+        with self._reading():
+            return [one for (one,) in self._base.execute(query, (*values, _AT_ONCE))]
+
+    def _older(self, days: float | None, most: int | None) -> tuple[str, tuple[float, ...]]:
+        clauses, values = ["0"], []
+        if days is not None:
+            clauses.append("at_s < ?")
+            values.append(self._clock() - days * _DAY_S)
+        if most is not None:
+            clauses.append(
+                "(at_s, seq) <= (SELECT at_s, seq FROM events ORDER BY at_s DESC, seq DESC "
+                "LIMIT 1 OFFSET ?)"
+            )
+            values.append(most)
+        return " OR ".join(clauses), tuple(values)
+
+    def _model(self, named: Mapping[str, str]) -> int:
+        key = (named["name"], named["version"], named["sha256"])
+        if key not in self._models:
+            self._base.execute(
+                "INSERT OR IGNORE INTO models (name, version, sha256) VALUES (?, ?, ?)", key
+            )
+            (self._models[key],) = self._base.execute(
+                "SELECT key FROM models WHERE (name, version, sha256) = (?, ?, ?)", key
+            ).fetchone()
+        return self._models[key]
+
+    def _count(self, source: str, kind: str, label: str) -> None:
+        self._base.execute(
+            "INSERT INTO tallies VALUES (?, ?, ?, 1) "
+            "ON CONFLICT (source, kind, label) DO UPDATE SET count = count + 1",
+            (source, kind, label),
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._reading():
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                self._models.clear()
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.path}: {error}") from error
+
+
+_PLAIN = (
+    "id", "source", "onset_s", "offset_s", "onset_sample", "sample_rate", "rounds", "score",
+    "threshold", "level_dbfs",
+)  # fmt: skip
+_COLUMNS = (*_PLAIN, "at_s", "dated", "labels", "curve", "incident", "model")
+_NEWER = ("offset_s", "rounds", "score", "level_dbfs", "labels")
+_ADD = (
+    f"INSERT INTO events ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of ours
+    f"VALUES ({', '.join(':' + name for name in _COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _NEWER)
+    + ", curve = coalesce(excluded.curve, curve), incident = coalesce(excluded.incident, incident)"
+    " WHERE excluded.offset_s IS NOT NULL OR events.offset_s IS NULL"
+)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
