@@ -35,7 +35,7 @@ lock: $(BUILT)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade --output-file requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra media --extra mqtt --extra webhook --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra media --extra mqtt --extra webhook --extra web --universal \
 		--python-version 3.11 --constraint requirements.lock --generate-hashes --no-header \
 		--output-file deploy/requirements.lock
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from streamdet.audio.file import FileSource
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.pipe import PipeSource
+    from streamdet.labels import Label
     from streamdet.service.files import FileEvent, Listener
+    from streamdet.service.kept import Keeping
     from streamdet.sinks import Sink
 
 
@@ -63,6 +64,7 @@ class _Task:
     end_s: float | None
     start_unix_s: float | None
     raw: tuple[int, int, PcmEncoding]
+    kept: Keeping
 
 
 def file(
@@ -92,6 +94,16 @@ def file(
     explain: Annotated[
         bool, typer.Option("--explain", help="Add the scores and the top other labels.")
     ] = False,
+    store: Annotated[
+        Path | None, typer.Option(help="Keep events in this event store too, to be reviewed.")
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="With --store: keep the sound of each in this folder.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="True shots (CSV, Audacity): count false positives against them."),
+    ] = None,
     raw_rate: Annotated[int, typer.Option(min=1, help="Hz of raw PCM on stdin.")] = 16_000,
     raw_channels: Annotated[int, typer.Option(min=1, help="Channels of raw PCM.")] = 1,
     raw_encoding: Annotated[Encoding, typer.Option(help="Raw PCM's samples.")] = Encoding.s16,
@@ -109,21 +121,24 @@ def file(
 
     _check_stems(paths, scores)
     _check_output(paths, output)
+    if clips is not None and store is None:
+        raise Failure("--clips: wants --store too, which knows what they are")
+    truth = None if labels is None else _labels(labels)
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
     begin = options.parse_clock(start, "--start") or 0.0
     until = options.parse_clock(end, "--end")
-    began_at = _unix(start_time)
+    began_at = options.parse_when(start_time, "--start-time")
     seconds = _seconds(paths, begin, until) if platform is Platform.auto else None
     if batch is None:
         batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
     engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds, batch))
-    with quiet_pipe(), _opened(output) as stream:
+    with quiet_pipe(), _opened(output) as stream, _kept(store, clips, truth, channel) as kept:
         kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
         sink = open_sink(kind.value, stream, explain=explain)
         raw = (raw_rate, raw_channels, raw_encoding.value)
         listener = Listener(engine, decision, channel)
-        task = _Task(listener, sink, explain, scores, begin, until, began_at, raw)
+        task = _Task(listener, sink, explain, scores, begin, until, began_at, raw, kept)
         code = _hear_all(paths, task, batch)
         if not code:
             sink.close()
@@ -162,6 +177,8 @@ def _hear_all(paths: list[str], task: _Task, batch: int) -> int:
                 bar.stop()  # the bar and a table may share the terminal
                 task.sink.write(heard.event, Explanation(heard.scores) if task.explain else None)
                 bar.start()
+                task.kept.take(heard, hearing.path)
+            task.kept.file_over(hearing.path)
             if hearing.fault:
                 line = printable(f"streamdet: {hearing.fault}")
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -176,7 +193,7 @@ class _Hearing:
     ``fault``, if it could not be heard to its end."""
 
     def __init__(self, path: str, task: _Task, bar: Progress, interrupted: list[int]) -> None:
-        self._path, self._task, self._bar, self._interrupted = path, task, bar, interrupted
+        self.path, self._task, self._bar, self._interrupted = path, task, bar, interrupted
         self._found: Future[list[FileEvent]] | None = None
         self.fault = ""
 
@@ -197,14 +214,14 @@ class _Hearing:
         except SourceError as error:
             self.fault = str(error)
         except ChannelError as error:
-            self.fault = f"{self._path}: {error}"
+            self.fault = f"{self.path}: {error}"
 
     def _to_its_end(self) -> Iterator[FileEvent]:
         task, bar = self._task, self._bar
         if self._interrupted:
             return
-        name = "stdin" if self._path == "-" else self._path
-        source = _source(self._path, task)
+        name = "stdin" if self.path == "-" else self.path
+        source = _source(self.path, task)
         shown = bar.add_task(name, total=getattr(source, "samples_to_read", None))
         try:
             yield from task.listener.hear(
@@ -256,6 +273,41 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 @contextmanager
+def _kept(
+    store: Path | None, clips: Path | None, truth: list[Label] | None, channel: int | None
+) -> Iterator[Keeping]:
+    """What the events go to beside the output; at the end it says how true they were."""
+    from streamdet.service.kept import Keeping
+    from streamdet.store.clips import ClipError
+    from streamdet.store.store import StoreError
+
+    try:
+        with Keeping(store, clips, truth, channel) as kept:
+            if kept.set_aside is not None:
+                _tell(f"{store}: was damaged; it is kept as {kept.set_aside}")
+            yield kept
+            if kept.clip_fault:
+                _tell(kept.clip_fault)
+            if kept.judged:
+                _tell(kept.judged)
+    except (StoreError, ClipError) as error:
+        raise Failure(str(error)) from error
+
+
+def _labels(path: Path) -> list[Label]:
+    from streamdet.labels import LabelError, read
+
+    try:
+        return read(path)
+    except LabelError as error:
+        raise Failure(f"--labels {error}") from error
+
+
+def _tell(words: str) -> None:
+    sys.stderr.write(f"streamdet: {words}\n")
+
+
+@contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         if isinstance(sys.stdout, TextIOWrapper):
@@ -289,13 +341,3 @@ def _check_stems(paths: list[str], scores: Path | None) -> None:
             scores.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Failure(f"--scores {scores}: {error.strerror}") from error
-
-
-def _unix(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Failure(f"--start-time {text}: not ISO 8601, like 2026-11-22T19:54:03Z") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from streamdet.config.layers import Layer
     from streamdet.config.schema import Config
     from streamdet.service.daemon import Daemon, Summary
+    from streamdet.service.evidence import Evidence
+    from streamdet.service.parts import Page, Parts
 
 
 class Phase(StrEnum):
@@ -67,6 +69,18 @@ def listen(
     platform: Annotated[
         Platform | None, typer.Option(help="Run by numpy, or by JAX on cpu, gpu or tpu.")
     ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Keep every event in this event store, to be reviewed.")
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="With --store: keep the sound of each in this folder.")
+    ] = None,
+    redact_speech: Annotated[
+        bool, typer.Option("--redact-speech", help="Keep the shot's second alone where one speaks.")
+    ] = False,
+    web: Annotated[
+        str | None, typer.Option(help="With --store: HOST:PORT of the review page (extra web).")
+    ] = None,
     ring: Annotated[float | None, typer.Option(help="Seconds of audio that may wait.")] = None,
     stall: Annotated[float | None, typer.Option(help="Seconds without a sample: dead.")] = None,
     log: Annotated[LogFormat | None, typer.Option(help="Lines on stderr: text or json.")] = None,
@@ -95,7 +109,21 @@ def listen(
         raise Failure(f"--{kinds[0]} and --{kinds[1]}: give one of them")
     own = _row(source, kinds, name, channel, realtime)
     layers_above = [
-        *_flags(threshold, operating_point, metrics, phase, model, platform, ring, stall, log),
+        *_flags(
+            threshold,
+            operating_point,
+            metrics,
+            phase,
+            model,
+            platform,
+            ring,
+            stall,
+            log,
+            store,
+            clips,
+            redact_speech or None,
+            web,
+        ),
     ]
 
     def read() -> Config:
@@ -156,7 +184,8 @@ def _flags(*values: Any) -> list[Layer]:
         ("--threshold", "threshold"), ("--operating-point", "operating_point"),
         ("--metrics", "http.address"), ("--phase", "stdout.phase"), ("--model", "model"),
         ("--platform", "platform"), ("--ring", "ring_s"), ("--stall", "stall_s"),
-        ("--log", "log.format"),
+        ("--log", "log.format"), ("--store", "store.path"), ("--clips", "clips.folder"),
+        ("--redact-speech", "store.redact_speech"), ("--web", "web.address"),
     )  # fmt: skip
     made = []
     for (flag, key), value in zip(keys, values, strict=True):
@@ -177,7 +206,7 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
     bundle = build.bundle(config)
     log = Log(config.log.format, config.log.repeat_s)
     try:
-        daemon = Daemon(config, bundle, log, read, hasty, duration)
+        daemon = Daemon(config, bundle, log, read, hasty, duration, _page)
     except ConfigError:
         log.close()
         raise
@@ -187,6 +216,12 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
         _say_what_was_heard(daemon, summary)
     daemon.parts.log.close()
     return summary
+
+
+def _page(config: Config, evidence: Evidence, parts: Parts) -> Page:
+    from streamdet.web.page import open_page
+
+    return open_page(config, evidence, parts)
 
 
 def _say_what_was_heard(daemon: Daemon, summary: Summary) -> None:

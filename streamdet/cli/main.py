@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli import config, devices, file, listen, model, selftest
+from streamdet.cli import config, devices, events, file, listen, model, review, selftest
 from streamdet.cli.failure import Failure
 
 app = typer.Typer(
@@ -20,10 +20,12 @@ app = typer.Typer(
 )
 app.command("file")(file.file)
 app.command("listen")(listen.listen)
+app.command("review")(review.review)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
+app.add_typer(events.app, name="events")
 
 
 def _version(wanted: bool) -> None:

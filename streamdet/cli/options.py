@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +52,18 @@ Settings = Annotated[
 Channel = Annotated[
     int | None, typer.Option(help="Hear this channel alone, from 1; their mean if not given.")
 ]
+
+
+StorePath = Annotated[Path, typer.Option("--store", help="The event store, an SQLite file.")]
+ClipsPath = Annotated[
+    Path | None,
+    typer.Option("--clips", help="Where its clips are; <store>-clips beside it if not given."),
+]
+Since = Annotated[
+    str | None, typer.Option(help="From this time on: ISO 8601, or 90m, 24h, 7d ago.")
+]
+Until = Annotated[str | None, typer.Option(help="Up to this time, the same.")]
+SourceName = Annotated[str | None, typer.Option("--source", help="Of this source alone.")]
 
 
 def load_bundle(model: Path | None) -> Bundle:
@@ -104,3 +118,25 @@ def parse_clock(text: str | None, option: str) -> float | None:
     for part in text.split(":"):
         seconds = seconds * 60.0 + float(part)
     return seconds
+
+
+def parse_when(text: str | None, option: str, now: float | None = None) -> float | None:
+    """UTC seconds of an ISO 8601 time (UTC where it names no zone), or of ``30s``, ``90m``,
+    ``24h``, ``7d`` ago; None from None."""
+    if text is None:
+        return None
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
+        unit = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}[ago[2]]
+        return (time.time() if now is None else now) - float(ago[1]) * unit
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise Failure(
+            f"{option} {text}: no time; write 2026-11-22T19:54:03Z, or 24h or 7d for so long ago"
+        ) from error
+
+
+def clips_folder(store: Path, clips: Path | None) -> Path:
+    """Where a store's clips are: as given, else a folder beside it that is named after it."""
+    return clips if clips is not None else store.with_name(f"{store.stem}-clips")

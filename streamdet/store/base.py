@@ -9,24 +9,28 @@ from pathlib import Path
 BUSY_S = 5.0
 
 
-def opened(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+def opened(path: Path, *, aside: bool = True) -> tuple[sqlite3.Connection, Path | None]:
     """A connection (write-ahead log, every commit synced, safe to hand between threads), and where
-    the file that was there lies now if it was damaged.
+    the file that was there lies now if it was damaged; with ``aside`` False that is an error.
 
-    Raises OSError or sqlite3.Error where no file can be had.
+    A new file is its owner's alone. Raises OSError or sqlite3.Error where none can be had.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        path.touch(mode=0o600)
     try:
         return _connected(path), None
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        if not aside:
+            raise
+        there = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
         for suffix in ("-wal", "-shm", ""):  # a log of the old file must not be read into the new
             part = path.with_name(path.name + suffix)
             if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        return _connected(path), aside
+                part.rename(there.with_name(there.name + suffix))
+        return _connected(path), there
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -75,7 +75,8 @@ class ClipFolder:
                 ) as clip:
                     clip.title = record["id"]
                     clip.artist = record["source"]
-                    clip.date = record["time"] or ""
+                    if record["time"]:
+                        clip.date = record["time"]
                     clip.software = f"streamdet {streamdet.__version__}"
                     clip.comment = json.dumps(dict(record), separators=(",", ":"))
                     clip.write(samples.clip(-1.0, 1.0 - 2.0**-15))

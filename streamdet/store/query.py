@@ -107,12 +107,15 @@ class Reader:
         if schema.version(self._base) < len(schema.MIGRATIONS):
             raise StoreError(f"{path}: no event store, or one of an earlier version")
 
-    def events(self, wanted: Wanted, limit: int | None = None) -> Iterator[Stored]:
+    def events(self, wanted: Wanted) -> Iterator[Stored]:
         """Those that are wanted, oldest first."""
         where, values = wanted.where()
-        query = f"{_SELECT} WHERE {where} ORDER BY e.at_s, e.seq LIMIT ?"
-        for row in self._rows(query, (*values, -1 if limit is None else limit)):
+        for row in self._rows(f"{_SELECT} WHERE {where} ORDER BY e.at_s, e.seq", values):
             yield _stored(row)
+
+    def newest(self, wanted: Wanted, count: int) -> list[Stored]:
+        """So many of the newest, oldest first."""
+        return self.page(wanted, count).events[::-1]
 
     def page(
         self,

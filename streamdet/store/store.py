@@ -46,14 +46,17 @@ class ClipNote:
 
 class Store:
     """Open for writing. ``set_aside`` is where a damaged file was put, of which a new one took
-    the place; raises StoreError where there can be none."""
+    the place (with ``aside`` False it is left, and is an error); raises StoreError where there can
+    be none."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.time, *, aside: bool = True
+    ) -> None:
         self.path, self._clock = path, clock
         self._lock = threading.RLock()
         self._models: dict[tuple[str, ...], int] = {}
         try:
-            self._base, self.set_aside = base.opened(path)
+            self._base, self.set_aside = base.opened(path, aside=aside)
             schema.migrate(self._base)
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or error
@@ -160,7 +163,7 @@ class Store:
         """Forget events that are older than so many days or beyond the newest ``most``, with
         their verdicts and pictures; returns their ids, since their clips have to go too."""
         gone: list[str] = []
-        while some := self._oldest(days, most):
+        while some := self._oldest(days, most, _AT_ONCE):
             with self._writing():
                 for table, column in (
                     ("events", "id"), ("verdicts", "event"), ("pictures", "event"),
@@ -176,18 +179,15 @@ class Store:
                 self._base.execute("PRAGMA incremental_vacuum").fetchall()
         return gone
 
-    def prunable(self, days: float | None = None, most: int | None = None) -> int:
-        """How many events `prune` would forget."""
-        with self._reading():
-            where, values = self._older(days, most)
-            query = f"SELECT count(*) FROM events WHERE {where}"  # noqa: S608 - clauses of ours
-            return int(self._base.execute(query, values).fetchone()[0])
+    def prunable(self, days: float | None = None, most: int | None = None) -> list[str]:
+        """The ids of the events that `prune` would forget."""
+        return self._oldest(days, most, -1)
 
-    def _oldest(self, days: float | None, most: int | None) -> list[str]:
+    def _oldest(self, days: float | None, most: int | None, limit: int) -> list[str]:
         where, values = self._older(days, most)
         query = f"SELECT id FROM events WHERE {where} ORDER BY at_s, seq LIMIT ?"  # noqa: S608
         with self._reading():
-            return [one for (one,) in self._base.execute(query, (*values, _AT_ONCE))]
+            return [one for (one,) in self._base.execute(query, (*values, limit))]
 
     def _older(self, days: float | None, most: int | None) -> tuple[str, tuple[float, ...]]:
         clauses, values = ["0"], []

@@ -1,0 +1,255 @@
+"""`streamdet review`: say of events whether they were shots."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamdet.cli import options
+from streamdet.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from streamdet.store.query import Reader, Stored
+    from streamdet.store.store import Store
+
+
+class Choice(StrEnum):
+    """What can be said."""
+
+    true = "true"
+    false = "false"
+    unsure = "unsure"
+
+
+class Cause(StrEnum):
+    """What a false one was."""
+
+    fireworks = "fireworks"
+    door = "door"
+    vehicle = "vehicle"
+    thunder = "thunder"
+    construction = "construction"
+    music = "music"
+    speech = "speech"
+    television = "television"
+    other = "other"
+
+
+_HELP = "t true, f false, u unsure, p play, n note, k back, j next (leave it), q quit"
+
+
+def review(
+    store: options.StorePath,
+    event: Annotated[str | None, typer.Option(help="Say it of this event, and don't ask.")] = None,
+    verdict: Annotated[Choice | None, typer.Option(help="With --event: what to say.")] = None,
+    cause: Annotated[Cause | None, typer.Option(help="Of a false one: what it was.")] = None,
+    note: Annotated[str | None, typer.Option(help="Words to keep with it.")] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Who says it; the user's name if not given.")
+    ] = None,
+    clips: options.ClipsPath = None,
+    since: options.Since = None,
+    source: options.SourceName = None,
+    again: Annotated[bool, typer.Option("--again", help="Walk through reviewed ones too.")] = False,
+    web: Annotated[
+        str | None, typer.Option(help="Serve the review page at HOST:PORT instead (extra web).")
+    ] = None,
+) -> None:
+    """Walk through events that nobody has reviewed, oldest first, and say what they were.
+
+    In the walk: t true, f false (then its cause), u unsure, p play its clip, n a note, k back,
+    j next without a word, q quit. Every verdict is kept at once, and can be changed.
+
+    Example: streamdet review --store events.db --event ID --verdict false --cause fireworks
+    """
+    from streamdet.store.query import Reader
+    from streamdet.store.store import Store, StoreError
+    from streamdet.store.verdict import Verdict
+
+    if (event is None) != (verdict is None):
+        raise Failure("--event and --verdict: give both or none")
+    if event is None and (cause is not None or note is not None):
+        raise Failure("--cause and --note: they go with --event and --verdict")
+    if not store.is_file():
+        raise Failure(f"{store}: there is no such event store")
+    folder = options.clips_folder(store, clips)
+    if web is not None:
+        _serve(store, folder, web)
+        return
+    name = reviewer or _user()
+    try:
+        why = None if cause is None else cause.value
+        said = None if verdict is None else Verdict(verdict.value, why, note, name)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    try:
+        kept = Store(store, aside=False)
+        try:
+            if event is not None and said is not None:
+                kept.review(event, said)
+                of = f" ({said.cause})" if said.cause else ""
+                typer.echo(f"{event}: {said.verdict}{of}")
+            else:
+                _walk(kept, Reader(store), folder, since, source, name, again=again)
+        finally:
+            kept.close()
+    except StoreError as error:
+        raise Failure(str(error)) from error
+
+
+def _serve(store: Path, clips: Path, address: str) -> None:
+    from streamdet.config.schema import loopback
+    from streamdet.web.page import PageError, serve_alone
+
+    if not loopback(address):
+        raise Failure(
+            f"--web {address}: only loopback is served without a token; use [web] of `listen`"
+        )
+    try:
+        serve_alone(store, clips, address)
+    except PageError as error:
+        raise Failure(str(error)) from error
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()[:64]
+    except (OSError, KeyError):  # a user without a name
+        return None
+
+
+def _walk(
+    store: Store,
+    reader: Reader,
+    clips: Path,
+    since: str | None,
+    source: str | None,
+    reviewer: str | None,
+    *,
+    again: bool,
+) -> None:
+    from streamdet.store.query import Wanted
+
+    wanted = Wanted(
+        options.parse_when(since, "--since"),
+        source=source,
+        verdict=None if again else "none",
+    )
+    if not sys.stdin.isatty():
+        raise Failure("the walk asks questions: run it in a terminal, or give --event")
+    ids = [stored.event.id for stored in reader.events(wanted)]
+    if not ids:
+        typer.echo("nothing to review")
+        return
+    typer.echo(f"{len(ids)} to review. {_HELP}")
+    at = said = 0
+    while 0 <= at < len(ids):
+        stored = reader.event(ids[at])
+        typer.echo(f"\n[{at + 1}/{len(ids)}] {_described(stored)}")
+        step = _ask(store, stored, clips, reviewer)
+        if step is None:
+            break
+        said += step == 1
+        at = max(0, at + (1 if step else -1)) if step != 2 else at + 1
+    typer.echo(f"\n{said} reviewed")
+
+
+def _ask(store: Store, stored: Stored, clips: Path, reviewer: str | None) -> int | None:
+    """One event: 1 reviewed, 2 left, 0 back, None quit."""
+    from streamdet.store.verdict import Verdict
+
+    note = stored.note
+    while True:
+        match typer.prompt("t f u p n j k q", prompt_suffix=" > ", default="j")[:1].lower():
+            case "t":
+                store.review(stored.event.id, Verdict("true", None, note, reviewer))
+                return 1
+            case "f":
+                chosen = _ask_cause()
+                store.review(stored.event.id, Verdict("false", chosen, note, reviewer))
+                return 1
+            case "u":
+                store.review(stored.event.id, Verdict("unsure", None, note, reviewer))
+                return 1
+            case "p":
+                _play(stored, clips)
+            case "n":
+                note = typer.prompt("note")[:2_000]
+            case "j":
+                return 2
+            case "k":
+                return 0
+            case "q":
+                return None
+            case _:
+                typer.echo(_HELP)
+
+
+def _ask_cause() -> str:
+    from streamdet.store.verdict import CAUSES
+
+    listed = ", ".join(f"{i} {name}" for i, name in enumerate(CAUSES, 1))
+    while True:
+        told = typer.prompt(f"what was it? {listed}", default="other").strip().lower()
+        if told.isdigit() and 1 <= int(told) <= len(CAUSES):
+            return CAUSES[int(told) - 1]
+        if near := [name for name in CAUSES if told and name.startswith(told)]:
+            return near[0]
+
+
+def _described(stored: Stored) -> str:
+    from streamdet.detect.event import utc
+    from streamdet.text import printable
+
+    d = stored.event.detection
+    others = sorted(
+        ((k, v) for k, v in d.labels.items() if k != "gunshot"), key=lambda pair: -pair[1]
+    )
+    rounds = "round" if d.rounds == 1 else "rounds"
+    words = [
+        f"{utc(stored.at_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
+        f"score {d.score:.2f} (threshold {d.threshold:.2f})  {d.level_dbfs:.0f} dBFS",
+        "  also: " + ", ".join(f"{name} {p:.2f}" for name, p in others[:3]),
+    ]
+    if stored.curve:
+        words.append("  score " + sparkline([p for _, p in stored.curve]))
+    if stored.verdict:
+        words.append(f"  said before: {stored.verdict} {stored.cause or ''}")
+    words.append("  clip: p plays it" if stored.clip else "  no clip")
+    return "\n".join(words)
+
+
+def sparkline(values: list[float], most: int = 60) -> str:
+    """Values from 0 to 1 as so many blocks at most, the highest of each part."""
+    step = -(-len(values) // most)
+    highest = [max(values[i : i + step]) for i in range(0, len(values), step)]
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * v))] for v in highest)
+
+
+def _play(stored: Stored, clips: Path) -> None:
+    from streamdet.store.clips import ClipError, ClipFolder
+
+    if not stored.clip:
+        typer.echo("no clip was kept")
+        return
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(ClipFolder(clips).path(stored.event.id), dtype="float32")
+    except (ClipError, OSError, soundfile.LibsndfileError) as error:
+        typer.echo(f"it can't be read: {error}")
+        return
+    try:
+        import sounddevice
+    except OSError:
+        typer.echo("it can't be played: no PortAudio; apt-get install libportaudio2")
+        return
+    try:
+        sounddevice.play(samples, rate, blocking=True)
+    except sounddevice.PortAudioError as error:
+        typer.echo(f"it can't be played: {error.args[0]}")

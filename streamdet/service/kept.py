@@ -1,0 +1,124 @@
+"""What is kept of the events of files: in the store, with clips cut out of the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from streamdet import labels
+from streamdet.audio.file import FileSource
+from streamdet.audio.resample import downmixed
+from streamdet.audio.source import SourceError
+from streamdet.labels import Label
+from streamdet.service.files import FileEvent
+from streamdet.store import picture
+from streamdet.store.clips import ClipError, ClipFolder
+from streamdet.store.store import ClipNote, Store
+from streamdet.store.verdict import Verdict
+
+PRE_S, POST_S = 2.0, 3.0
+LABELLED = "labels"
+"""The reviewer of verdicts that come from a label file."""
+
+
+class Keeping:
+    """Takes the events of one file after another; all of it is optional. Raises StoreError, and at
+    first ClipError; later ``clip_fault`` says why a clip was not kept. ``judged`` is what the
+    labels make of the events, in words."""
+
+    def __init__(
+        self,
+        store: Path | None,
+        clips: Path | None,
+        truth: Sequence[Label] | None,
+        channel: int | None,
+    ) -> None:
+        self._store = None if store is None else Store(store)
+        self._clips = None if clips is None else ClipFolder(clips)
+        self._truth, self._channel = truth, channel
+        self.clip_fault = ""
+        self._of_file: list[FileEvent] = []
+        self._true = self._false = self._missed = 0
+
+    def __enter__(self) -> Keeping:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where a damaged store was put."""
+        return None if self._store is None else self._store.set_aside
+
+    @property
+    def judged(self) -> str:
+        """Empty without labels."""
+        if self._truth is None:
+            return ""
+        shots = self._true + self._false
+        return (
+            f"of {shots} events {self._true} are true and {self._false} false positives; "
+            f"{self._missed} labelled shots were missed"
+        )
+
+    def take(self, heard: FileEvent, path: str) -> None:
+        """An event of a file, "-" for stdin."""
+        if self._truth is not None:
+            self._of_file.append(heard)
+        if self._store is not None:
+            try:
+                _keep(self._store, heard, path, self._clips, self._channel)
+            except ClipError as error:
+                self.clip_fault = f"no clip is kept: {error}"
+
+    def file_over(self, path: str) -> None:
+        """The file has no more; hold what it had against its labels."""
+        if self._truth is None:
+            return
+        spans = []
+        for heard in self._of_file:
+            d, rate = heard.event.detection, heard.event.sample_rate
+            spans.append((d.onset / rate, (d.offset or d.onset) / rate))
+        matched = labels.match(spans, labels.of_file(self._truth, path))
+        for heard, yes in zip(self._of_file, matched.true, strict=True):
+            self._true, self._false = self._true + yes, self._false + (not yes)
+            if self._store is not None:
+                said = Verdict("true" if yes else "false", reviewer=LABELLED)
+                self._store.review(heard.event.id, said)
+        self._missed += matched.missed
+        self._of_file.clear()
+
+
+def _keep(
+    store: Store, heard: FileEvent, path: str, clips: ClipFolder | None, channel: int | None
+) -> None:
+    """Into the store, with a picture and a clip where the file can be read once more."""
+    event, record = heard.event, heard.event.record()
+    onset_s = event.detection.onset / event.sample_rate
+    store.add(record, [(round(at - onset_s, 3), score) for at, score in heard.scores])
+    if path == "-":
+        return
+    offset = event.detection.offset or event.detection.onset
+    first_s = max(0.0, onset_s - PRE_S)
+    try:
+        samples, rate = _cut(Path(path), first_s, offset / event.sample_rate + POST_S, channel)
+    except SourceError:
+        return  # its end is damaged
+    store.attach(event.id, picture=picture.of(samples, rate, onset_s - first_s))
+    if clips is not None:
+        size = clips.write(record, samples, rate)
+        note = ClipNote(size, onset_s - first_s, len(samples) / rate, redacted=False)
+        store.attach(event.id, note)
+
+
+def _cut(path: Path, first_s: float, last_s: float, channel: int | None) -> tuple[np.ndarray, int]:
+    source = FileSource(path, first_s, last_s)
+    try:
+        blocks = [downmixed(block.samples, channel) for block in source.blocks()]
+    finally:
+        source.close()
+    return np.nan_to_num(np.concatenate(blocks)), source.rate
