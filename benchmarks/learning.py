@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--label", default="fireworks")
     parser.add_argument("--cause", default="fireworks")
     parser.add_argument("--reviews", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--work", type=Path, required=True, help="a new folder")
     parser.add_argument(

@@ -135,6 +135,8 @@ class Daemon:
         for ear in parts.ears:
             parts.tell(ear, ear.poll())
         parts.look_after_incident(now)
+        if parts.page is not None:
+            parts.page.look(parts, now)
         if now - self._published >= _PUBLISH_S:
             self._published = now
             self._publish(now)

@@ -19,6 +19,7 @@ from streamdet.detect.batch import Batch
 from streamdet.detect.decision import DecisionConfig
 from streamdet.detect.event import Detection, Event, ModelName, event_id
 from streamdet.service import supervision
+from streamdet.service.past import Past
 from streamdet.service.road import Road
 from streamdet.service.supervision import Action, Policy, Seen
 
@@ -67,7 +68,6 @@ class Ear:
         self._hours = tuple(schedule.parse(text) for text in source.active)
         self._feed: Feed | None = None
         self._road: Road | None = None
-        self._last_road: Road | None = None
         self._abandoned: list[Feed] = []
         self._origin: float | None = None
         self._wall = 0.0
@@ -79,7 +79,7 @@ class Ear:
         self._open: Event | None = None
         self._room = np.zeros((0, 1), np.float32)
         self._placed = False
-        self._taken = 0
+        self.past: Past | None = None
         self.taps: list[Tap] = []
 
     @property
@@ -139,7 +139,8 @@ class Ear:
         if not count:
             return []
         samples = self._room[:count]
-        self._taken = start + count
+        if self.past is not None:
+            self.past.taken = start + count
         if self.taps:
             mono = np.nan_to_num(downmixed(samples, self.source.channel))  # a copy
             for tap in tuple(self.taps):
@@ -171,7 +172,7 @@ class Ear:
             self._count_losses(self._feed)
             self._feed.close()
             self._abandoned.append(self._feed)
-        self._last_road, self._road, self._fault = self._road, None, None
+        self._road, self._fault = None, None
         return found
 
     def renew(self, decision: DecisionConfig) -> list[Detection]:
@@ -182,12 +183,12 @@ class Ear:
         if self._road is not None:
             found = self._road.finish()
             self._road.close()
-            self._last_road, self._road = self._road, None
+            self._road = None
         return found
 
     def forget(self) -> None:
         """The feed that was closed is no more; called once its last events are told."""
-        self._feed = self._last_road = None
+        self._feed = self.past = None
 
     def join(self, seconds: float) -> None:
         """Wait at most so long for what was closed to have let go."""
@@ -211,34 +212,6 @@ class Ear:
         self._open = event if d.phase == "onset" else None
         return event
 
-    def since(self, seconds: float) -> tuple[int, np.ndarray, int] | None:
-        """What was taken from so many seconds behind the first sample on, as far as the ring still
-        has it: (the first one's index, ``(n,) float32`` as they are heard, their rate)."""
-        feed = self._feed
-        if feed is None or feed.ring is None:
-            return None
-        wanted = round(seconds * feed.rate)
-        room = np.zeros((max(0, self._taken - wanted), feed.channels), np.float32)
-        first, count = feed.ring.history_into(wanted, room)
-        return first, downmixed(room[:count], self.source.channel), feed.rate
-
-    def around(self, d: Detection, margin_s: float) -> list[tuple[float, float]]:
-        """(seconds behind its onset, gunshot score) of the frames around a detection."""
-        road = self._road or self._last_road
-        if road is None:
-            return []
-        onset_s = d.onset / road.grid.rate
-        return [(round(at - onset_s, 3), score) for at, score in road.around(d, margin_s)]
-
-    def highest(self, label: str, first_s: float, last_s: float) -> float:
-        """The highest score of a label between two seconds of this opening, as far as it is
-        remembered."""
-        road = self._road or self._last_road
-        if road is None or label not in road.grid.labels:
-            return 0.0
-        rate = road.grid.rate
-        return road.highest(label, round(first_s * rate), round(last_s * rate))
-
     def late_s(self, d: Detection, rate: int) -> float | None:
         """How long ago its onset was; None where that has no meaning."""
         feed = self._feed
@@ -251,7 +224,6 @@ class Ear:
             self.counts.reopened += 1
         self._feed = self._open_feed()
         self._samples, self._losses, self._fault = 0, (0, 0, 0), None
-        self._taken = 0
         self._placed, self._reason = False, "lost"
         self._feed.start()
 
@@ -268,6 +240,9 @@ class Ear:
         except ChannelError as error:
             self._fault, self._reason = f"channel: {error}", "bad"
             return None
+        taken = 0 if self.past is None else self.past.taken
+        if feed.ring is not None:
+            self.past = Past(feed, feed.ring, self._road, source.channel, taken)
         if not self._placed:
             first = feed.clock.at(0.0)
             self._wall = time.time() - time.monotonic()

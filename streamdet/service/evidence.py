@@ -32,7 +32,8 @@ Say = Callable[[str, str], None]
 class Evidence:
     """Raises StoreError or ClipError where there can be none. ``tallies`` is as `Store.tallies`,
     ``lately`` the (true, false) of each window and source; ``results`` counts clips by (source,
-    what became of them), ``clip_bytes`` what they take."""
+    what became of them), ``clip_bytes`` what they take. ``noted`` is called, from a thread of its
+    own, with the id of each event whose clip or picture is there."""
 
     def __init__(self, table: StoreTable, clips: Clips | None) -> None:
         self._table, self._clips = table, clips
@@ -49,6 +50,7 @@ class Evidence:
         self._waiting: queue.Queue[Cut] = queue.Queue(_MOST_WAITING)
         self._say: Say = lambda _, __: None
         self._looked = self._counted = 0.0
+        self.noted: Callable[[str], None] = lambda _: None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="streamdet-evidence", daemon=True)
 
@@ -119,6 +121,7 @@ class Evidence:
             made = picture.of(cut.samples, cut.rate, cut.onset_s)
         if note is not None or made is not None:
             self.store.attach(cut.record["id"], note, made)
+            self.noted(cut.record["id"])
 
     def _kept(self, cut: Cut, redacted: bool) -> ClipNote | None:
         if self.folder is None or self._clips is None:

@@ -54,6 +54,10 @@ class Page(Protocol):
         """An event's line, as the outputs get it; returns at once."""
         ...
 
+    def look(self, parts: Parts, now: float) -> None:
+        """What is heard now, for those who look on; returns at once."""
+        ...
+
     def close(self) -> None:
         """Stop, and let the address go."""
         ...
@@ -203,7 +207,7 @@ class Parts:
             return
         rate, recorder = self.batch.grid.rate, self.evidence.recorder
         final = d.phase == "final"
-        curve = ear.around(d, CURVE_S) if final else None
+        curve = ear.past.around(d, CURVE_S) if final and ear.past is not None else None
         self.boxes["store"].offer({**record, "curve": curve, "incident": self.incident.id})
         if recorder is not None and final:
             recorder.ended(event.id, d, rate, record)

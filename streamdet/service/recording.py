@@ -64,10 +64,11 @@ class Recorder:
 
     def opened(self, ear: Ear, event: str, d: Detection, rate: int) -> None:
         """An event begins, ``d`` in samples of ``rate`` since the source was opened."""
-        there = ear.since(max(0.0, d.onset / rate - self._pre_s))
-        if there is None:
+        past = ear.past
+        if past is None:
             return
-        start, samples, native = there
+        native = past.rate
+        start, samples = past.since(max(0, round((d.onset / rate - self._pre_s) * native)))
         if not any(r.ear is ear for r in self._open.values()):
             ear.taps.append(self._heard)
         onset = round(d.onset / rate * native)
@@ -109,6 +110,7 @@ class Recorder:
         if not any(r.ear is ear for r in self._open.values()):
             ear.taps.remove(self._heard)
         if recording.record:  # else its final line never came, and there is nothing to attach to
-            end = (recording.start + recording.count) / rate
-            speech = ear.highest("speech", recording.start / rate, end)
+            end = recording.start + recording.count
+            past = ear.past
+            speech = 1.0 if past is None else past.highest("speech", recording.start, end)
             self._done(recording.cut(round(self._post_s * rate), speech))

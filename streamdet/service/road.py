@@ -106,6 +106,15 @@ class Road:
             if first <= at < last
         ]
 
+    def gunshots(self, first: int) -> tuple[int, list[float]]:
+        """The gunshot scores of the frames that begin at a sample or behind it, as far as they are
+        remembered, and where the next frame will begin."""
+        frame, found = self.grid.frame, []
+        for at, scores in self._recent:
+            skipped = max(0, -(-(first - at) // frame))
+            found += [float(score) for score in scores[skipped:, 0]]
+        return self._base + self._state.frame * frame, found
+
     def highest(self, label: str, first: int, last: int) -> float:
         """The highest score of a label over samples of the model's rate, as far as the last 30 s
         hold them; 0 where they hold none."""

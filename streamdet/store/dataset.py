@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,13 @@ def export(events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: floa
     gunshots in their recorder's own noise (with the place of each in events.csv), false ones as
     hard negatives labelled by their cause, 16 kHz mono.
 
-    What one source told of within ten minutes is one recording and goes into one split: about
-    ``held_out`` of the recordings into val, by a hash, so that the next export parts them alike.
-    Raises DatasetError.
+    What one source told of within ten minutes is one recording and goes into one split; recordings
+    go into val in the order of a hash, as far as they fit into ``held_out`` of all clips. Raises
+    DatasetError.
     """
     tally = Tally()
+    chosen = list(_chosen(events, clips, tally))
+    val = _held_out([_group(stored) for stored in chosen], held_out)
     try:
         (to / "clips").mkdir(parents=True, exist_ok=True)
         if any((to / "clips").iterdir()) or (to / "manifest.csv").exists():
@@ -64,7 +67,7 @@ def export(events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: floa
             table, boxes = csv.DictWriter(file, COLUMNS), csv.writer(boxes_file)
             table.writeheader()
             boxes.writerow(("path", "onset_s", "offset_s"))
-            for stored, row in _rows(events, clips, to, held_out, tally):
+            for stored, row in _rows(chosen, clips, to, val):
                 table.writerow(row)
                 if stored.verdict == "true":
                     boxes.writerow((row["path"], *_box(stored)))
@@ -73,38 +76,53 @@ def export(events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: floa
     return tally
 
 
-def _rows(
-    events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: float, tally: Tally
-) -> Iterator[tuple[Stored, dict[str, Any]]]:
-    import soundfile
-
+def _chosen(events: Iterable[Stored], clips: ClipFolder, tally: Tally) -> Iterator[Stored]:
     for stored in events:
         if stored.verdict not in ("true", "false"):
             tally.unsure += stored.verdict == "unsure"
-            continue
-        path = clips.path(stored.event.id)
-        if not stored.clip or not path.is_file():
+        elif not stored.clip or not clips.path(stored.event.id).is_file():
             tally.without_clip += 1
-            continue
-        samples, rate = soundfile.read(path, dtype="float32")
+        else:
+            tally.true += stored.verdict == "true"
+            tally.false += stored.verdict == "false"
+            yield stored
+
+
+def _group(stored: Stored) -> str:
+    return f"{stored.event.source}/{int(stored.at_s // _BLOCK_S)}"
+
+
+def _held_out(groups: list[str], share: float) -> set[str]:
+    room, val = share * len(groups), set[str]()
+    by_hash = sorted(Counter(groups).items(), key=lambda item: sha256(item[0].encode()).digest())
+    for group, count in by_hash:
+        if count <= room:
+            val.add(group)
+            room -= count
+    return val
+
+
+def _rows(
+    chosen: Iterable[Stored], clips: ClipFolder, to: Path, val: set[str]
+) -> Iterator[tuple[Stored, dict[str, Any]]]:
+    import soundfile
+
+    for stored in chosen:
+        samples, rate = soundfile.read(clips.path(stored.event.id), dtype="float32")
         name = f"clips/{stored.event.id}.flac"
         mono = _at_rate(samples, rate)
         soundfile.write(to / name, mono, RATE, subtype="PCM_16")
-        group = f"{stored.event.source}/{int(stored.at_s // _BLOCK_S)}"
-        yes = stored.verdict == "true"
-        tally.true += yes
-        tally.false += not yes
-        cause = stored.cause or "other"
+        yes, cause = stored.verdict == "true", stored.cause or "other"
         yield (
             stored,
             {
                 "path": name,
-                "split": "val" if _share(group) < held_out else "train",
+                "split": "val" if _group(stored) in val else "train",
                 "category": "gunshot" if yes else _CATEGORIES.get(cause, "hard_negative"),
                 "label": "gunshot" if yes else _LABELS.get(cause, cause),
                 "kind": "field" if yes else "",
                 "source": f"reviews of {stored.event.source}",
-                "origin_group": group,
+                "origin_group": _group(stored),
                 "licence": "own recording",
                 "duration_s": round(len(mono) / RATE, 3),
                 "native_rate": rate,
@@ -123,8 +141,3 @@ def _box(stored: Stored) -> tuple[float, float]:
 
 def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:
     return samples if rate == RATE else soxr.resample(samples, rate, RATE, quality="HQ")
-
-
-def _share(group: str) -> float:
-    """A number from 0 to 1 that a group always has."""
-    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") / 2**32

@@ -193,6 +193,23 @@ class Reader:
         )
         return [(row[0], row[1], row[2], row[3]) for row in self._rows(query, (shift_s, *values))]
 
+    def slots(
+        self, wanted: Wanted, since_s: float, slot_s: int
+    ) -> list[tuple[str, int, int, int, int]]:
+        """Events by source and slot: (source, slots behind ``since_s``, all, true, false)."""
+        where, values = wanted.where()
+        query = (
+            "SELECT e.source, cast((e.at_s - ?) / ? AS INT) AS slot, count(*), "  # noqa: S608
+            "sum(e.verdict IS 'true'), sum(e.verdict IS 'false') "
+            f"FROM events e WHERE {where} GROUP BY e.source, slot ORDER BY e.source, slot"
+        )
+        rows = self._rows(query, (since_s, slot_s, *values))
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+    def incident_size(self, incident: str) -> int:
+        """How many events are of an incident."""
+        return self.count(Wanted(incident=incident))
+
     def close(self) -> None:
         """Close this thread's connection."""
         if (mine := getattr(self._own, "base", None)) is not None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from train.data.checks import COLUMNS, read_manifest
 from train.data.corpus import CorpusError, exclusions
 
-
 BY = {"source": "source", "recording": "origin_group", "clip": "path"}
 """The column of what is kept or left as a whole."""
 
