@@ -25,7 +25,7 @@ from train.audioset.store import convert
 from train.data import mixtures
 from train.data.corpus import Corpus, CorpusError
 from train.data.mixing import Mixer
-from train.data.select import part
+from train.data import select
 from train.data.table import read_rows
 from train.failure import TrainError
 
@@ -209,7 +209,7 @@ def test_a_data_folder_is_parted_by_sources(data, tmp_path):
         table = csv.DictWriter(sink, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    assert part(mixed, tmp_path / "far", {"label": "rain"}, "source", others=False) == 6
+    assert select.part(mixed, tmp_path / "far", {"label": "rain"}, "source", others=False) == 6
     done = train("data", "select", tmp_path / "near", "--data", mixed, "--having", "label=rain",
                  "--others")  # fmt: skip
     assert done.stdout.startswith("54 clips")

@@ -77,10 +77,10 @@ class Api:
             raise HTTPException(415, "JSON is wanted")
         try:
             told = json.loads(await request.body())
-            if not isinstance(told, dict) or (unknown := told.keys() - set(_FIELDS)):
-                raise ValueError(
-                    f"unknown: {', '.join(unknown)}" if told else "an object is wanted"
-                )
+            if not isinstance(told, dict):
+                raise ValueError("an object is wanted")
+            if unknown := told.keys() - set(_FIELDS):
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
             if not all(value is None or isinstance(value, str) for value in told.values()):
                 raise ValueError("texts are wanted")
             said = Verdict(**{"verdict": "", **told})
