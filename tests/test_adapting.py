@@ -22,10 +22,9 @@ from streamdet.model.bundle import OperatingPoint
 from train import adapting, freezing, journal, loop, validation
 from train.audioset import tfrecord
 from train.audioset.store import convert
-from train.data import mixtures
+from train.data import mixtures, select
 from train.data.corpus import Corpus, CorpusError
 from train.data.mixing import Mixer
-from train.data import select
 from train.data.table import read_rows
 from train.failure import TrainError
 

@@ -66,7 +66,7 @@ class Outbox:
 
     def offer(self, record: Record) -> None:
         """Put a record down, if its kind and phase are wanted here."""
-        kind = "incidents" if record["type"] == "incident" else "events"
+        kind = "incidents" if record.get("type") == "incident" else "events"
         if self.phase not in ("both", record["phase"]) or self.tells not in ("both", kind):
             return
         with self._news:

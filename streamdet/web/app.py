@@ -95,7 +95,7 @@ class Api:
         """Its spectrogram: the levels in base64, a frame after another."""
         made = self._shown.reader.picture(self._stored(request).event.id)
         if made is None:
-            raise HTTPException(404, "no picture was kept")
+            return Response(status_code=204)  # not yet, or none is kept
         return JSONResponse(
             {
                 "bands": made.bands,

@@ -159,9 +159,7 @@ def open_page(config: Config, evidence: Evidence, parts: Parts) -> DaemonPage:
     token = parts_of.web_token(config)
     try:
         reader = Reader(evidence.store.path)
-        shown = Shown(
-            evidence.store, reader, evidence.folder, hub, heard, threshold, model, token is not None
-        )
+        shown = Shown(evidence.store, reader, evidence.folder, hub, heard, threshold, model)
         return DaemonPage(Server(config.web, shown, token), hub)
     except (PageError, StoreError) as error:
         raise ConfigError([str(error)]) from error
@@ -176,9 +174,7 @@ def serve_alone(path: Path, clips: Path, address: str) -> None:
         store = Store(path, aside=False)
         folder = ClipFolder(clips) if clips.is_dir() else None
         hub = Hub()
-        shown = Shown(
-            store, Reader(path), folder, hub, list, lambda _: None, lambda: "", locked=False
-        )
+        shown = Shown(store, Reader(path), folder, hub, list, lambda _: None, lambda: "")
         server = Server(table, shown, None)
     except (StoreError, ValueError) as error:
         raise PageError(str(error).splitlines()[0]) from error

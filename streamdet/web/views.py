@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ from streamdet.web.live import MOST_LIVE, Hub
 
 PAGE = 25
 BINS = 200
+_CLIP_S = 30.0
 _SAID = (*VERDICTS, "none", "any")
 _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_(\d{1,15})")
 
@@ -48,7 +50,6 @@ class Shown:
     sources: Callable[[], list[Heard]]
     threshold: Callable[[str], float | None]
     model: Callable[[], str]
-    locked: bool
 
 
 def templates() -> Jinja2Templates:
@@ -145,7 +146,7 @@ class Views:
         return self._page(
             request, "precision.html", here="precision", source=source, days=days, chart=chart,
             names=self.shown.reader.sources(), bins=bins, kept=charts.at_threshold(bins, threshold),
-            true=sum(day.true for day in chart), false=sum(day.false for day in chart),
+            yes=sum(day.true for day in chart), no=sum(day.false for day in chart),
             most=max((day.events for day in chart), default=0),
         )  # fmt: skip
 
@@ -157,11 +158,16 @@ class Views:
         """What went wrong, in words."""
         return self._page(request, "error.html", status=status, code=status, words=words)
 
+    def _awaited(self, stored: Stored) -> bool:
+        """Whether its clip may still come: its post-roll is being heard."""
+        young = time.time() - stored.at_s < _CLIP_S
+        return self.shown.clips is not None and stored.event.unix_s is not None and young
+
     def _stored(self, request: Request) -> Stored:
         return self.shown.reader.event(request.path_params["event"])
 
     def _page(self, request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
-        context |= {"locked": self.shown.locked, "model": self.shown.model()}
+        context |= {"model": self.shown.model(), "awaited": self._awaited}
         return self._templates.TemplateResponse(request, name, context, status_code=status)
 
 

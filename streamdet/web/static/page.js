@@ -44,7 +44,7 @@ const onScreen = new IntersectionObserver((entries) => {
 const showPicture = async (canvas) => {
   const card = canvas.closest("[data-event]");
   const answer = await fetch(`/api/events/${card.dataset.event}/picture`);
-  if (!answer.ok) return;
+  if (answer.status !== 200) return;
   const { levels, bands, hop_s, onset_s } = await answer.json();
   const shown = bytes(levels);
   canvas.width = shown.length / bands;
