@@ -1,0 +1,43 @@
+"""`python -m benchmarks.redaction`: how well the speech head finds speech, for `redact_speech`.
+
+Val clips of the project's recordings, each alone: how many of speech, and of anything else, reach a
+probability of speech.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+
+import numpy as np
+
+from benchmarks.measure import ROOT
+from streamdet.detect.plain import PlainEngine
+from streamdet.model import bundle as bundles
+from train.data.checks import read_manifest
+from train.evaluation import hearing
+
+DATA = ROOT.parent / "shared" / "data"
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def main() -> None:
+    """Print the table."""
+    bundle = bundles.load()
+    engine = PlainEngine(bundle)
+    speech = engine.grid.labels.index("speech")
+    highest: dict[str, list[float]] = defaultdict(list)
+    for row in read_manifest(DATA):
+        if row["split"] == "val" and row["category"] in ("speech", "gunshot", "ambient"):
+            samples = hearing.samples_of(DATA / row["path"], engine.grid.rate)
+            frames = hearing.frames_of(engine, samples)
+            highest[row["category"]].append(float(frames.scores[:, speech].max()))
+    sys.stdout.write("| from | " + " | ".join(highest) + " |\n|---")
+    sys.stdout.write("|---" * len(highest) + "|\n")
+    for threshold in THRESHOLDS:
+        shares = (np.mean(np.array(scores) >= threshold) for scores in highest.values())
+        sys.stdout.write(f"| {threshold} | " + " | ".join(f"{s:.1%}" for s in shares) + " |\n")
+
+
+if __name__ == "__main__":
+    main()

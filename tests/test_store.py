@@ -1,0 +1,445 @@
+"""The event store: nothing that was acknowledged is lost, and it answers what is asked."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, records, streamdet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.store import base, schema
+from streamdet.store.picture import Picture, of
+from streamdet.store.query import Reader, Wanted
+from streamdet.store.store import ClipNote, Store, StoreError, UnknownEventError
+from streamdet.store.verdict import CAUSES, Verdict
+
+MODEL = ModelName("trial", "1", "ab" * 32)
+NOW = 1_795_000_000.0
+
+
+def record_of(number: int, source: str = "gate", score: float = 0.9, at: float | None = None):
+    unix_s = NOW + number if at is None else at
+    onset = 16_000 * (number + 1)
+    labels = {"gunshot": score, "speech": 0.2}
+    d = Detection("final", onset, onset + 4_800, onset + 9_000, 2, score, 0.5, -20.0, labels)
+    identity = event_id(source, MODEL, onset, unix_s, 16_000)
+    return Event(d, identity, source, 16_000, unix_s, MODEL).record()
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "events.db", lambda: NOW + 500)
+    yield made
+    made.close()
+
+
+def test_an_event_comes_back_as_it_went_in(store):
+    told = record_of(1)
+    store.add(told, [(-0.1, 0.01), (0.0, 0.9)], "incident")
+    (stored,) = Reader(store.path).events(Wanted())
+    assert stored.event.record() == told
+    assert stored.curve == [(-0.1, 0.01), (0.0, 0.9)]
+    assert (stored.incident, stored.verdict, stored.clip) == ("incident", None, False)
+
+
+def test_a_later_line_goes_over_an_earlier_one_and_keeps_what_was_said(store):
+    final = record_of(1)
+    onset = {**final, "phase": "onset", "offset_s": None, "rounds": 1, "score": 0.6}
+    store.add(onset)
+    store.review(onset["id"], Verdict("false", "door"))
+    store.add(final)
+    store.add(onset)  # a repeat that comes late changes nothing
+    (stored,) = Reader(store.path).events(Wanted())
+    assert stored.event.record() == final
+    assert (stored.verdict, stored.cause) == ("false", "door")
+
+
+def test_every_change_of_mind_is_kept_and_counted(store):
+    told = record_of(1)
+    store.add(told)
+    for said in (
+        Verdict("false", "door", "banged", "ann"),
+        Verdict("false", "door"),
+        Verdict("true", reviewer="bob"),
+        Verdict("false", "thunder"),
+    ):
+        store.review(told["id"], said)
+    reader = Reader(store.path)
+    assert [given["verdict"] for given in reader.history(told["id"])] == [
+        "false", "false", "true", "false",
+    ]  # fmt: skip
+    assert reader.history(told["id"])[0]["note"] == "banged"
+    assert store.tallies() == {
+        ("gate", "review", "false"): 3,
+        ("gate", "review", "true"): 1,
+        ("gate", "false", "door"): 1,
+        ("gate", "false", "thunder"): 1,
+    }
+    assert store.said_lately(1.0) == {"gate": (0, 1)}
+    with pytest.raises(UnknownEventError):
+        store.review("nobody", Verdict("true"))
+
+
+def test_a_verdict_is_one_of_three_and_a_cause_goes_with_false_alone():
+    assert Verdict("false").cause == "other"
+    for wrong in (("maybe", None), ("true", "door"), ("false", "ghost")):
+        with pytest.raises(ValueError, match=r"verdict|cause"):
+            Verdict(*wrong)
+
+
+rows = st.lists(
+    st.tuples(
+        st.sampled_from(["gate", "yard", "ba'y; --"]),
+        st.integers(0, 400),
+        st.floats(0.5, 1.0),
+        st.sampled_from([None, "true", "false", "unsure"]),
+    ),
+    max_size=25,
+    unique_by=lambda row: (row[0], row[1]),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows, st.integers(1, 7), st.floats(0.5, 1.0), st.sampled_from([None, "none", "any", "true"]))
+def test_pages_filters_and_sums_agree_with_a_plain_list(rows, size, least, verdict):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "e.db", lambda: NOW + 500)
+        for source, number, score, said in rows:
+            told = record_of(number, source, score)
+            store.add(told)
+            if said is not None:
+                store.review(told["id"], Verdict(said))
+        reader = Reader(store.path)
+        wanted = Wanted(source="gate", least_score=least, verdict=verdict)
+
+        def fits(row) -> bool:
+            said = {"none": row[3] is None, "any": row[3] is not None, "true": row[3] == "true"}
+            return row[0] == "gate" and round(row[2], 4) >= least and said.get(verdict or "", True)
+
+        chosen = sorted((row[1] for row in rows if fits(row)), reverse=True)
+        seen, before = [], None
+        while True:
+            page = reader.page(wanted, size, before=before)
+            seen += [round(e.at_s - NOW) for e in page.events]
+            assert page.older == (len(seen) < len(chosen))
+            if not page.older:
+                break
+            before = (page.events[-1].at_s, page.events[-1].seq)
+        assert seen == chosen
+        assert reader.count(wanted) == len(chosen)
+        assert reader.sources() == sorted({row[0] for row in rows})
+        bins = reader.scores(Wanted(), 10)
+        assert sum(sum(b[1:]) for b in bins) == len(rows)
+        assert sum(day[1] for day in reader.days(Wanted())) == len(rows)
+        kept = store.prunable(most=5)
+        assert len(kept) == max(0, len(rows) - 5)
+        assert sorted(store.prune(most=5)) == sorted(kept)
+        assert reader.count(Wanted()) == min(5, len(rows))
+        reader.close()
+        store.close()
+
+
+def test_pruning_takes_everything_of_an_event_but_what_was_counted(store):
+    old, new = record_of(0, at=NOW - 10 * 86_400), record_of(1)
+    for told in (old, new):
+        store.add(told)
+        store.review(told["id"], Verdict("false", "music"))
+        store.attach(told["id"], ClipNote(10, 2.0, 5.0, redacted=False))
+    assert store.prune(days=5.0) == [old["id"]]
+    assert list(store.clips()) == [new["id"]]
+    assert Reader(store.path).history(old["id"]) == []
+    assert store.tallies()["gate", "false", "music"] == 2
+
+
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path):
+    path = tmp_path / "events.db"
+    path.write_bytes(b"SQLite format 3\0" + b"broken" * 500)
+    (tmp_path / "events.db-wal").write_bytes(b"an old log")
+    with pytest.raises(StoreError, match=r"events\.db"):
+        Store(path, aside=False)
+    store = Store(path)
+    assert store.set_aside is not None
+    assert store.set_aside.read_bytes().startswith(b"SQLite format 3\0broken")
+    store.add(record_of(1))
+    store.close()
+    assert Store(path).set_aside is None
+
+
+def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "events.db"
+    Store(path).close()
+    with sqlite3.connect(path) as other:
+        other.execute(f"PRAGMA user_version={len(schema.MIGRATIONS) + 1}")
+    other.close()
+    with pytest.raises(StoreError, match="later version"):
+        Store(path)
+    with pytest.raises(StoreError, match="later version"):
+        Reader(path)
+    assert [p.name for p in tmp_path.glob("*damaged*")] == []
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "events.db"
+    with Store(path)._writing():
+        pass
+    later = ("ALTER TABLE events ADD COLUMN extra TEXT;\nSELECT nothing FROM nowhere;\n",)
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + later)
+    with pytest.raises(StoreError):
+        Store(path)
+    connection, _ = base.opened(path)
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
+    assert "extra" not in columns
+    connection.close()
+
+
+def test_a_picture_shows_where_the_sound_is(store):
+    import numpy as np
+
+    samples = np.zeros(32_000, np.float32)
+    samples[16_000:17_600] = np.sin(np.arange(1_600) * 2 * np.pi * 1_000 / 16_000) * 0.5
+    made = of(samples, 16_000, 1.0)
+    store.attach("x", picture=made)
+    back = Reader(store.path).picture("x")
+    assert isinstance(back, Picture)
+    assert np.array_equal(back.levels, made.levels)
+    loudest = np.argmax(made.levels.sum(1)) * made.hop_s
+    assert 0.95 < loudest < 1.15
+    assert made.levels[:45].max() == 0
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import numpy as np
+from test_store import record_of
+from streamdet.store.clips import ClipFolder
+from streamdet.store.store import ClipNote, Store
+from streamdet.store.verdict import Verdict
+store, folder = Store(Path({db!r})), ClipFolder(Path({clips!r}))
+sound = np.random.default_rng(1).uniform(-0.5, 0.5, 8_000).astype(np.float32)
+number = int(sys.argv[1])
+print("ready", flush=True)
+while True:
+    number += 1
+    told = record_of(number)
+    store.add(told)
+    print("event", told["id"], flush=True)
+    store.review(told["id"], Verdict("false", "door"))
+    print("verdict", told["id"], flush=True)
+    size = folder.write(told, sound, 16_000)
+    store.attach(told["id"], ClipNote(size, 0.1, 0.5, redacted=False))
+    print("clip", told["id"], flush=True)
+"""
+
+
+def test_killed_two_hundred_times_it_loses_nothing_that_was_acknowledged(tmp_path):
+    import random
+
+    import soundfile
+
+    from streamdet.store.clips import ClipFolder
+
+    db, clips = tmp_path / "events.db", tmp_path / "clips"
+    code = _WRITER.format(tests=str(ROOT / "tests"), db=str(db), clips=str(clips))
+    told: dict[str, set[str]] = {"event": set(), "verdict": set(), "clip": set()}
+    chance = random.Random(7)
+    # a fork server would be faster; a process of its own for each is what a kill meets
+    for life in range(200):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", code, str(life * 10_000)], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(chance.uniform(0.0, 0.06))
+        writer.send_signal(signal.SIGKILL)
+        for line in writer.stdout.read().splitlines(keepends=True):
+            kind, _, identity = line.partition(" ")
+            if line.endswith("\n"):
+                told[kind].add(identity.strip())
+        writer.stdout.close()
+        writer.wait()
+    store = Store(db)
+    assert store.set_aside is None
+    folder = ClipFolder(clips)
+    folder.reconcile(store)
+    found = {e.event.id: e for e in Reader(db).events(Wanted())}
+    assert len(told["event"]) > 200
+    assert told["event"] <= found.keys()
+    assert all(found[one].verdict == "false" for one in told["verdict"])
+    assert all(found[one].clip for one in told["clip"])
+    for event in store.clips():
+        samples, rate = soundfile.read(folder.path(event))
+        assert (len(samples), rate) == (8_000, 16_000)
+    assert {p.stem for p in clips.iterdir()} == set(store.clips())
+    assert not list(clips.glob("*.part"))
+    said = sum(e.verdict == "false" for e in found.values())
+    assert store.tallies()["gate", "review", "false"] == said
+    store.close()
+
+
+# ---- at the command line
+
+
+@pytest.fixture
+def filled(tmp_path) -> Path:
+    path = tmp_path / "events.db"
+    store = Store(path)
+    for number in range(6):
+        told = record_of(number, "yard" if number % 2 else "gate", 0.6 + number / 20)
+        store.add(told, [(0.0, 0.7)])
+    store.close()
+    return path
+
+
+def listed(path: Path, *options: str) -> list[dict]:
+    done = streamdet("events", "list", "--store", path, *options)
+    assert done.returncode == 0, done.stderr
+    return records(done.stdout)
+
+
+def test_events_are_listed_by_time_source_score_and_verdict(filled):
+    every = listed(filled)
+    assert [e["onset_s"] for e in every] == sorted(e["onset_s"] for e in every)
+    assert {e["source"] for e in listed(filled, "--source", "yard")} == {"yard"}
+    assert len(listed(filled, "--min-score", "0.7", "--max-score", "0.8")) == 3
+    assert len(listed(filled, "--since", every[2]["time"], "--until", every[4]["time"])) == 2
+    assert [e["id"] for e in listed(filled, "--limit", "2")] == [e["id"] for e in every[-2:]]
+    assert listed(filled, "--verdict", "any") == []
+    table = streamdet("events", "list", "--store", filled, "--format", "table").stdout.decode()
+    assert len(table.splitlines()) == 7
+    rows = streamdet("events", "list", "--store", filled, "--format", "csv").stdout.decode()
+    assert rows.splitlines()[0].endswith("verdict,cause,note,reviewer")
+
+
+def test_one_event_is_reviewed_without_asking_and_shown_with_its_history(filled):
+    event = listed(filled)[0]["id"]
+    for verdict in (("false", "--cause", "door", "--note", "it banged"), ("true",)):
+        done = streamdet("review", "--store", filled, "--event", event, "--verdict", *verdict,
+                         "--reviewer", "ann")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    shown = json.loads(streamdet("events", "show", event, "--store", filled).stdout)
+    assert [given["verdict"] for given in shown["reviews"]] == ["false", "true"]
+    assert shown["reviews"][0]["note"] == "it banged"
+    assert shown["review"]["reviewer"] == "ann"
+    assert shown["curve"] == [[0.0, 0.7]]
+    assert [e["id"] for e in listed(filled, "--verdict", "true")] == [event]
+
+
+def test_old_events_are_pruned_or_only_counted(filled):
+    done = streamdet("events", "prune", "--store", filled, "--keep", "4", "--dry-run")
+    assert done.stdout == b"2 events would go\n"
+    assert len(listed(filled)) == 6
+    assert streamdet("events", "prune", "--store", filled, "--keep", "4").returncode == 0
+    assert len(listed(filled)) == 4
+    assert streamdet("events", "prune", "--store", filled, "--older-than", "1d").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["events", "list", "--store", "{no}"], "there is no such event store"),
+        (["events", "list", "--store", "{text}"], "can't be read as an event store"),
+        (["events", "list", "--store", "{db}", "--since", "soon"], "--since soon: no time"),
+        (["events", "show", "nobody", "--store", "{db}"], "no event nobody"),
+        (["events", "prune", "--store", "{db}"], "give --older-than or --keep"),
+        (["events", "export", "--store", "{db}"], "give one of --dataset and --output"),
+        (["events", "export", "--store", "{db}", "--output", "x.txt"], ".jsonl or .csv"),
+        (["events", "export", "--store", "{db}", "--dataset", "{no}"], "no folder of clips"),
+        (["review", "--store", "{db}", "--event", "x"], "--event and --verdict"),
+        (["review", "--store", "{db}", "--event", "x", "--verdict", "true"], "no event x"),
+        (["review", "--store", "{db}", "--event", "x", "--verdict", "true", "--cause", "door"],
+         "a cause goes with"),
+        (["review", "--store", "{db}"], "run it in a terminal"),
+        (["review", "--store", "{db}", "--web", "0.0.0.0:1"], "only loopback"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_done_is_one_line_and_code_2(filled, tmp_path, arguments, words):
+    text = tmp_path / "text.db"
+    text.write_text("no database, just words, and enough of them to be a page" * 100)
+    places = {"no": tmp_path / "no.db", "text": text, "db": filled}
+    done = streamdet(*[a.format(**places) for a in arguments], cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr.decode()
+    assert len(done.stderr.splitlines()) == 1
+    assert text.read_text().startswith("no database")
+
+
+def test_a_walk_in_a_terminal_takes_verdicts_by_key(filled):
+    import pty
+
+    leader, follower = pty.openpty()
+    walk = subprocess.Popen(
+        [sys.executable, "-m", "streamdet", "review", "--store", filled, "--source", "yard"],
+        stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    os.close(follower)
+    os.write(leader, b"t\nf\nfire\nk\nn\nquite sure\nu\np\nj\n")
+    out = walk.communicate(timeout=60)[0].decode()
+    os.close(leader)
+    assert walk.returncode == 0, out
+    assert "3 to review" in out
+    assert "no clip was kept" in out
+    said = {e["id"]: e["review"] for e in listed(filled, "--verdict", "any")}
+    assert [r["verdict"] for r in said.values()] == ["true", "unsure"]
+    assert list(said.values())[1]["note"] == "quite sure"
+
+
+def test_labels_make_verdicts_and_count_false_positives(tmp_path, wav):
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "onset_s,offset_s,file\n4.2,4.5,scene.wav\n12.0,12.1,scene.wav\n9.5,,other.wav\n"
+    )
+    store = tmp_path / "events.db"
+    done = streamdet("file", wav, "--threshold", "0.6", "--store", store, "--clips",
+                     tmp_path / "events-clips", "--labels", labels)  # fmt: skip
+    assert done.returncode == 0
+    assert (
+        done.stderr.decode().splitlines()[-1] == "streamdet: of 3 events 1 are true and 2 false "
+        "positives; 1 labelled shots were missed"
+    )
+    said = [e["review"] for e in listed(store)]
+    assert [r["verdict"] for r in said] == ["true", "false", "false"]
+    assert {r["reviewer"] for r in said} == {"labels"}
+    assert all(e["clip"] for e in listed(store))
+    audacity = tmp_path / "labels.txt"
+    audacity.write_text("4.2\t4.5\tshot\n\\\t100\t200\n9.5\t10.4\tburst\n15.2\t15.6\t\n")
+    done = streamdet("file", wav, "--threshold", "0.6", "--store", store, "--labels", audacity)
+    assert b"of 3 events 3 are true and 0 false positives; 0 labelled" in done.stderr
+    assert [e["review"]["verdict"] for e in listed(store)] == ["true"] * 3  # the same events
+    for text in ("onset_s\nsoon\n", "words\n", "1.0\tx\n"):
+        audacity.write_text(text)
+        done = streamdet("file", wav, "--labels", audacity)
+        assert done.returncode == 2
+        assert b", line " in done.stderr
+
+
+def test_a_clip_has_the_event_in_its_tags(tmp_path, wav):
+    import soundfile
+
+    store, clips = tmp_path / "events.db", tmp_path / "events-clips"
+    streamdet("file", wav, "--threshold", "0.6", "--store", store, "--clips", clips)
+    event = listed(store)[1]
+    with soundfile.SoundFile(clips / f"{event['id']}.flac") as clip:
+        assert clip.title == event["id"]
+        tagged = json.loads(clip.comment)
+        assert tagged["onset_s"] == event["onset_s"]
+        seconds = clip.frames / clip.samplerate
+    assert seconds == pytest.approx(event["offset_s"] - event["onset_s"] + 5.0, abs=0.05)
+
+
+def test_every_cause_is_an_option_of_the_command():
+    from streamdet.cli.review import Cause
+
+    assert tuple(Cause) == CAUSES
