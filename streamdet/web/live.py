@@ -59,11 +59,17 @@ class Hub:
         self._onlookers: set[Onlooker] = set()
         self._glimpses: deque[Glimpse] = deque(maxlen=_MOST_GLIMPSES)
         self._left: dict[str, np.ndarray] = {}
+        self._over = False
         self.watching = frozenset[str]()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop that it lives in."""
         self._loop = loop
+
+    def end(self) -> None:
+        """Let every onlooker go; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end)
 
     def put(self, kind: str, message: dict[str, Any]) -> None:
         """A message for all; from any thread, at once."""
@@ -88,7 +94,7 @@ class Hub:
         self._note()
         try:
             yield "retry: 2000\n\n"
-            while True:
+            while not self._over:
                 try:
                     await asyncio.wait_for(mine.news.wait(), _ALIVE_S)
                 except TimeoutError:
@@ -99,6 +105,11 @@ class Hub:
         finally:
             self._onlookers.discard(mine)
             self._note()
+
+    def _end(self) -> None:
+        self._over = True
+        for one in self._onlookers:
+            one.news.set()
 
     def _note(self) -> None:
         self.watching = frozenset(name for one in self._onlookers for name in one.live)

@@ -73,6 +73,7 @@ class Server:
 
     def close(self) -> None:
         """Stop, and let the address go."""
+        self._hub.end()
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(_PATIENCE_S)
