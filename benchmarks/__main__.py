@@ -27,6 +27,7 @@ NAMES = (
     "files",
     "batch",
     "frontier",
+    "review",
     "training",
     "audioset",
 )

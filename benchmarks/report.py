@@ -115,6 +115,11 @@ def targets(said: dict[str, Found]) -> list[tuple[str, str, Any, bool, str]]:
     add("start", "process start to first score", "1.0 s", first, lambda v: v <= 1)
     compiled = start.get("first_score_cpu_s", {}).get("median")
     add("start", "the same by JAX, its cache warm", "1.0 s", compiled, lambda v: v <= 1)
+    review = found("review")
+    newest = _row(review.get("pages", []), page="the newest").get("p99_ms")
+    add("review", "the list of 100,000 events, p99", "200 ms", newest, lambda v: v < 200)
+    verdict = review.get("verdict", {}).get("p99_ms")
+    add("review", "a verdict while it hears, p99", "50 ms", verdict, lambda v: v < 50)
     helped = start.get("help_s", {}).get("median")
     add("start", "`streamdet --help`", "0.15 s", helped, lambda v: v <= 0.15)
     add("onset", "memory of `listen`, MB", "200", onset.get("peak_mb"), lambda v: v <= 200)
@@ -296,6 +301,20 @@ def _length(seconds: float) -> str:
     return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"
 
 
+def _review(found: Found) -> str:
+    rows = [[r["page"], r["median_ms"], r["p99_ms"]] for r in found["pages"]]
+    rows.append(
+        ["a verdict, written and synced", *(found["verdict"][k] for k in ("median_ms", "p99_ms"))]
+    )
+    memory = ", ".join(f"{_said(v)} ({k})" for k, v in found["memory_mb"].items())
+    return (
+        f"A daemon that hears one replayed source, over a store of {found['events']:,} events "
+        f"({_said(found['store_mb'])} MB); every request over a new connection.\n\n"
+        + table(["asked of the page", "median ms", "p99 ms"], rows)
+        + f"\n\nThe daemon's memory, MB: {memory}. Audio lost meanwhile: {found['lost_s']:g} s."
+    )
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Found], str]]] = {
     "latency": ("A live chunk", _latency),
     "onset": ("From a shot to its event", _onset),
@@ -307,6 +326,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], str]]] = {
     "frontier": ("Quality against cost", _frontier),
     "start": ("Start", _start),
     "memory": ("Memory", _memory),
+    "review": ("A hundred thousand events", _review),
     "soak": ("A soak", _soak),
     "training": ("Training", _training),
     "audioset": ("AudioSet's records", _audioset),

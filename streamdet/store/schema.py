@@ -26,8 +26,9 @@ CREATE TABLE events (
   incident TEXT,
   verdict TEXT, cause TEXT, note TEXT, reviewer TEXT, reviewed_s REAL
 );
-CREATE INDEX events_by_time ON events (at_s, seq);
-CREATE INDEX events_by_source ON events (source, at_s, seq);
+-- score and verdict are in them so that a chart of a year reads no event
+CREATE INDEX events_by_time ON events (at_s, seq, score, verdict);
+CREATE INDEX events_by_source ON events (source, at_s, seq, score, verdict);
 CREATE INDEX events_by_verdict ON events (verdict, at_s, seq);
 CREATE INDEX events_by_incident ON events (incident) WHERE incident IS NOT NULL;
 CREATE TABLE verdicts (

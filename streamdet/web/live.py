@@ -88,7 +88,10 @@ class Hub:
         return len(self._onlookers) >= MOST_ONLOOKERS
 
     async def messages(self, live: frozenset[str]) -> AsyncIterator[str]:
-        """Server-sent events for one page, until it goes."""
+        """Server-sent events for one page, until it goes; nothing where there is no room."""
+        if self.full:  # many were let in at once
+            yield "retry: 10000\n\n"
+            return
         mine = Onlooker(live)
         self._onlookers.add(mine)
         self._note()

@@ -1,0 +1,155 @@
+"""A hundred thousand events in the store of a daemon that hears: pages, verdicts, memory.
+
+The daemon replays the shipped scene without end while its page is asked for lists and told
+verdicts, each over a connection of its own as a browser's first would be.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import soundfile
+
+from benchmarks.measure import print_json, quantiles, rounded
+from streamdet import demo
+from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.store.query import Reader, Wanted
+from streamdet.store.store import Store
+from streamdet.store.verdict import CAUSES, Verdict
+
+CORES, ENVIRONMENT = 2, {}
+EVENTS, REPEATS = 100_000, 40
+PORT = 9479
+PAGES = {
+    "the newest": "/events",
+    "not reviewed": "/events?verdict=none",
+    "of a source, false": "/events?source=gate&verdict=false",
+    "score above 0.9": "/events?min_score=0.9",
+    "the live page": "/",
+    "a day": "/day",
+    "precision, 30 days": "/precision",
+    "precision, 365 days": "/precision?days=365",
+}
+MODEL = ModelName("trial", "1", "ab" * 32)
+
+
+def filled(path: Path, count: int) -> list[str]:
+    """A store with so many events of the last year, a third of them reviewed; their ids."""
+    chance = random.Random(1)
+    store = Store(path)
+    store._base.execute("PRAGMA synchronous=OFF")
+    ids, now = [], time.time()
+    for number in range(count):
+        score, at = chance.uniform(0.6, 1.0), now - chance.uniform(0, 365) * 86_400
+        labels = dict.fromkeys(("gunshot", "explosion", "fireworks", "thunder", "impact", "drum",
+                                "impulsive", "speech", "music", "ambience"), score)  # fmt: skip
+        onset = number * 16_000
+        d = Detection("final", onset, onset + 6_000, onset + 9_000, 1, score, 0.6, -20.0, labels)
+        source = chance.choice(("gate", "yard", "roof", "range"))
+        identity = event_id(source, MODEL, onset, at, 16_000)
+        curve = [(round(t * 0.04 - 0.5, 2), round(chance.random(), 4)) for t in range(35)]
+        store.add(Event(d, identity, source, 16_000, at, MODEL).record(), curve)
+        if number % 3 == 0:
+            yes = chance.random() < 0.6
+            said = Verdict("true") if yes else Verdict("false", chance.choice(CAUSES))
+            store.review(identity, said)
+        ids.append(identity)
+    store.close()
+    return ids
+
+
+def timed(base: str, path: str, **post: Any) -> float:
+    """Seconds of one request over a new connection."""
+    with httpx.Client(base_url=base, timeout=30) as client:
+        began = time.perf_counter()
+        if post:
+            client.post(path, json=post, headers={"X-Streamdet": "1"}).raise_for_status()
+        else:
+            client.get(path).raise_for_status()
+        return time.perf_counter() - began
+
+
+def oldest_page(path: Path) -> float:
+    """Seconds for the page of the oldest events, as `Reader` answers."""
+    reader = Reader(path)
+    first = reader.page(Wanted(), 1, after=(0.0, 0)).events[0]
+    began = time.perf_counter()
+    reader.page(Wanted(), 25, before=(first.at_s + 86_400 * 3, 0))
+    return time.perf_counter() - began
+
+
+def memory_mb(process: int) -> float:
+    """Resident megabytes of a process."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return rounded(int(text.split("VmRSS:")[1].split()[0]) / 1024)
+
+
+def main() -> None:
+    """Print what was found as JSON."""
+    folder = Path(tempfile.mkdtemp())
+    ids = filled(folder / "events.db", EVENTS)
+    soundfile.write(folder / "scene.wav", demo.scene(), 16_000, subtype="PCM_16")
+    config = folder / "streamdet.toml"
+    config.write_text(
+        f'threshold = 0.6\n[store]\npath = "{folder}/events.db"\n'
+        "keep_events = 0\nkeep_days = 36500.0\n"
+        f'[clips]\nfolder = "{folder}/events-clips"\n[web]\naddress = "127.0.0.1:{PORT}"\n'
+        f'[http]\naddress = "127.0.0.1:{PORT + 1}"\n[[sources]]\nname = "gate"\nloop = true\n'
+        f'file = "{folder}/scene.wav"\n'
+    )
+    listen = [sys.executable, "-m", "streamdet", "listen", "--config", str(config)]
+    daemon = subprocess.Popen(
+        listen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
+    )
+    base = f"http://127.0.0.1:{PORT}"
+    try:
+        for _ in range(300):
+            try:
+                timed(base, "/events")
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        time.sleep(5)
+        before = memory_mb(daemon.pid)
+        pages = [
+            {"page": name, **quantiles([timed(base, path) for _ in range(REPEATS)])}
+            for name, path in PAGES.items()
+        ]
+        between = memory_mb(daemon.pid)
+        verdicts = [
+            timed(base, f"/api/events/{event}/verdict", verdict="false", cause="door")
+            for event in random.Random(2).sample(ids, 200)
+        ]
+        for _ in range(5):
+            for path in PAGES.values():
+                for _ in range(10):
+                    timed(base, path)
+        after = memory_mb(daemon.pid)
+        metrics = httpx.get(f"http://127.0.0.1:{PORT + 1}/metrics").text
+        lost = [line for line in metrics.splitlines() if "dropped_audio_seconds_total{" in line]
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+    print_json(
+        {
+            "events": EVENTS,
+            "store_mb": rounded((folder / "events.db").stat().st_size / 2**20),
+            "pages": pages,
+            "verdict": quantiles(verdicts),
+            "oldest_page_ms": rounded(oldest_page(folder / "events.db") * 1e3),
+            "memory_mb": {"before": before, "after the pages": between, "after 400 more": after},
+            "lost_s": sum(float(line.rsplit(" ", 1)[1]) for line in lost),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

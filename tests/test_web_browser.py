@@ -1,0 +1,270 @@
+"""The review page in a real browser, over a real sound server, scraped by a real Prometheus."""
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from conftest import need, wait_for
+from daemons import free_port
+from selenium import webdriver
+from selenium.webdriver import ActionChains
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from test_evidence import trial
+from test_listen import Prometheus, sound, sound_server  # noqa: F401 - fixtures
+from test_store import record_of
+
+from streamdet import demo
+from streamdet.store.picture import of
+from streamdet.store.store import Store
+
+AXE = "axe-core@4.11.0"
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required", "--hide-scrollbars",
+)  # fmt: skip
+
+
+def browser(environment=None, width: int = 1100, height: int = 900):
+    need("chromium", "chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in (*FLAGS, f"--window-size={width},{height}",
+                 f"--user-data-dir={tempfile.mkdtemp()}"):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = Service("/usr/bin/chromedriver", env=environment)
+    return webdriver.Chrome(options=options, service=service)
+
+
+@pytest.fixture
+def chromium():
+    driver = browser()
+    yield driver
+    complaints = [line for line in driver.get_log("browser") if line["level"] == "SEVERE"]
+    driver.quit()
+    # a card that is asked for in the moment before the store has it is asked for again
+    assert not [c for c in complaints if "/card" not in c["message"]], complaints
+
+
+def cards(driver) -> list:
+    return driver.find_elements(By.CSS_SELECTOR, "[data-list] [data-event]")
+
+
+def press(driver, key: str) -> None:
+    ActionChains(driver).send_keys(key).perform()
+
+
+def test_a_shot_is_seen_heard_judged_and_counted(
+    chromium, daemon, sound, wav, tmp_path  # noqa: F811
+):  # fmt: skip
+    need("prometheus", "paplay")
+    port = free_port()
+    text = trial(tmp_path, wav).replace(
+        f'name = "trial"\nfile = "{wav}"\nloop = true',
+        f'name = "yard"\ndevice = "default"\n[web]\naddress = "127.0.0.1:{port}"',
+    )
+    ear = daemon(text, env=sound)
+    base = f"http://127.0.0.1:{port}"
+    with Prometheus(tmp_path, ear.port) as prometheus:
+        chromium.get(base + "/")
+        assert not cards(chromium)
+        wait_for(lambda: "dBFS" in chromium.find_element(By.CSS_SELECTOR, "[data-level-text]").text)
+        began = time.time()
+        playing = subprocess.Popen(["paplay", "--device=virt", str(wav)], env=sound)
+        wait_for(lambda: cards(chromium), 30)
+        seen = time.time() - began - demo.ONSETS_S[0]
+        assert seen < 2.0, f"seen {seen:.2f} s behind the onset"
+        playing.wait(60)
+        wait_for(lambda: len(cards(chromium)) == 3)
+        # its sound and its picture follow, without a reload
+        wait_for(lambda: len(chromium.find_elements(By.CSS_SELECTOR, "[data-clip]")) == 3)
+        wait_for(lambda: chromium.find_elements(By.CSS_SELECTOR, ".card canvas[data-drawn]"))
+        scores = chromium.find_element(By.CSS_SELECTOR, "[data-score]").text
+        assert 0.0 <= float(scores) <= 1.0
+
+        chromium.find_element(By.CSS_SELECTOR, ".card h3 a").click()
+        assert "/events/" in chromium.current_url
+        event = chromium.current_url.rsplit("/", 1)[1]
+        press(chromium, " ")
+        sound_of = "return document.getElementById('player').currentTime"
+        wait_for(lambda: chromium.execute_script(sound_of) > 0.2)
+        press(chromium, " ")
+        assert chromium.execute_script("return document.getElementById('player').paused")
+        press(chromium, "f")
+        badge = chromium.find_element(By.CSS_SELECTOR, "[data-badge]")
+        wait_for(lambda: badge.text == "false: fireworks")
+        press(chromium, "4")
+        wait_for(lambda: badge.text == "false: thunder")
+        query = 'streamdet_false_positives_total{source="yard",cause="thunder"}'
+        wait_for(lambda: prometheus.query(query) == 1.0)
+        assert ear.stop() == 0
+        again = daemon(text, env=sound)
+        assert again.metric("false_positives_total", source="yard", cause="thunder") == 1
+    chromium.get(f"{base}/events/{event}")
+    assert chromium.find_element(By.CSS_SELECTOR, "[data-badge]").text == "false: thunder"
+    said = [li.text for li in chromium.find_elements(By.CSS_SELECTOR, ".history li")]
+    assert len(said) == 2
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A store with some events of two sources, reviewed and not, with pictures and clips, and its
+    page."""
+    import numpy as np
+
+    from streamdet.store.clips import ClipFolder
+    from streamdet.store.store import ClipNote
+    from streamdet.store.verdict import Verdict
+
+    folder = tmp_path_factory.mktemp("many")
+    store, clips = Store(folder / "events.db"), ClipFolder(folder / "events-clips")
+    scene = demo.scene()
+    now = time.time()
+    for number in range(60):
+        told = record_of(number, "gate" if number % 3 else "yard", 0.6 + number % 9 * 0.045,
+                         now - 3_000 * number)  # fmt: skip
+        store.add(told, [(t / 25 - 0.5, float(np.exp(-abs(t - 15) / 6))) for t in range(40)])
+        first = round((demo.ONSETS_S[number % 3] - 2.0) * 16_000)
+        sound_of = scene[first : first + 80_000]
+        size = clips.write(told, sound_of, 16_000)
+        note = ClipNote(size, 2.0, 5.0, redacted=number == 4)
+        store.attach(told["id"], note, of(sound_of, 16_000, 2.0))
+        if number % 4 == 1:
+            store.review(told["id"], Verdict("false", "door", "the barn's door", "ann"))
+        elif number % 4 == 2:
+            store.review(told["id"], Verdict("true", reviewer="ann"))
+    store.close()
+    port = free_port()
+    import sys
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamdet", "review", "--store", folder / "events.db", "--web",
+         f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    import httpx
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/events").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(answers)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+VIEWS = (
+    "/",
+    "/events",
+    "/events?verdict=false",
+    "/day",
+    "/precision",
+    "/login",
+    "/events?source=x",
+)
+
+
+def test_by_keys_alone_a_list_is_walked_and_judged(chromium, many):
+    chromium.get(many + "/events?verdict=none")
+    all_of_them = cards(chromium)
+    for _ in range(3):
+        press(chromium, "j")
+    press(chromium, "k")
+    focused = chromium.switch_to.active_element
+    assert focused.get_attribute("data-event") == all_of_them[1].get_attribute("data-event")
+    press(chromium, "t")
+    wait_for(lambda: focused.get_attribute("data-verdict") == "true")
+    press(chromium, "u")
+    wait_for(lambda: focused.get_attribute("data-verdict") == "unsure")
+    pressed = focused.find_elements(By.CSS_SELECTOR, "[aria-pressed=true]")
+    assert [b.text for b in pressed] == ["Unsure"]
+    press(chromium, " ")
+    wait_for(lambda: chromium.execute_script("return !document.getElementById('player').paused"))
+    press(chromium, "?")
+    assert chromium.find_element(By.ID, "keys").is_displayed()
+    press(chromium, Keys.ESCAPE)
+    note = chromium.find_element(By.CSS_SELECTOR, "input[name=min_score]")
+    note.send_keys("0.9t")  # a letter in a field is no verdict
+    assert focused.get_attribute("data-verdict") == "unsure"
+
+
+def test_filters_and_pages_lead_where_they_say(chromium, many):
+    chromium.get(many + "/events")
+    total = int(chromium.find_element(By.CSS_SELECTOR, ".count strong").text)
+    seen = {card.get_attribute("data-event") for card in cards(chromium)}
+    while chromium.find_elements(By.CSS_SELECTOR, "a[rel=next]"):
+        chromium.find_element(By.CSS_SELECTOR, "a[rel=next]").click()
+        seen |= {card.get_attribute("data-event") for card in cards(chromium)}
+    assert len(seen) == total
+    chromium.find_element(By.CSS_SELECTOR, "select[name=source]").send_keys("yard")
+    chromium.find_element(By.CSS_SELECTOR, ".filters button").click()
+    assert {c.find_element(By.CLASS_NAME, "source").text for c in cards(chromium)} == {"yard"}
+    chromium.get(many + "/day")
+    chromium.find_element(By.CSS_SELECTOR, ".timeline a").click()
+    assert 0 < len(cards(chromium)) < 10
+
+
+def test_the_slider_counts_what_another_threshold_would_have_kept(chromium, many):
+    chromium.get(many + "/precision")
+    slider = chromium.find_element(By.ID, "threshold")
+    kept = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-kept]")]
+    for _ in range(70):
+        slider.send_keys(Keys.ARROW_RIGHT)
+    assert float(chromium.find_element(By.ID, "at").text) == pytest.approx(0.85)
+    after = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-kept]")]
+    dropped = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-dropped]")]
+    assert [a + d for a, d in zip(after, dropped, strict=True)] == kept
+    assert 0 < after[0] < kept[0]
+    chromium.get(many + "/precision?threshold=0.85")  # the server counts the same
+    said = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-kept]")]
+    assert said == after
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory) -> str:
+    need("npm")
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "pack", "--silent", AXE], cwd=folder, check=True, capture_output=True)
+    (packed,) = folder.glob("*.tgz")
+    subprocess.run(["tar", "xf", packed.name, "package/axe.min.js"], cwd=folder, check=True)
+    return (folder / "package" / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 390])
+def test_everybody_can_use_it(chromium, many, axe, scheme, width):
+    chromium.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    chromium.set_window_size(width, 900)
+    chromium.get(many + "/events")
+    one = cards(chromium)[0].get_attribute("data-event")
+    for view in (*VIEWS, f"/events/{one}"):
+        chromium.get(many + view)
+        chromium.execute_script(axe)
+        found = chromium.execute_async_script(
+            "const done = arguments[0]; axe.run().then(r => done(JSON.stringify([r.passes.length,"
+            " r.violations.map(v => [v.id, v.impact, v.nodes.length, v.nodes[0].html])])))"
+        )
+        passed, violations = json.loads(found)
+        assert passed > 10
+        serious = [v for v in violations if v[1] in ("serious", "critical")]
+        assert serious == [], (view, serious)
+        overflow = "return document.documentElement.scrollWidth - window.innerWidth"
+        assert chromium.execute_script(overflow) <= 0, f"{view} is wider than {width}"
+
+
+def test_pictures_of_every_view_are_in_the_docs():
+    pictures = Path(__file__).parent.parent / "docs" / "pictures"
+    for view in ("live", "events", "event", "day", "precision"):
+        for form in ("light", "dark", "phone"):
+            assert (pictures / f"{view}-{form}.png").stat().st_size > 5_000
