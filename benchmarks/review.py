@@ -38,6 +38,10 @@ PAGES = {
     "precision, 30 days": "/precision",
     "precision, 365 days": "/precision?days=365",
 }
+LABELS: tuple[str, ...] = (
+    "gunshot", "explosion", "fireworks", "thunder", "impact", "drum", "impulsive", "speech",
+    "music", "ambience",
+)  # fmt: skip
 MODEL = ModelName("trial", "1", "ab" * 32)
 
 
@@ -49,8 +53,7 @@ def filled(path: Path, count: int) -> list[str]:
     ids, now = [], time.time()
     for number in range(count):
         score, at = chance.uniform(0.6, 1.0), now - chance.uniform(0, 365) * 86_400
-        labels = dict.fromkeys(("gunshot", "explosion", "fireworks", "thunder", "impact", "drum",
-                                "impulsive", "speech", "music", "ambience"), score)  # fmt: skip
+        labels: dict[str, float] = dict.fromkeys(LABELS, score)
         onset = number * 16_000
         d = Detection("final", onset, onset + 6_000, onset + 9_000, 1, score, 0.6, -20.0, labels)
         source = chance.choice(("gate", "yard", "roof", "range"))
