@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import wait_for
+from conftest import need, wait_for
 from daemons import free_port
 from test_evidence import trial
 from test_store import record_of
@@ -419,3 +420,39 @@ def test_an_address_in_use_is_one_line_and_code_2(tmp_path, rapid):
     assert done.returncode == 2
     assert address in done.stderr.decode()
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path, rapid):
+    Store(tmp_path / "e.db").close()
+    for command in (
+        ["listen", "--file", str(rapid), "--metrics", "off", "--web", "127.0.0.1:9"],
+        ["review", "--web", "127.0.0.1:9"],
+    ):
+        arguments = [*command, "--store", str(tmp_path / "e.db")]
+        code = (
+            "import sys; sys.modules['starlette'] = None; "
+            f"sys.argv = ['streamdet', *{arguments!r}]\n"
+            "from streamdet.cli.main import run\nrun()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert b"pip install 'streamdet[web]'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_page_is_served_by_tls_with_a_secure_cookie(page, tmp_path):
+    need("openssl")
+    cert, key, secret = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "token"
+    secret.write_text("a token\n")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    shown = page(f'token_file = "{secret}"\ntls_cert = "{cert}"\ntls_key = "{key}"')
+    context = ssl.create_default_context(cafile=str(cert))
+    with httpx.Client(base_url=f"https://127.0.0.1:{shown.port}", verify=context) as client:
+        answer = client.post("/login", data={"token": "a token"})
+        assert answer.status_code == 303
+        assert "Secure" in answer.headers["set-cookie"]
+        assert client.get("/events").status_code == 200

@@ -157,7 +157,7 @@ def many(tmp_path_factory):
         except httpx.TransportError:
             return False
 
-    wait_for(answers)
+    wait_for(answers, 60)
     yield f"http://127.0.0.1:{port}"
     process.terminate()
     process.wait(20)

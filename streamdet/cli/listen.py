@@ -219,8 +219,12 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
 
 
 def _page(config: Config, evidence: Evidence, parts: Parts) -> Page:
-    from streamdet.web.page import open_page
+    try:
+        from streamdet.web.page import open_page
+    except ImportError as error:
+        from streamdet.config.layers import ConfigError
 
+        raise ConfigError([f"web: {options.NO_WEB}"]) from error
     return open_page(config, evidence, parts)
 
 

@@ -66,6 +66,9 @@ Until = Annotated[str | None, typer.Option(help="Up to this time, the same.")]
 SourceName = Annotated[str | None, typer.Option("--source", help="Of this source alone.")]
 
 
+NO_WEB = "needs starlette, uvicorn and jinja2: pip install 'streamdet[web]'"
+
+
 def load_bundle(model: Path | None) -> Bundle:
     """The bundle, or a Failure with its line."""
     from streamdet.model import bundle

@@ -104,8 +104,11 @@ def review(
 
 def _serve(store: Path, clips: Path, address: str) -> None:
     from streamdet.config.schema import loopback
-    from streamdet.web.page import PageError, serve_alone
 
+    try:
+        from streamdet.web.page import PageError, serve_alone
+    except ImportError as error:
+        raise Failure(f"--web: {options.NO_WEB}") from error
     if not loopback(address):
         raise Failure(
             f"--web {address}: only loopback is served without a token; use [web] of `listen`"
