@@ -25,12 +25,14 @@ class FileSource:
 
     def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
         self.path = path
-        _check_readable(path)
+        check_readable(path)
         try:
             # bytes: soundfile can't encode a str that is no valid UTF-8, as a name may be
             self._file = soundfile.SoundFile(os.fsencode(path))  # pyright: ignore[reportArgumentType]
         except (soundfile.LibsndfileError, OSError) as error:
-            raise SourceError("bad", f"{path}: not audio that libsndfile reads: {error}") from error
+            raise SourceError(
+                "bad", f"{path}: not audio that libsndfile reads: {error}", foreign=True
+            ) from error
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.frames = self._file.frames
         self._first = round(start_s * self.rate)
@@ -96,7 +98,8 @@ def seconds_of(path: Path) -> float | None:
         return None
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path) -> None:
+    """Raise SourceError for a path that is no file with something in it."""
     try:
         if path.is_dir():
             raise SourceError("bad", f"{path}: a folder, not a file; name the files in it")

@@ -118,7 +118,7 @@ class PipeSource:
     def _take(self, count: int) -> bytes:
         taken = self._read(count)
         if len(taken) < count:
-            raise SourceError("truncated", f"{self.name}: truncated in its WAV header")
+            raise SourceError("bad", f"{self.name}: truncated in its WAV header")
         return taken
 
 

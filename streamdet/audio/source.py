@@ -16,12 +16,14 @@ class SourceError(Exception):
 
     ``reason`` is "bad" for something that is no audio, "truncated" for audio that ends too
     early, "unavailable" for a library or device that is not there, "busy" for one that
-    another program holds, and "lost" for one that stopped.
+    another program holds, and "lost" for one that stopped. ``foreign``: another reader may know
+    what it is.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, *, foreign: bool = False) -> None:
         super().__init__(message)
         self.reason: Reason = reason
+        self.foreign = foreign
 
 
 class Block(NamedTuple):

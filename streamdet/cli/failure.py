@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 from streamdet.audio.source import Reason
 
-BAD_INPUT, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 2, 69, 74, 75, 130
+BAD_INPUT, DAMAGED, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 2, 3, 69, 74, 75, 130
 CODES: dict[Reason, int] = {
     "bad": BAD_INPUT,
-    "truncated": BAD_INPUT,
+    "truncated": DAMAGED,
     "unavailable": UNAVAILABLE,
     "lost": LOST,
     "busy": BUSY,

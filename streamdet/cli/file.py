@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import BAD_INPUT, INTERRUPTED, Failure, quiet_pipe
+from streamdet.cli.failure import BAD_INPUT, CODES, INTERRUPTED, Failure, quiet_pipe
 from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from streamdet.audio.file import FileSource
+    from streamdet.audio.media import MediaSource
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.pipe import PipeSource
     from streamdet.labels import Label
@@ -65,6 +66,7 @@ class _Task:
     start_unix_s: float | None
     raw: tuple[int, int, PcmEncoding]
     kept: Keeping
+    track: str | None
 
 
 def file(
@@ -87,6 +89,10 @@ def file(
     model: options.Model = None,
     platform: options.PlatformOption = Platform.auto,
     channel: options.Channel = None,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Hear this sound track: its number from 1, or a language (eng)."),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Files side by side in one step; 16 on gpu and tpu, else 1."),
@@ -108,10 +114,10 @@ def file(
     raw_channels: Annotated[int, typer.Option(min=1, help="Channels of raw PCM.")] = 1,
     raw_encoding: Annotated[Encoding, typer.Option(help="Raw PCM's samples.")] = Encoding.s16,
 ) -> None:
-    """Find the gunshots in wav, flac, ogg, opus, mp3 files, or in WAV or raw PCM on stdin.
+    """Find the gunshots in files, films too (extra media), or in WAV or raw PCM on stdin.
 
-    Exit code 0 also where there are none; 2 where a file could not be heard to its end,
-    with a line on stderr, while the others still are.
+    Exit code 0 also where there are none; 2 where a file could not be heard, 3 where one is
+    damaged or truncated, with a line on stderr; the others still are.
 
     Example: streamdet file movie.wav --operating-point sensitive --format csv
     """
@@ -133,12 +139,16 @@ def file(
     if batch is None:
         batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
     engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds, batch))
-    with quiet_pipe(), _opened(output) as stream, _kept(store, clips, truth, channel) as kept:
+    with (
+        quiet_pipe(),
+        _opened(output) as stream,
+        _kept(store, clips, truth, channel, track) as kept,
+    ):
         kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
         sink = open_sink(kind.value, stream, explain=explain)
         raw = (raw_rate, raw_channels, raw_encoding.value)
         listener = Listener(engine, decision, channel)
-        task = _Task(listener, sink, explain, scores, begin, until, began_at, raw, kept)
+        task = _Task(listener, sink, explain, scores, begin, until, began_at, raw, kept, track)
         code = _hear_all(paths, task, batch)
         if not code:
             sink.close()
@@ -182,7 +192,7 @@ def _hear_all(paths: list[str], task: _Task, batch: int) -> int:
             if hearing.fault:
                 line = printable(f"streamdet: {hearing.fault}")
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-                code = BAD_INPUT
+                code = hearing.code if code in (0, hearing.code) else BAD_INPUT
             if interrupted:
                 return INTERRUPTED
     return code
@@ -195,7 +205,7 @@ class _Hearing:
     def __init__(self, path: str, task: _Task, bar: Progress, interrupted: list[int]) -> None:
         self.path, self._task, self._bar, self._interrupted = path, task, bar, interrupted
         self._found: Future[list[FileEvent]] | None = None
-        self.fault = ""
+        self.fault, self.code = "", BAD_INPUT
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
         """Hear it in one of the threads."""
@@ -212,7 +222,7 @@ class _Hearing:
         try:
             yield from self._to_its_end()
         except SourceError as error:
-            self.fault = str(error)
+            self.fault, self.code = str(error), CODES[error.reason]
         except ChannelError as error:
             self.fault = f"{self.path}: {error}"
 
@@ -245,12 +255,12 @@ def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:
     return sum(max(0.0, min(s, s if end_s is None else end_s) - start_s) for s in known)
 
 
-def _source(path: str, task: _Task) -> FileSource | PipeSource:
-    from streamdet.audio.file import FileSource
+def _source(path: str, task: _Task) -> FileSource | MediaSource | PipeSource:
+    from streamdet.audio.media import opened
     from streamdet.audio.pipe import PipeSource, RawFormat
 
     if path != "-":
-        return FileSource(Path(path), task.start_s, task.end_s)
+        return opened(Path(path), task.start_s, task.end_s, task.track)
     if task.start_s or task.end_s is not None:
         raise Failure("--start and --end: a pipe can't be cut; they are for files")
     return PipeSource(sys.stdin.buffer, RawFormat(*task.raw))
@@ -274,7 +284,11 @@ def _interrupts() -> Iterator[list[int]]:
 
 @contextmanager
 def _kept(
-    store: Path | None, clips: Path | None, truth: list[Label] | None, channel: int | None
+    store: Path | None,
+    clips: Path | None,
+    truth: list[Label] | None,
+    channel: int | None,
+    track: str | None,
 ) -> Iterator[Keeping]:
     """What the events go to beside the output; at the end it says how true they were."""
     from streamdet.service.kept import Keeping
@@ -282,7 +296,7 @@ def _kept(
     from streamdet.store.store import StoreError
 
     try:
-        with Keeping(store, clips, truth, channel) as kept:
+        with Keeping(store, clips, truth, channel, track) as kept:
             if kept.set_aside is not None:
                 _tell(f"{store}: was damaged; it is kept as {kept.set_aside}")
             yield kept

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from streamdet import labels
-from streamdet.audio.file import FileSource
+from streamdet.audio import media
 from streamdet.audio.resample import downmixed
 from streamdet.audio.source import SourceError
 from streamdet.labels import Label
@@ -34,7 +34,9 @@ class Keeping:
         clips: Path | None,
         truth: Sequence[Label] | None,
         channel: int | None,
+        track: str | None = None,
     ) -> None:
+        self._track = track
         self._store = None if store is None else Store(store)
         self._clips = None if clips is None else ClipFolder(clips)
         self._truth, self._channel = truth, channel
@@ -71,7 +73,7 @@ class Keeping:
             self._of_file.append(heard)
         if self._store is not None:
             try:
-                _keep(self._store, heard, path, self._clips, self._channel)
+                _keep(self._store, heard, path, self._clips, self._channel, self._track)
             except ClipError as error:
                 self.clip_fault = f"no clip is kept: {error}"
 
@@ -94,7 +96,12 @@ class Keeping:
 
 
 def _keep(
-    store: Store, heard: FileEvent, path: str, clips: ClipFolder | None, channel: int | None
+    store: Store,
+    heard: FileEvent,
+    path: str,
+    clips: ClipFolder | None,
+    channel: int | None,
+    track: str | None,
 ) -> None:
     """Into the store, with a picture and a clip where the file can be read once more."""
     event, record = heard.event, heard.event.record()
@@ -105,7 +112,9 @@ def _keep(
     offset = event.detection.offset or event.detection.onset
     first_s = max(0.0, onset_s - PRE_S)
     try:
-        samples, rate = _cut(Path(path), first_s, offset / event.sample_rate + POST_S, channel)
+        samples, rate = _cut(
+            Path(path), first_s, offset / event.sample_rate + POST_S, channel, track
+        )
     except SourceError:
         return  # its end is damaged
     store.attach(event.id, picture=picture.of(samples, rate, onset_s - first_s))
@@ -115,8 +124,10 @@ def _keep(
         store.attach(event.id, note)
 
 
-def _cut(path: Path, first_s: float, last_s: float, channel: int | None) -> tuple[np.ndarray, int]:
-    source = FileSource(path, first_s, last_s)
+def _cut(
+    path: Path, first_s: float, last_s: float, channel: int | None, track: str | None
+) -> tuple[np.ndarray, int]:
+    source = media.opened(path, first_s, last_s, track)
     try:
         blocks = [downmixed(block.samples, channel) for block in source.blocks()]
     finally:
