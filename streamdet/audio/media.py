@@ -48,6 +48,28 @@ def opened(
                               "'streamdet[media]'") from None  # fmt: skip
 
 
+def timebase_of(path: Path) -> tuple[str | None, str | None]:
+    """A film's frame rate as a fraction and the timecode of its first frame, as far as it says."""
+    try:
+        av = pyav()
+        with (
+            path.open("rb") as file,
+            av.open(
+                file, options={"protocol_whitelist": "none"}, metadata_errors="replace"
+            ) as container,
+        ):
+            pictures = [s for s in container.streams.video if s.average_rate]
+            tables = [container.metadata, *(stream.metadata for stream in container.streams)]
+            codes = (table["timecode"] for table in tables if "timecode" in table)
+            code = next(codes, None)
+            fps = str(pictures[0].average_rate) if pictures else None
+    except (SourceError, OSError, ValueError):
+        return None, None
+    if fps == "30000/1001" and code is not None and ";" in code:
+        fps = "29.97df"
+    return fps, code
+
+
 class MediaSource:
     """A sound track of a file, or the part of it between two times, in constant memory: the first
     one, the ``track``-th (from 1), or the first in a language ("eng").

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli import options
+from streamdet.cli import options, outputs
 from streamdet.cli.failure import BAD_INPUT, CODES, INTERRUPTED, Failure, quiet_pipe
+from streamdet.cli.outputs import Form
 from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
     from streamdet.service.files import FileEvent, Listener
     from streamdet.service.kept import Keeping
     from streamdet.sinks import Sink
-
-
-class Format(StrEnum):
-    """How events are written."""
-
-    jsonl = "jsonl"
-    csv = "csv"
-    table = "table"
 
 
 class Encoding(StrEnum):
@@ -74,10 +66,20 @@ def file(
     threshold: options.Threshold = None,
     operating_point: options.Point = None,
     output_format: Annotated[
-        Format | None,
+        Form | None,
         typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write events here, not to stdout.")] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write events here, in the form of its name; may be given again."),
+    ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Of an edit: 24, 25, 29.97df, 30000/1001; the film's if not given."),
+    ] = None,
+    start_timecode: Annotated[
+        str | None, typer.Option(help="Of the first frame: 01:00:00:00; the film's if not given.")
+    ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Folder for each file's scores, <stem>.npz.")
     ] = None,
@@ -123,10 +125,8 @@ def file(
     """
     from streamdet.service import engines
     from streamdet.service.files import Listener
-    from streamdet.sinks import open_sink
 
     _check_stems(paths, scores)
-    _check_output(paths, output)
     if clips is not None and store is None:
         raise Failure("--clips: wants --store too, which knows what they are")
     truth = None if labels is None else _labels(labels)
@@ -139,18 +139,17 @@ def file(
     if batch is None:
         batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
     engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds, batch))
+    wanted = outputs.Wanted(output or [], output_format, explain, fps, start_timecode)
     with (
         quiet_pipe(),
-        _opened(output) as stream,
+        outputs.opened(wanted, paths) as sink,
         _kept(store, clips, truth, channel, track) as kept,
     ):
-        kind = output_format or (Format.table if stream.isatty() else Format.jsonl)
-        sink = open_sink(kind.value, stream, explain=explain)
         raw = (raw_rate, raw_channels, raw_encoding.value)
         listener = Listener(engine, decision, channel)
         task = _Task(listener, sink, explain, scores, begin, until, began_at, raw, kept, track)
         code = _hear_all(paths, task, batch)
-        if not code:
+        if not code or output:  # on a terminal it would say that there is no gunshot
             sink.close()
     if code:
         raise typer.Exit(code)
@@ -319,30 +318,6 @@ def _labels(path: Path) -> list[Label]:
 
 def _tell(words: str) -> None:
     sys.stderr.write(f"streamdet: {words}\n")
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    if output is None:
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        yield sys.stdout
-        return
-    try:
-        stream = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-    except OSError as error:
-        raise Failure(f"--output {output}: {error.strerror}") from error
-    with stream:
-        yield stream
-
-
-def _check_output(paths: list[str], output: Path | None) -> None:
-    """Writing over what is about to be read would lose it."""
-    if output is None or not output.exists():
-        return
-    for path in paths:
-        if path != "-" and Path(path).exists() and output.samefile(path):
-            raise Failure(f"--output {output}: is one of the files to hear; choose another")
 
 
 def _check_stems(paths: list[str], scores: Path | None) -> None:

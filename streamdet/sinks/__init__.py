@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Literal, TextIO
+from typing import Literal, TextIO, get_args
 
 from streamdet.sinks.csv import CsvSink
+from streamdet.sinks.edl import EdlSink
+from streamdet.sinks.fcpxml import FcpxmlSink
 from streamdet.sinks.jsonl import JsonlSink
+from streamdet.sinks.labels import AudacitySink, RavenSink
 from streamdet.sinks.sink import Explanation, Sink
+from streamdet.sinks.subtitles import SrtSink, VttSink
 from streamdet.sinks.table import TableSink
+from streamdet.sinks.textgrid import TextGridSink
+from streamdet.sinks.timecode import Timebase
 
-Format = Literal["jsonl", "csv", "table"]
+Format = Literal[
+    "jsonl", "csv", "table", "audacity", "raven", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"
+]
+FORMS: dict[str, Format] = {name: name for name in get_args(Format)}
+ONE_FILE = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
+"""The forms that have one timeline, and so are of one file."""
+SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl", ".csv": "csv", ".selections.txt": "raven", ".txt": "audacity", ".srt": "srt",
+    ".vtt": "vtt", ".edl": "edl", ".fcpxml": "fcpxml", ".otio": "otio", ".textgrid": "textgrid",
+}  # fmt: skip
 
 
-def open_sink(kind: Format, stream: TextIO, *, explain: bool = False) -> Sink:
-    """The sink of that form over an open text stream."""
+def form_of(name: str) -> Format | None:
+    """The form that a file's name asks for, the longest ending first; None for no known one."""
+    endings = sorted(SUFFIXES, key=len, reverse=True)
+    return next((SUFFIXES[end] for end in endings if name.lower().endswith(end)), None)
+
+
+def open_sink(
+    kind: Format, stream: TextIO, *, explain: bool = False, timebase: Timebase | None = None
+) -> Sink:
+    """The sink of that form over an open text stream; those of an edit want a ``timebase``. Raises
+    ImportError where a form's library is missing."""
+    if kind in ("edl", "fcpxml", "otio"):
+        if timebase is None:
+            raise ValueError(f"{kind} wants a frame rate")
+        if kind == "otio":
+            from streamdet.sinks.otio import OtioSink
+
+            return OtioSink(stream, timebase)
+        return (EdlSink if kind == "edl" else FcpxmlSink)(stream, timebase)
     if kind == "csv":
         return CsvSink(stream, explain=explain)
-    return TableSink(stream) if kind == "table" else JsonlSink(stream)
+    plain = {
+        "table": TableSink, "audacity": AudacitySink, "raven": RavenSink, "srt": SrtSink,
+        "vtt": VttSink, "textgrid": TextGridSink,
+    }  # fmt: skip
+    return plain.get(kind, JsonlSink)(stream)
 
 
-__all__ = ["CsvSink", "Explanation", "Format", "JsonlSink", "Sink", "TableSink", "open_sink"]
+__all__ = [
+    "FORMS", "ONE_FILE", "Explanation", "Format", "Sink", "Timebase", "form_of", "open_sink",
+]  # fmt: skip

@@ -1,0 +1,56 @@
+"""Label tracks: Audacity's, and Raven's selection tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from streamdet.detect.event import Event
+from streamdet.sinks.marks import span_s, words
+from streamdet.sinks.sink import Explanation
+
+_RAVEN = (
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)",
+    "High Freq (Hz)", "Begin File", "Rounds", "Score", "Label",
+)  # fmt: skip
+
+
+class AudacitySink:
+    """Onset, end and words between tabs, a line an event: File, Import, Labels in Audacity."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+        """One line."""
+        del explanation
+        first, last = span_s(event)
+        self._stream.write(f"{first:.6f}\t{last:.6f}\t{words(event)}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class RavenSink:
+    """A selection table of the Cornell lab's Raven, with the file of each selection."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._count = stream, 0
+        stream.write("\t".join(_RAVEN) + "\n")
+
+    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+        """One selection."""
+        del explanation
+        self._count += 1
+        (first, last), d = span_s(event), event.detection
+        row = (
+            self._count, "Spectrogram 1", 1, f"{first:.6f}", f"{last:.6f}", 0,
+            event.sample_rate // 2, Path(event.source).name, d.rounds, f"{d.score:.4f}", "gunshot",
+        )  # fmt: skip
+        self._stream.write("\t".join(map(str, row)) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Hand over a head that nothing followed."""
+        self._stream.flush()

@@ -1,0 +1,56 @@
+"""Markers as an OpenTimelineIO timeline, by its own library (extra "edit")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TextIO
+
+from streamdet.detect.event import Event
+from streamdet.sinks.marks import span_s, words
+from streamdet.sinks.sink import Explanation
+from streamdet.sinks.timecode import Timebase
+
+
+class OtioSink:
+    """Written whole at the end. Raises ImportError where the library is missing."""
+
+    def __init__(self, stream: TextIO, timebase: Timebase) -> None:
+        import opentimelineio
+
+        self._otio: Any = opentimelineio
+        self._stream, self._timebase = stream, timebase
+        self._events: list[Event] = []
+
+    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+        """Keep one for the timeline."""
+        del explanation
+        self._events.append(event)
+
+    def close(self) -> None:
+        """Write the timeline: a gap as long as all of it, with a marker for each event."""
+        otio, base, events = self._otio, self._timebase, self._events
+        rate = float(base.fps)
+
+        def time(frames: int) -> Any:
+            return otio.opentime.RationalTime(frames, rate)
+
+        ends = max((base.frame(span_s(event)[1]) + 1 for event in events), default=1)
+        gap = otio.schema.Gap(
+            source_range=otio.opentime.TimeRange(time(0), time(ends)), name="gunshots"
+        )
+        for event in events:
+            first, last = map(base.frame, span_s(event))
+            marked = otio.opentime.TimeRange(time(first), time(max(1, last - first)))
+            gap.markers.append(
+                otio.schema.Marker(
+                    name=words(event), marked_range=marked, color="RED",
+                    metadata={"streamdet": event.record()},
+                )
+            )  # fmt: skip
+        name = Path(events[0].source).stem if events else "no gunshots"
+        timeline = otio.schema.Timeline(name=name, global_start_time=time(base.start))
+        track = otio.schema.Track(name="gunshots", kind=otio.schema.TrackKind.Video)
+        track.append(gap)
+        timeline.tracks.append(track)
+        self._stream.write(timeline.to_json_string() + "\n")
+        self._stream.flush()
