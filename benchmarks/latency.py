@@ -14,8 +14,8 @@ from benchmarks.measure import ONE_CORE, print_json, quantiles, seconds_of
 from benchmarks.references import by_onnxruntime, shapes
 from streamdet import demo
 from streamdet.audio.source import Block
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.engine import Engine
 from streamdet.model import bundle, plain
 from streamdet.service import engines
 from streamdet.service.platform import Platform

@@ -14,7 +14,7 @@ _STREAMS = """
 import sys
 import numpy as np
 from benchmarks.measure import peak_mb, print_json
-from streamdet.detect.plain import PlainEngine
+from streamdet.detection.plain import PlainEngine
 from streamdet.model import bundle
 engine = PlainEngine(bundle.load(), streams=int(sys.argv[1]))
 state = engine.start()

@@ -24,7 +24,7 @@ import soundfile
 from benchmarks.measure import print_json, quantiles, rounded
 from benchmarks.pulse import sound_server
 from streamdet.audio.source import Block
-from streamdet.detect.decision import DecisionConfig
+from streamdet.detection.decision import DecisionConfig
 from streamdet.model import bundle
 from streamdet.service import engines
 from streamdet.service.road import Road

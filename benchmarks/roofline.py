@@ -50,7 +50,7 @@ def main() -> None:
     """Print what was found as JSON."""
     import jax
 
-    from streamdet.detect import compiled
+    from streamdet.detection import compiled
 
     detector = bundle.load()
     front, model = shapes(detector)

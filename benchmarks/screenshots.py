@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 
 from benchmarks.measure import ROOT
 from streamdet import demo
-from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.detection.event import Detection, Event, ModelName, event_id
 from streamdet.store.store import Store
 from streamdet.store.verdict import CAUSES, Verdict
 

@@ -9,11 +9,11 @@ import numpy as np
 from benchmarks.measure import ONE_CORE, print_json, quantiles, rounded, seconds_of
 from benchmarks.references import by_onnxruntime
 from streamdet import demo
-from streamdet.detect import decision
-from streamdet.detect.compiled import CompiledEngine
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
-from streamdet.detect.plain import PlainEngine
+from streamdet.detection import decision
+from streamdet.detection.compiled import CompiledEngine
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.engine import Engine
+from streamdet.detection.plain import PlainEngine
 from streamdet.model import bundle
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT, need
 
-from streamdet.detect.event import ModelName
+from streamdet.detection.event import ModelName
 from streamdet.service.metrics import Metrics
 
 DEPLOY = ROOT / "deploy"

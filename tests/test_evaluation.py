@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need_shared
 
-from streamdet.detect.decision import Frames
+from streamdet.detection.decision import Frames
 from streamdet.model import bundle as bundles
 from train import calibration, metrics
 from train.data import mixtures

@@ -15,7 +15,7 @@ from test_store import record_of
 
 from streamdet.config.schema import Clips
 from streamdet.config.schema import Store as StoreTable
-from streamdet.detect import incident
+from streamdet.detection import incident
 from streamdet.service.evidence import Evidence
 from streamdet.service.recording import Cut
 from streamdet.store.query import Reader, Wanted

@@ -9,10 +9,10 @@ from conftest import records, streamdet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detect.compiled import CompiledEngine
-from streamdet.detect.engine import Stream
-from streamdet.detect.pipeline import PipelinedStream
-from streamdet.detect.plain import PlainEngine
+from streamdet.detection.compiled import CompiledEngine
+from streamdet.detection.engine import Stream
+from streamdet.detection.pipeline import PipelinedStream
+from streamdet.detection.plain import PlainEngine
 from streamdet.model import frontend, lstm, plain
 from streamdet.model.config import FrontendConfig, ModelConfig
 
@@ -172,7 +172,7 @@ def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
 def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
     from threading import Thread
 
-    from streamdet.detect.abreast import Abreast
+    from streamdet.detection.abreast import Abreast
 
     engine, seen = Abreast(bundle, streams=2, block_frames=1), []
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from streamdet import demo
 from streamdet.audio.resample import ChannelError, Converter
 from streamdet.audio.source import Block
-from streamdet.detect.compiled import CompiledEngine
-from streamdet.detect.decision import DecisionConfig
+from streamdet.detection.compiled import CompiledEngine
+from streamdet.detection.decision import DecisionConfig
 from streamdet.service.road import Road
 
 CONFIG = DecisionConfig(threshold=0.6)

@@ -14,7 +14,7 @@ from conftest import ROOT, records, streamdet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.detection.event import Detection, Event, ModelName, event_id
 from streamdet.store import base, schema
 from streamdet.store.picture import Picture, of
 from streamdet.store.query import Reader, Wanted

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from streamdet.detect.compiled import CompiledEngine
-from streamdet.detect.engine import Stream
+from streamdet.detection.compiled import CompiledEngine
+from streamdet.detection.engine import Stream
 from streamdet.model import bundle, tagger, tagger_bundle, vggish
 from streamdet.model.config import TaggerModel, VggishConfig
 from streamdet.model.disk import BundleError

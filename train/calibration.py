@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from streamdet.detect.decision import DecisionConfig, Grid
+from streamdet.detection.decision import DecisionConfig, Grid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.lstm import Params
 from train.data.labels import GUNSHOT

@@ -86,7 +86,7 @@ def show(
     """
     import json
 
-    from streamdet.detect.event import utc
+    from streamdet.detection.event import utc
 
     with _reader(store) as reader:
         stored = reader.event(event)

@@ -16,8 +16,8 @@ from streamdet.cli.failure import Failure
 from streamdet.service.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
-    from streamdet.detect.decision import DecisionConfig
-    from streamdet.detect.engine import Engine
+    from streamdet.detection.decision import DecisionConfig
+    from streamdet.detection.engine import Engine
     from streamdet.model.bundle import Bundle
 
 Threshold = Annotated[
@@ -81,7 +81,7 @@ def load_bundle(model: Path | None) -> Bundle:
 
 def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> DecisionConfig:
     """A threshold goes before a named point, and the bundle's default is last."""
-    from streamdet.detect.decision import DecisionConfig
+    from streamdet.detection.decision import DecisionConfig
 
     if threshold is not None and point is not None:
         raise Failure("--threshold and --operating-point: give one of them")

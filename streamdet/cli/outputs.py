@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from streamdet.cli.failure import Failure
 
 if TYPE_CHECKING:
-    from streamdet.detect.event import Event
+    from streamdet.detection.event import Event
     from streamdet.sinks import Explanation, Format, Sink, Timebase
 
 

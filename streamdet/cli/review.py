@@ -206,7 +206,7 @@ def _ask_cause() -> str:
 
 
 def _described(stored: Stored) -> str:
-    from streamdet.detect.event import utc
+    from streamdet.detection.event import utc
     from streamdet.text import printable
 
     d = stored.event.detection

@@ -12,8 +12,8 @@ from streamdet.audio.pipe import RawFormat
 from streamdet.config import secret
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, Mqtt, Source, Webhook
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.engine import Engine
 from streamdet.model.bundle import Bundle, BundleError, load
 from streamdet.service import engines
 from streamdet.service.platform import Platform, PlatformError

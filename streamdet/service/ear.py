@@ -15,9 +15,9 @@ from streamdet.audio.resample import ChannelError, downmixed
 from streamdet.audio.source import Block, Reason
 from streamdet.config import schedule
 from streamdet.config.schema import Source
-from streamdet.detect.batch import Batch
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.detection.batch import Batch
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.event import Detection, Event, ModelName, event_id
 from streamdet.service import supervision
 from streamdet.service.past import Past
 from streamdet.service.road import Road

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamdet.detect.engine import Engine, block_frames
+from streamdet.detection.engine import Engine, block_frames
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.service.platform import Platform, PlatformError
@@ -33,7 +33,7 @@ def together(bundle: Bundle, platform: Platform, sources: int) -> Engine:
     JAX's as many as one compiled step will do for when others join."""
     platform = _chosen(bundle, platform, much=False)
     if platform is Platform.numpy:
-        from streamdet.detect.plain import PlainEngine
+        from streamdet.detection.plain import PlainEngine
 
         return PlainEngine(bundle, streams=max(1, sources), block_frames=1)
     seats = max(_FEWEST_SEATS, 1 << (max(1, sources) - 1).bit_length())
@@ -72,7 +72,7 @@ def _chosen(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
 
 
 def _plain(bundle: Bundle) -> Engine:
-    from streamdet.detect.plain import PlainEngine
+    from streamdet.detection.plain import PlainEngine
 
     return PlainEngine(bundle, block_frames=1)
 
@@ -89,7 +89,7 @@ def _compiled(
         # XLA's own pool would share each stage out over the cores that the others work on
         os.environ.setdefault("NPROC", "1")
     _set_up_jax(platform)
-    from streamdet.detect.compiled import CompiledEngine
+    from streamdet.detection.compiled import CompiledEngine
 
     size = block_frames(bundle, block_s)
     return CompiledEngine(bundle, streams=streams, block_frames=size, pipelined=pipelined)
@@ -101,7 +101,7 @@ def _abreast(bundle: Bundle, platform: Platform, batch: int) -> Engine:
     if isinstance(bundle.model, ServedTagger):
         raise PlatformError(f"--batch: {bundle.name} is a tagger, which hears one file at a time")
     _set_up_jax(platform)
-    from streamdet.detect.abreast import Abreast
+    from streamdet.detection.abreast import Abreast
 
     return Abreast(bundle, streams=batch, block_frames=block_frames(bundle, FILE_BLOCK_S))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from streamdet.audio.source import Source, SourceError
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
-from streamdet.detect.event import Detection, Event, ModelName, event_id
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.engine import Engine
+from streamdet.detection.event import Detection, Event, ModelName, event_id
 from streamdet.service.road import Road
 
 

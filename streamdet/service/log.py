@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
-from streamdet.detect.event import utc
+from streamdet.detection.event import utc
 from streamdet.text import printable
 
 Level = Literal["info", "warning", "error"]

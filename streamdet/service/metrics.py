@@ -15,7 +15,7 @@ from prometheus_client import (
 )
 
 import streamdet
-from streamdet.detect.event import Event, ModelName
+from streamdet.detection.event import Event, ModelName
 from streamdet.service.supervision import State
 from streamdet.store.verdict import CAUSES, VERDICTS
 

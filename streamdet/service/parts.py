@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, Source
-from streamdet.detect import incident
-from streamdet.detect.batch import Batch
-from streamdet.detect.event import Detection, Event
-from streamdet.detect.incident import Incident
+from streamdet.detection import incident
+from streamdet.detection.batch import Batch
+from streamdet.detection.event import Detection, Event
+from streamdet.detection.incident import Incident
 from streamdet.model.bundle import Bundle
 from streamdet.service import build
 from streamdet.service.build import Box

@@ -9,7 +9,7 @@ import numpy as np
 from streamdet.audio.live import Feed
 from streamdet.audio.resample import downmixed
 from streamdet.audio.ring import Ring
-from streamdet.detect.event import Detection
+from streamdet.detection.event import Detection
 from streamdet.service.road import Road
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detect.event import Detection
+from streamdet.detection.event import Detection
 from streamdet.service.ear import Ear
 
 Record = dict[str, Any]

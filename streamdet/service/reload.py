@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config
-from streamdet.detect.batch import Batch
+from streamdet.detection.batch import Batch
 from streamdet.service import build
 from streamdet.service.ear import Ear
 from streamdet.service.log import Log

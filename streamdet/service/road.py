@@ -12,10 +12,10 @@ import numpy as np
 
 from streamdet.audio.resample import Converter
 from streamdet.audio.source import Block
-from streamdet.detect import decision
-from streamdet.detect.decision import DecisionConfig, Frames
-from streamdet.detect.engine import Seats
-from streamdet.detect.event import Detection
+from streamdet.detection import decision
+from streamdet.detection.decision import DecisionConfig, Frames
+from streamdet.detection.engine import Seats
+from streamdet.detection.event import Detection
 
 _KEPT_S = 30.0
 
@@ -105,6 +105,19 @@ class Road:
             for at, score in zip(count(start, frame), scores[:, 0], strict=False)
             if first <= at < last
         ]
+
+    @property
+    def rate(self) -> int:
+        """The source's, in Hz."""
+        return self._rate
+
+    def recent(self) -> tuple[np.ndarray, np.ndarray]:
+        """(seconds (t,), gunshot scores (t,) float32) of the last 30 s of frames."""
+        if not self._recent:
+            return np.zeros(0), np.zeros(0, np.float32)
+        step = self.grid.frame / self.grid.rate
+        times = [at / self.grid.rate + step * np.arange(len(s)) for at, s in self._recent]
+        return np.concatenate(times), np.concatenate([s[:, 0] for _, s in self._recent])
 
     def gunshots(self, first: int) -> tuple[int, list[float]]:
         """The gunshot scores of the frames that begin at a sample or behind it, as far as they are

@@ -14,9 +14,9 @@ from streamdet.audio import device as audio
 from streamdet.audio.microphone import Microphone
 from streamdet.audio.ring import Ring
 from streamdet.audio.source import Block, SourceError
-from streamdet.detect.decision import DecisionConfig
-from streamdet.detect.engine import Engine
-from streamdet.detect.event import Detection
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.engine import Engine
+from streamdet.detection.event import Detection
 from streamdet.service.road import Road
 from streamdet.synth import RATE, muzzle_blast
 

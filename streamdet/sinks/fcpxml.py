@@ -8,7 +8,7 @@ from typing import TextIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from streamdet.detect.event import Event
+from streamdet.detection.event import Event
 from streamdet.sinks.marks import span_s, words
 from streamdet.sinks.sink import Explanation
 from streamdet.sinks.timecode import Timebase

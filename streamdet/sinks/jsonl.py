@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from streamdet.detect.event import Event
+from streamdet.detection.event import Event
 from streamdet.sinks.sink import Explanation
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamdet.detect.event import Event
+from streamdet.detection.event import Event
 
 
 def span_s(event: Event) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TextIO
 
-from streamdet.detect.event import Event
+from streamdet.detection.event import Event
 from streamdet.sinks.marks import span_s, words
 from streamdet.sinks.sink import Explanation
 from streamdet.sinks.timecode import Timebase

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 Record = dict[str, Any]
-"""An event as `streamdet.detect.event.Event.record` gives it, or an incident."""
+"""An event as `streamdet.detection.event.Event.record` gives it, or an incident."""
 
 FIRST_S, MOST_S = 0.5, 30.0
 

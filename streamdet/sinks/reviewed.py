@@ -6,7 +6,7 @@ import csv
 import json
 from typing import Protocol, TextIO
 
-from streamdet.detect.event import utc
+from streamdet.detection.event import utc
 from streamdet.sinks.csv import COLUMNS
 from streamdet.store.query import Stored
 from streamdet.text import printable

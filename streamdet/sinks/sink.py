@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streamdet.detect.event import Event
+from streamdet.detection.event import Event
 
 TOP = 3
 

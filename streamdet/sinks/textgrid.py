@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from streamdet.detect.event import Event
+from streamdet.detection.event import Event
 from streamdet.sinks.marks import span_s, words
 from streamdet.sinks.sink import Explanation
 

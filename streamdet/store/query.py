@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamdet.detect.event import Detection, Event, ModelName
+from streamdet.detection.event import Detection, Event, ModelName
 from streamdet.store import base, schema
 from streamdet.store.picture import Picture
 from streamdet.store.store import StoreError, UnknownEventError

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from streamdet.detect.event import utc
+from streamdet.detection.event import utc
 from streamdet.store.clips import ClipFolder
 from streamdet.store.query import Reader, Stored, Wanted
 from streamdet.store.store import Store

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detect import decision
-from streamdet.detect.decision import DecisionConfig, Grid
+from streamdet.detection import decision
+from streamdet.detection.decision import DecisionConfig, Grid
 from streamdet.model.bundle import Bundle
 from train import metrics
 from train.evaluation.hearing import ScoredFile

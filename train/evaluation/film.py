@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detect.compiled import CompiledEngine
-from streamdet.detect.engine import block_frames
+from streamdet.detection.compiled import CompiledEngine
+from streamdet.detection.engine import block_frames
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from train.data.table import read_rows

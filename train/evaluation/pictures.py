@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from streamdet.detect.decision import Grid
+from streamdet.detection.decision import Grid
 from train import metrics
 from train.evaluation import figures
 from train.evaluation.hearing import ScoredFile, by_kind, samples_of

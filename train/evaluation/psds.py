@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamdet.detect.decision import Grid
+from streamdet.detection.decision import Grid
 from train.evaluation.hearing import ScoredFile
 
 OVERLAP = 0.05

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamdet.detect.decision import Grid
+from streamdet.detection.decision import Grid
 from streamdet.model.bundle import Bundle
 from train.evaluation import clips as of_clip
 from train.evaluation import figures, peers, psds, robustness

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamdet.detect.event import Detection
+from streamdet.detection.event import Detection
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,17 @@ class Event:
     unix_s: float | None
     model: ModelName
 
+    @property
+    def onset_s(self) -> float:
+        """Seconds of the source."""
+        return self.detection.onset / self.sample_rate
+
+    @property
+    def offset_s(self) -> float | None:
+        """Seconds of the source; None while it is not over."""
+        offset = self.detection.offset
+        return None if offset is None else offset / self.sample_rate
+
     def record(self) -> dict[str, Any]:
         """The JSON object of one line, its keys in the documented order."""
         d, rate = self.detection, self.sample_rate

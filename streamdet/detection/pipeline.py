@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detect.decision import Frames
-from streamdet.detect.engine import Engine, Stream
+from streamdet.detection.decision import Frames
+from streamdet.detection.engine import Engine, Stream
 
 Stage = Callable[[Any, Any], tuple[Any, Any]]
 """``(state, x) -> (state, y)``; the first one's x are ``(1, block) float32`` samples, the last

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detect.decision import Frames, Grid
-from streamdet.detect.engine import Engine, Stream
+from streamdet.detection.decision import Frames, Grid
+from streamdet.detection.engine import Engine, Stream
 
 
 class Batch:

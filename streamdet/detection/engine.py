@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamdet.detect.decision import Frames, Grid
-from streamdet.detect.event import ModelName
+from streamdet.detection.decision import Frames, Grid
+from streamdet.detection.event import ModelName
 from streamdet.model.bundle import Bundle
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamdet.detect.analysis import POWER_TO_DB, RISE, flux_db, mean_square
-from streamdet.detect.decision import Frames
-from streamdet.detect.engine import Engine, Stream
+from streamdet.detection.analysis import POWER_TO_DB, RISE, flux_db, mean_square
+from streamdet.detection.decision import Frames
+from streamdet.detection.engine import Engine, Stream
 from streamdet.model import plain
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig

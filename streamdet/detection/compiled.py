@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.detect import tagging
-from streamdet.detect.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
-from streamdet.detect.decision import Frames
-from streamdet.detect.engine import Engine, Stream
-from streamdet.detect.pipeline import PipelinedStream
+from streamdet.detection import tagging
+from streamdet.detection.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
+from streamdet.detection.decision import Frames
+from streamdet.detection.engine import Engine, Stream
+from streamdet.detection.pipeline import PipelinedStream
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig

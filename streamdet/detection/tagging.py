@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.detect.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
+from streamdet.detection.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
 from streamdet.model import tagger, vggish
 from streamdet.model.config import VggishConfig
 from streamdet.model.disk import Params

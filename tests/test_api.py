@@ -1,0 +1,87 @@
+"""streamdet from Python, as its page says."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, records, streamdet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import streamdet as package
+from streamdet import demo
+
+
+def test_a_file_gives_the_events_of_the_command(wav):
+    done = streamdet("file", wav, "--threshold", "0.6")
+    found = list(package.detect(wav, threshold=0.6))
+    assert [e.record() for e in found] == records(done.stdout)
+    assert [e.onset_s for e in found] == pytest.approx(demo.ONSETS_S, abs=0.05)
+    part = list(package.detect(wav, threshold=0.6, start_s=8.0, end_s=12.0))
+    assert [e.onset_s for e in part] == pytest.approx(demo.ONSETS_S[1:2], abs=0.05)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 40_000), min_size=1, max_size=30))
+def test_a_detector_gives_the_same_events_for_any_chunks(sizes):
+    scene = demo.scene()
+    whole = package.Detector(16_000, threshold=0.6)
+    expected = [e.record() for e in whole.feed(scene) + whole.finish()]
+    chunked, at, found = package.Detector(16_000, threshold=0.6), 0, []
+    while at < len(scene):
+        size = sizes[at % len(sizes)]
+        found += chunked.feed(scene[at : at + size])
+        at += size
+    found += chunked.finish()
+    assert [e.record()["onset_s"] for e in found] == [r["onset_s"] for r in expected]
+    assert chunked.seconds == pytest.approx(20.0)
+
+
+def test_its_mistakes_are_told(wav, tmp_path):
+    with pytest.raises(package.SourceError, match="no such|No such"):
+        list(package.detect(tmp_path / "none.wav"))
+    with pytest.raises(package.BundleError):
+        package.Detector(16_000, model=tmp_path)
+    for wrong in ({"threshold": 2.0}, {"operating_point": "wild"},
+                  {"threshold": 0.5, "operating_point": "strict"}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"threshold|operating_point"):
+            package.Detector(16_000, **wrong)
+    detector = package.Detector(16_000, 2)
+    with pytest.raises(ValueError, match="wanted"):
+        detector.feed(np.zeros((10, 3)))
+    detector.finish()
+    assert detector.finish() == []
+    with pytest.raises(ValueError, match="finished"):
+        detector.feed(np.zeros((10, 2)))
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(wav.read_bytes()[:400_000])
+    events = package.detect(cut, threshold=0.6)
+    assert next(events).onset_s == pytest.approx(demo.ONSETS_S[0], abs=0.05)
+    with pytest.raises(package.SourceError, match="truncated"):
+        list(events)
+
+
+def test_importing_it_costs_nothing():
+    code = "import sys, streamdet; sys.exit('numpy' in sys.modules or 'jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_page_s_examples_run():
+    page = (ROOT / "docs" / "python.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    code += "\nassert len(found) == 3 and len(times) == len(scores) > 100\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"4.21 s, 1 rounds, 0.99")
+
+
+def test_events_become_a_table(wav):
+    pandas = pytest.importorskip("pandas")
+    table = package.to_pandas(package.detect(wav, threshold=0.6))
+    assert isinstance(table, pandas.DataFrame)
+    assert list(table["rounds"]) == [1, 3, 1]
+    assert "label_fireworks" in table.columns
