@@ -132,14 +132,10 @@ class Detector:
         return self._road.recent()
 
     def _events(self, found: list[Any]) -> list[Event]:
-        rate, model = self._engine.grid.rate, self._engine.model
-        return [
-            Event(
-                d, event_id(self._name, model, d.onset, None, rate), self._name, rate, None, model
-            )
-            for d in found
-            if d.phase == "final"
-        ]
+        name, rate, model = self._name, self._engine.grid.rate, self._engine.model
+        finals = [d for d in found if d.phase == "final"]
+        ids = [event_id(name, model, d.onset, None, rate) for d in finals]
+        return [Event(d, i, name, rate, None, model) for d, i in zip(finals, ids, strict=True)]
 
 
 def to_pandas(events: Iterable[Event]) -> pd.DataFrame:

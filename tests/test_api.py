@@ -40,7 +40,7 @@ def test_a_detector_gives_the_same_events_for_any_chunks(sizes):
 
 
 def test_its_mistakes_are_told(wav, tmp_path):
-    with pytest.raises(package.SourceError, match="no such|No such"):
+    with pytest.raises(package.SourceError, match="No such"):
         list(package.detect(tmp_path / "none.wav"))
     with pytest.raises(package.BundleError):
         package.Detector(16_000, model=tmp_path)
