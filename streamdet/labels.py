@@ -31,10 +31,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Matched:
-    """Which of the found events are ``true``, and how many labels were ``missed``."""
+    """Which of the found events are ``true``, how many labels were ``found`` and how many
+    ``missed``, and how far behind its label's onset the nearest true one began, in seconds."""
 
     true: tuple[bool, ...]
+    found: int
     missed: int
+    onset_errors: tuple[float, ...]
 
 
 def read(path: Path) -> list[Label]:
@@ -71,8 +74,12 @@ def match(
         return span[0] <= label.offset_s + collar_s and span[1] >= label.onset_s - collar_s
 
     true = tuple(any(near(span, label) for label in labels) for span in spans)
-    missed = sum(not any(near(span, label) for span in spans) for label in labels)
-    return Matched(true, missed)
+    errors = []
+    for label in labels:
+        late = [span[0] - label.onset_s for span in spans if near(span, label)]
+        if late:
+            errors.append(min(late, key=abs))
+    return Matched(true, len(errors), len(labels) - len(errors), tuple(errors))
 
 
 def _of_csv(path: Path, number: int, row: dict[str, str | None]) -> Label:

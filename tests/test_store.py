@@ -405,9 +405,9 @@ def test_labels_make_verdicts_and_count_false_positives(tmp_path, wav):
     done = streamdet("file", wav, "--threshold", "0.6", "--store", store, "--clips",
                      tmp_path / "events-clips", "--labels", labels)  # fmt: skip
     assert done.returncode == 0
-    assert (
-        done.stderr.decode().splitlines()[-1] == "streamdet: of 3 events 1 are true and 2 false "
-        "positives; 1 labelled shots were missed"
+    assert done.stderr.decode().splitlines()[-1] == (
+        "streamdet: of 3 events 1 are true and 2 false positives; 1 of 2 labelled shots were "
+        "missed; precision 0.33; recall 0.50; onset error 10 ms (median)"
     )
     said = [e["review"] for e in listed(store)]
     assert [r["verdict"] for r in said] == ["true", "false", "false"]
@@ -416,7 +416,7 @@ def test_labels_make_verdicts_and_count_false_positives(tmp_path, wav):
     audacity = tmp_path / "labels.txt"
     audacity.write_text("4.2\t4.5\tshot\n\\\t100\t200\n9.5\t10.4\tburst\n15.2\t15.6\t\n")
     done = streamdet("file", wav, "--threshold", "0.6", "--store", store, "--labels", audacity)
-    assert b"of 3 events 3 are true and 0 false positives; 0 labelled" in done.stderr
+    assert b"of 3 events 3 are true and 0 false positives; 0 of 3 labelled" in done.stderr
     assert [e["review"]["verdict"] for e in listed(store)] == ["true"] * 3  # the same events
     for text in ("onset_s\nsoon\n", "words\n", "1.0\tx\n"):
         audacity.write_text(text)
@@ -443,3 +443,20 @@ def test_every_cause_is_an_option_of_the_command():
     from streamdet.cli.review import Cause
 
     assert tuple(Cause) == CAUSES
+
+
+times = st.floats(0, 100)
+
+
+@given(st.lists(times, max_size=8), st.lists(times, max_size=8))
+def test_matching_counts_every_event_and_every_label_once(found, truth):
+    from streamdet.labels import Label, match
+
+    spans = [(at, at + 0.3) for at in found]
+    matched = match(spans, [Label(at, at + 0.1) for at in truth])
+    assert len(matched.true) == len(spans)
+    assert matched.found + matched.missed == len(truth)
+    assert len(matched.onset_errors) == matched.found
+    assert (matched.found > 0) == any(matched.true)
+    assert all(-0.81 <= error <= 0.61 for error in matched.onset_errors)
+    assert match([(t, t) for t in truth], [Label(t, t) for t in truth]).missed == 0

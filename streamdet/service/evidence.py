@@ -119,9 +119,17 @@ class Evidence:
         made = None
         if self._table.pictures:
             made = picture.of(cut.samples, cut.rate, cut.onset_s)
-        if note is not None or made is not None:
-            self.store.attach(cut.record["id"], note, made)
-            self.noted(cut.record["id"])
+        if note is None and made is None:
+            return
+        event = cut.record["id"]
+        try:
+            self.store.attach(event, note, made)
+        except StoreError:
+            if note is not None and self.folder is not None:
+                self.folder.remove(event)  # nobody would know of it
+                self.clip_bytes -= note.bytes
+            raise
+        self.noted(event)
 
     def _kept(self, cut: Cut, redacted: bool) -> ClipNote | None:
         if self.folder is None or self._clips is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class Keeping:
         self._truth, self._channel = truth, channel
         self.clip_fault = ""
         self._of_file: list[FileEvent] = []
-        self._true = self._false = self._missed = 0
+        self._true = self._false = self._found = self._missed = 0
+        self._errors: list[float] = []
 
     def __enter__(self) -> Keeping:
         return self
@@ -61,11 +63,18 @@ class Keeping:
         """Empty without labels."""
         if self._truth is None:
             return ""
-        shots = self._true + self._false
-        return (
-            f"of {shots} events {self._true} are true and {self._false} false positives; "
-            f"{self._missed} labelled shots were missed"
-        )
+        events, shots = self._true + self._false, self._found + self._missed
+        words = [
+            f"of {events} events {self._true} are true and {self._false} false positives",
+            f"{self._missed} of {shots} labelled shots were missed",
+        ]
+        if events:
+            words.append(f"precision {self._true / events:.2f}")
+        if shots:
+            words.append(f"recall {self._found / shots:.2f}")
+        if self._errors:
+            words.append(f"onset error {1e3 * median(map(abs, self._errors)):.0f} ms (median)")
+        return "; ".join(words)
 
     def take(self, heard: FileEvent, path: str) -> None:
         """An event of a file, "-" for stdin."""
@@ -92,6 +101,8 @@ class Keeping:
                 said = Verdict("true" if yes else "false", reviewer=LABELLED)
                 self._store.review(heard.event.id, said)
         self._missed += matched.missed
+        self._found += matched.found
+        self._errors += matched.onset_errors
         self._of_file.clear()
 
 

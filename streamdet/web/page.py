@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -49,9 +50,10 @@ class Server:
             hosts = LOOPBACK | {host.lower()} | {name.lower() for name in table.hosts}
         self._hub = shown.hub
         guarded = app.build(shown, Lock(token), hosts, tls=table.tls_cert is not None)
+        listening: socket.socket | None = None
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, int(port)), family=family)
+            listening = socket.create_server((host, int(port)), family=family)
             self._server = uvicorn.Server(
                 uvicorn.Config(
                     guarded, http="h11", ws="none", loop="asyncio", lifespan="off",
@@ -63,8 +65,11 @@ class Server:
             )  # fmt: skip
             self._server.config.load()
         except (OSError, OverflowError, ssl.SSLError) as error:
+            if listening is not None:
+                listening.close()
             said = getattr(error, "strerror", None) or error
             raise PageError(f"web {table.address}: {said}; choose another address") from error
+        self._socket = listening
         self._thread = threading.Thread(target=self._run, name="streamdet-web", daemon=True)
 
     def start(self) -> None:
@@ -181,7 +186,8 @@ def serve_alone(path: Path, clips: Path, address: str) -> None:
         raise PageError(str(error).splitlines()[0]) from error
     _forward(lambda words: sys.stderr.write(f"streamdet: {words}\n"))
     sys.stderr.write(f"streamdet: http://{address}/ ; Ctrl-C ends it\n")
-    server.serve()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve()
     store.close()
 
 
