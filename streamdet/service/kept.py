@@ -122,12 +122,10 @@ def _keep(
         return
     offset = event.detection.offset or event.detection.onset
     first_s = max(0.0, onset_s - PRE_S)
-    try:
-        samples, rate = _cut(
-            Path(path), first_s, offset / event.sample_rate + POST_S, channel, track
-        )
-    except SourceError:
-        return  # its end is damaged
+    last_s = offset / event.sample_rate + POST_S
+    samples, rate = _cut(Path(path), first_s, last_s, channel, track)
+    if not len(samples):
+        return  # it can't be read once more
     store.attach(event.id, picture=picture.of(samples, rate, onset_s - first_s))
     if clips is not None:
         size = clips.write(record, samples, rate)
@@ -138,9 +136,22 @@ def _keep(
 def _cut(
     path: Path, first_s: float, last_s: float, channel: int | None, track: str | None
 ) -> tuple[np.ndarray, int]:
-    source = media.opened(path, first_s, last_s, track)
+    """The sound between two times of a file, and its rate; silence where it has a gap, and nothing
+    where it can't be read. What is damaged was told of when it was heard."""
     try:
-        blocks = [downmixed(block.samples, channel) for block in source.blocks()]
+        source = media.opened(path, first_s, last_s, track)
+    except SourceError:
+        return np.zeros(0, np.float32), 1
+    first, end = round(first_s * source.rate), round(first_s * source.rate)
+    room = np.zeros(round((last_s - first_s) * source.rate) + 1, np.float32)
+    try:
+        for block in source.blocks():
+            at = block.start - first
+            part = downmixed(block.samples, channel)[: max(0, len(room) - at)]
+            room[at : at + len(part)] = part
+            end = block.start + len(part)
+    except SourceError:
+        pass
     finally:
         source.close()
-    return np.nan_to_num(np.concatenate(blocks)), source.rate
+    return np.nan_to_num(room[: end - first]), source.rate
