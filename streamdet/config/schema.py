@@ -311,7 +311,7 @@ class Config(Table):
             raise ValueError("retry_first_s must not be above retry_most_s")
         for name in ("clips", "web"):
             if getattr(self, name) is not None and self.store is None:
-                raise ValueError(f"{name}: wants a [store] too")
+                raise ValueError(f"{name}: wants a [store] too (--store)")
         if self.clips is not None and self.clips.pre_s > self.ring_s:
             raise ValueError("clips.pre_s must not be above ring_s, where the pre-roll comes from")
         slugs: dict[str, str] = {}

@@ -30,7 +30,7 @@ from streamdet.store.store import StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 from streamdet.web.guard import COOKIE, Guard, Lock
 from streamdet.web.live import MOST_LIVE
-from streamdet.web.views import PAGE, Shown, Views, wanted_of
+from streamdet.web.views import PAGE, Shown, Views, number_of, wanted_of
 
 _FIELDS = ("verdict", "cause", "note", "reviewer")
 
@@ -59,8 +59,7 @@ class Api:
     def events(self, request: Request) -> Response:
         """The newest that are wanted."""
         wanted, _ = wanted_of(request)
-        text = request.query_params.get("limit", "")
-        limit = min(1_000, int(text)) if text.isdigit() and len(text) < 6 else PAGE
+        limit = number_of(request, "limit", PAGE, 1, 1_000)
         found = self._shown.reader.page(wanted, limit).events
         return JSONResponse([stored.record() for stored in found])
 

@@ -106,7 +106,7 @@ class Guard:
             return PlainTextResponse("too large", 413, {"Connection": "close"})
         if method not in ("GET", "HEAD"):
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != host:
+            if origin is not None and _netloc(origin) != host:
                 return PlainTextResponse("from another page", 403)
             if path != "/login" and HEADER not in headers:
                 return PlainTextResponse(f"wants the header {HEADER}", 403)
@@ -146,6 +146,14 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return answered
+
+
+def _netloc(origin: str) -> str | None:
+    """HOST:PORT of an Origin header; None for what is none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from streamdet.detection.event import utc
+from streamdet.detection.event import unix_of, utc
+from streamdet.sinks.table import clock
 from streamdet.store.clips import ClipFolder
 from streamdet.store.query import Reader, Stored, Wanted
 from streamdet.store.store import Store
@@ -55,7 +56,7 @@ class Shown:
 def templates() -> Jinja2Templates:
     """The templates, with what all of them use."""
     made = Jinja2Templates(directory=Path(__file__).parent / "templates")
-    made.env.globals |= {"causes": CAUSES, "curve": charts.curve, "clock": _clock}
+    made.env.globals |= {"causes": CAUSES, "curve": charts.curve, "clock": clock}
     made.env.filters |= {"utc": utc}
     made.env.trim_blocks = made.env.lstrip_blocks = True
     return made
@@ -70,7 +71,7 @@ class Views:
     def live(self, request: Request) -> Response:
         """What is heard now, and what was heard last."""
         heard = self.shown.sources()
-        page = _number(request, "page", 0, 0, 1_000)
+        page = number_of(request, "page", 0, 0, 1_000)
         part = heard[page * MOST_LIVE : (page + 1) * MOST_LIVE]
         newest = self.shown.reader.page(Wanted(), 5).events
         pages = -(-len(heard) // MOST_LIVE)
@@ -103,9 +104,11 @@ class Views:
         edge = (stored.at_s, stored.seq)
         older = self.shown.reader.page(Wanted(), 1, before=edge).events
         newer = self.shown.reader.page(Wanted(), 1, after=edge).events
-        incident = self.shown.reader.incident_size(stored.incident) if stored.incident else 0
+        incident = (
+            self.shown.reader.count(Wanted(incident=stored.incident)) if stored.incident else 0
+        )
         return self._page(
-            request, "event.html", here="events", stored=stored, incident=incident,
+            request, "event.html", here="events", stored=stored, incident=self.shown.reader.count(of),
             history=self.shown.reader.history(stored.event.id),
             older=older[0].event.id if older else None,
             newer=newer[0].event.id if newer else None,
@@ -135,7 +138,7 @@ class Views:
     def precision(self, request: Request) -> Response:
         """How much of what was told was true, and what another threshold would have told."""
         source = request.query_params.get("source") or None
-        days = _number(request, "days", 30, 7, 365)
+        days = number_of(request, "days", 30, 7, 365)
         today = datetime.now(UTC).date()
         since = datetime.now(UTC).timestamp() - days * 86_400
         wanted = Wanted(since, source=source)
@@ -193,9 +196,8 @@ def _moment(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as error:
+        return unix_of(text)
+    except ValueError as error:
         raise ValueError("a time is written 2026-11-22T19:54 (UTC)") from error
 
 
@@ -212,13 +214,8 @@ def _cursor(request: Request, name: str) -> tuple[float, int] | None:
     return (float(match[1]), int(match[2])) if match else None
 
 
-def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
+def number_of(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """A whole number of the query, brought within its bounds; the default for what is none."""
     text = request.query_params.get(name, "")
     fits = text.isascii() and text.isdigit() and len(text) < 6
     return min(most, max(least, int(text))) if fits else default
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60.0)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:06.3f}"
