@@ -6,7 +6,6 @@ import gc
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,13 +127,14 @@ def parse_when(text: str | None, option: str, now: float | None = None) -> float
     ``24h``, ``7d`` ago; None from None."""
     if text is None:
         return None
+    from streamdet.detection.event import unix_of
+
     if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
         unit = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}[ago[2]]
         return (time.time() if now is None else now) - float(ago[1]) * unit
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as error:
+        return unix_of(text)
+    except ValueError as error:
         raise Failure(
             f"{option} {text}: no time; write 2026-11-22T19:54:03Z, or 24h or 7d for so long ago"
         ) from error

@@ -207,17 +207,16 @@ def _ask_cause() -> str:
 
 def _described(stored: Stored) -> str:
     from streamdet.detection.event import utc
+    from streamdet.sinks import Explanation
     from streamdet.text import printable
 
     d = stored.event.detection
-    others = sorted(
-        ((k, v) for k, v in d.labels.items() if k != "gunshot"), key=lambda pair: -pair[1]
-    )
+    others = Explanation(stored.curve).top(stored.event)
     rounds = "round" if d.rounds == 1 else "rounds"
     words = [
         f"{utc(stored.at_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
         f"score {d.score:.2f} (threshold {d.threshold:.2f})  {d.level_dbfs:.0f} dBFS",
-        "  also: " + ", ".join(f"{name} {p:.2f}" for name, p in others[:3]),
+        "  also: " + ", ".join(f"{name} {p:.2f}" for name, p in others),
     ]
     if stored.curve:
         words.append("  score " + sparkline([p for _, p in stored.curve]))

@@ -107,6 +107,15 @@ def utc(unix_s: float) -> str:
     return text.replace("+00:00", "Z")
 
 
+def unix_of(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time, UTC where it names no zone; raises ValueError."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except OverflowError as error:
+        raise ValueError(f"{text}: no time") from error
+
+
 def event_id(source: str, model: ModelName, onset: int, unix_s: float | None, rate: int) -> str:
     """A UUID of version 7 (RFC 9562) that the same event of the same source always gets.
 

@@ -206,10 +206,6 @@ class Reader:
         rows = self._rows(query, (since_s, slot_s, *values))
         return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
-    def incident_size(self, incident: str) -> int:
-        """How many events are of an incident."""
-        return self.count(Wanted(incident=incident))
-
     def close(self) -> None:
         """Close this thread's connection."""
         if (mine := getattr(self._own, "base", None)) is not None:

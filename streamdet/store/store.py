@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from streamdet.detection.event import unix_of
 from streamdet.store import base, schema
 from streamdet.store.picture import Picture
 from streamdet.store.verdict import Verdict
@@ -76,7 +76,7 @@ class Store:
         """Take an event as `Event.record` gives it. Its later line goes over its earlier one, and
         what was said of it stays."""
         dated = record["time"] is not None
-        at_s = datetime.fromisoformat(record["time"]).timestamp() if dated else self._clock()
+        at_s = unix_of(record["time"]) if dated else self._clock()
         row = {key: record[key] for key in _PLAIN}
         row |= {
             "at_s": at_s,
