@@ -104,11 +104,10 @@ class Views:
         edge = (stored.at_s, stored.seq)
         older = self.shown.reader.page(Wanted(), 1, before=edge).events
         newer = self.shown.reader.page(Wanted(), 1, after=edge).events
-        incident = (
-            self.shown.reader.count(Wanted(incident=stored.incident)) if stored.incident else 0
-        )
+        of = Wanted(incident=stored.incident or "none")
         return self._page(
-            request, "event.html", here="events", stored=stored, incident=self.shown.reader.count(of),
+            request, "event.html", here="events", stored=stored,
+            incident=self.shown.reader.count(of),
             history=self.shown.reader.history(stored.event.id),
             older=older[0].event.id if older else None,
             newer=newer[0].event.id if newer else None,
