@@ -177,6 +177,13 @@ def test_what_can_not_be_written_is_one_line(tmp_path, wav, options, words):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_command_offers_every_form():
+    from streamdet.cli.outputs import Form
+    from streamdet.sinks import FORMS
+
+    assert tuple(Form) == tuple(FORMS)
+
+
 def test_a_form_of_one_timeline_is_of_one_file(tmp_path, wav):
     done = streamdet("file", wav, wav, "--output", tmp_path / "x.srt")
     assert done.returncode == 2

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import getpass
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from streamdet.cli import options
 from streamdet.cli.failure import Failure
+from streamdet.store.verdict import CAUSES, MOST_NOTE, Verdict
 
 if TYPE_CHECKING:
     from streamdet.store.query import Reader, Stored
     from streamdet.store.store import Store
 
 
-class Choice(StrEnum):
-    """What can be said."""
-
-    true = "true"
-    false = "false"
-    unsure = "unsure"
-
-
-class Cause(StrEnum):
-    """What a false one was."""
-
-    fireworks = "fireworks"
-    door = "door"
-    vehicle = "vehicle"
-    thunder = "thunder"
-    construction = "construction"
-    music = "music"
-    speech = "speech"
-    television = "television"
-    other = "other"
-
+Step = Literal["said", "next", "back", "quit"]
+"""Where a walk goes from an event."""
 
 _HELP = "t true, f false, u unsure, p play, n note, k back, j next (leave it), q quit"
 
@@ -46,8 +27,12 @@ _HELP = "t true, f false, u unsure, p play, n note, k back, j next (leave it), q
 def review(
     store: options.StorePath,
     event: Annotated[str | None, typer.Option(help="Say it of this event, and don't ask.")] = None,
-    verdict: Annotated[Choice | None, typer.Option(help="With --event: what to say.")] = None,
-    cause: Annotated[Cause | None, typer.Option(help="Of a false one: what it was.")] = None,
+    verdict: Annotated[
+        str | None, typer.Option(help="With --event: true, false or unsure.")
+    ] = None,
+    cause: Annotated[
+        str | None, typer.Option(help="What a false one was: fireworks, door, vehicle and so on.")
+    ] = None,
     note: Annotated[str | None, typer.Option(help="Words to keep with it.")] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Who says it; the user's name if not given.")
@@ -69,12 +54,13 @@ def review(
     """
     from streamdet.store.query import Reader
     from streamdet.store.store import Store, StoreError
-    from streamdet.store.verdict import Verdict
 
     if (event is None) != (verdict is None):
         raise Failure("--event and --verdict: give both or none")
     if event is None and (cause is not None or note is not None):
         raise Failure("--cause and --note: they go with --event and --verdict")
+    if web is not None and event is not None:
+        raise Failure("--web and --event: give one of them")
     if not store.is_file():
         raise Failure(f"{store}: there is no such event store")
     folder = options.clips_folder(store, clips)
@@ -83,8 +69,7 @@ def review(
         return
     name = reviewer or _user()
     try:
-        why = None if cause is None else cause.value
-        said = None if verdict is None else Verdict(verdict.value, why, note, name)
+        said = None if verdict is None else Verdict(verdict, cause, note, name)
     except ValueError as error:
         raise Failure(str(error)) from error
     try:
@@ -151,51 +136,47 @@ def _walk(
         return
     typer.echo(f"{len(ids)} to review. {_HELP}")
     at = said = 0
-    while 0 <= at < len(ids):
+    while at < len(ids):
         stored = reader.event(ids[at])
         typer.echo(f"\n[{at + 1}/{len(ids)}] {_described(stored)}")
         step = _ask(store, stored, clips, reviewer)
-        if step is None:
+        if step == "quit":
             break
-        said += step == 1
-        at = max(0, at + (1 if step else -1)) if step != 2 else at + 1
+        said += step == "said"
+        at = max(0, at - 1) if step == "back" else at + 1
     typer.echo(f"\n{said} reviewed")
 
 
-def _ask(store: Store, stored: Stored, clips: Path, reviewer: str | None) -> int | None:
-    """One event: 1 reviewed, 2 left, 0 back, None quit."""
-    from streamdet.store.verdict import Verdict
-
+def _ask(store: Store, stored: Stored, clips: Path, reviewer: str | None) -> Step:
+    """Ask of one event until something is said of it, or it is left."""
     note = stored.note
     while True:
         match typer.prompt("t f u p n j k q", prompt_suffix=" > ", default="j")[:1].lower():
             case "t":
                 store.review(stored.event.id, Verdict("true", None, note, reviewer))
-                return 1
+                return "said"
             case "f":
                 chosen = _ask_cause()
                 store.review(stored.event.id, Verdict("false", chosen, note, reviewer))
-                return 1
+                return "said"
             case "u":
                 store.review(stored.event.id, Verdict("unsure", None, note, reviewer))
-                return 1
+                return "said"
             case "p":
                 _play(stored, clips)
             case "n":
-                note = typer.prompt("note")[:2_000]
+                note = typer.prompt("note")[:MOST_NOTE]
             case "j":
-                return 2
+                return "next"
             case "k":
-                return 0
+                return "back"
             case "q":
-                return None
+                return "quit"
             case _:
                 typer.echo(_HELP)
 
 
 def _ask_cause() -> str:
-    from streamdet.store.verdict import CAUSES
-
     listed = ", ".join(f"{i} {name}" for i, name in enumerate(CAUSES, 1))
     while True:
         told = typer.prompt(f"what was it? {listed}", default="other").strip().lower()
