@@ -16,6 +16,7 @@ from prometheus_client import (
 
 import streamdet
 from streamdet.detection.event import Event, ModelName
+from streamdet.service.evidence import WINDOWS
 from streamdet.service.supervision import State
 from streamdet.store.verdict import CAUSES, VERDICTS
 
@@ -26,7 +27,6 @@ REASONS = ("overflow", "backlog")
 RESULTS = ("delivered", "failed", "rejected", "dropped")
 COMPONENTS = ("source", "sink", "config", "store")
 CLIPS = ("kept", "redacted", "no_room", "failed", "dropped")
-WINDOWS = ("24h", "30d")
 
 
 class Metrics:
@@ -58,10 +58,10 @@ class Metrics:
         self.precision = self._gauge(
             "precision_ratio",
             "Of the window's events that were called true or false, the true ones; NaN without.",
-            window=WINDOWS,
+            window=tuple(WINDOWS),
         )
         self.reviewed = self._gauge(
-            "reviewed_events", "The window's events that are true or false.", window=WINDOWS
+            "reviewed_events", "The window's events that are true or false.", window=tuple(WINDOWS)
         )
         self.clips_made = self._counter("clips", "Clips by what became of them.", result=CLIPS)
         self.overflows = self._counter("input_overflows", "Times that samples were lost.")

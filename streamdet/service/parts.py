@@ -34,7 +34,7 @@ CURVE_S = 0.5
 @dataclass(frozen=True)
 class Calls:
     """What the parts may ask of the daemon, from any thread: to ``wake``, to ``stop``, and whether
-    it is ``healthy`` and ``hearing``."""
+    it is ``healthy`` and ``hearing``; and who makes the review ``page``."""
 
     wake: Callable[[], None]
     stop: Callable[[], None]

@@ -136,8 +136,8 @@ class Hub:
         before = self._left.get(glimpse.source, np.zeros(0, np.float32))
         samples = np.concatenate([before[-rate:], glimpse.samples])
         hop = round(picture.HOP_S * rate)
-        count = max(0, (len(samples) - round(_WINDOW_S * rate)) // hop + 1) if rate else 0
-        columns = picture.columns(samples, rate)[:count] if count else np.zeros((0, 64), np.uint8)
+        count = max(0, (len(samples) - round(_WINDOW_S * rate)) // hop + 1)
+        columns = picture.columns(samples, rate)[:count]
         self._left[glimpse.source] = samples[count * hop :]
         level = 20.0 * math.log10(max(glimpse.level, 1e-6))
         return {
