@@ -21,7 +21,7 @@ from streamdet.model.bundle import Bundle, BundleError
 from streamdet.service import engines
 from streamdet.service.files import Listener
 from streamdet.service.platform import Platform
-from streamdet.service.road import Road
+from streamdet.service.roads import Channels, Roads, parse_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ def detect(
     model: str | Path | None = None,
     threshold: float | None = None,
     operating_point: str | None = None,
-    channel: int | None = None,
+    channels: Channels = "auto",
     track: str | None = None,
     start_s: float = 0.0,
     end_s: float | None = None,
@@ -46,9 +46,10 @@ def detect(
     """The events of a file, as they are found, in constant memory; films want the extra "media".
 
     ``model`` is a bundle's folder or a shipped one's name; ``threshold`` a probability, or
-    ``operating_point`` one by name; ``channel`` one alone, from 1, without it their mean;
-    ``track`` a sound track by number from 1 or language; times are in seconds of the file, and
-    ``start_unix_s`` dates its first sample.
+    ``operating_point`` one by name; ``channels`` says what of several is heard: "auto", their mean
+    and the loudest at once; "mix", their mean; "each", all with events of their own; or one alone,
+    from 1. ``track`` is a sound track by number from 1 or language. Times are in seconds of the
+    file, and ``start_unix_s`` dates its first sample.
 
     Raises BundleError for a bundle, ValueError for an option, SourceError for a file that can't be
     heard; and, behind the events of what could be, SourceError with the reason "truncated".
@@ -61,7 +62,7 @@ def detect(
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
         engine = engines.for_files(bundle, Platform(platform), seconds)
-        listener = Listener(engine, decision, channel)
+        listener = Listener(engine, decision, parse_channels(str(channels)))
         for heard in listener.hear(source, str(path), start_unix_s=start_unix_s):
             yield heard.event
     finally:
@@ -77,7 +78,8 @@ class Detector:
                 ...
         events = detector.finish()
 
-    ``name`` is what events call the stream. Raises BundleError and ValueError.
+    ``hear`` is what `detect` calls ``channels``; ``name`` is what events call the stream.
+    Raises BundleError and ValueError.
     """
 
     def __init__(
@@ -88,20 +90,20 @@ class Detector:
         model: str | Path | None = None,
         threshold: float | None = None,
         operating_point: str | None = None,
-        channel: int | None = None,
+        hear: Channels = "auto",
         name: str = "stream",
         platform: str = "auto",
     ) -> None:
         bundle, decision = _ready(model, threshold, operating_point)
         self._engine: Engine = engines.live(bundle, Platform(platform))
-        self._road = Road(self._engine, decision, rate, channels, channel)
-        self._channels, self._name, self._fed = channels, name, 0
+        self._road = Roads(self._engine, decision, rate, channels, parse_channels(str(hear)))
+        self._rate, self._channels, self._name, self._fed = rate, channels, name, 0
         self._over = False
 
     @property
     def seconds(self) -> float:
         """How much it was fed."""
-        return self._fed / self._road.rate
+        return self._fed / self._rate
 
     def feed(self, samples: np.ndarray) -> list[Event]:
         """``(n, channels)`` or, for one channel, ``(n,)`` samples; the events that are over by
@@ -134,7 +136,7 @@ class Detector:
     def _events(self, found: list[Any]) -> list[Event]:
         name, rate, model = self._name, self._engine.grid.rate, self._engine.model
         finals = [d for d in found if d.phase == "final"]
-        ids = [event_id(name, model, d.onset, None, rate) for d in finals]
+        ids = [event_id(self._road.called(name, d), model, d.onset, None, rate) for d in finals]
         return [Event(d, i, name, rate, None, model) for d, i in zip(finals, ids, strict=True)]
 
 

@@ -90,7 +90,7 @@ def file(
     ] = None,
     model: options.Model = None,
     platform: options.PlatformOption = Platform.auto,
-    channel: options.Channel = None,
+    channels: options.ChannelsOption = "auto",
     track: Annotated[
         str | None,
         typer.Option(help="Hear this sound track: its number from 1, or a language (eng)."),
@@ -138,15 +138,21 @@ def file(
     seconds = _seconds(paths, begin, until) if platform is Platform.auto else None
     if batch is None:
         batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
-    engine = options.build_engine(lambda: engines.for_files(bundle, platform, seconds, batch))
+    heard = options.channels_of(channels)
+    if heard == "each" and batch > 1:
+        raise Failure("--channels each: hears one file at a time; give --batch 1")
+    lanes = 2 if heard == "auto" else 1
+    engine = options.build_engine(
+        lambda: engines.for_files(bundle, platform, seconds, batch, lanes)
+    )
     wanted = outputs.Wanted(output or [], output_format, explain, fps, start_timecode)
     with (
         quiet_pipe(),
         outputs.opened(wanted, paths) as sink,
-        _kept(store, clips, truth, channel, track) as kept,
+        _kept(store, clips, truth, track) as kept,
     ):
         raw = (raw_rate, raw_channels, raw_encoding.value)
-        listener = Listener(engine, decision, channel)
+        listener = Listener(engine, decision, heard)
         task = _Task(listener, sink, explain, scores, begin, until, began_at, raw, kept, track)
         code = _hear_all(paths, task, batch)
         if not code or output:  # on a terminal it would say that there is no gunshot
@@ -286,7 +292,6 @@ def _kept(
     store: Path | None,
     clips: Path | None,
     truth: list[Label] | None,
-    channel: int | None,
     track: str | None,
 ) -> Iterator[Keeping]:
     """What the events go to beside the output; at the end it says how true they were."""
@@ -295,7 +300,7 @@ def _kept(
     from streamdet.store.store import StoreError
 
     try:
-        with Keeping(store, clips, truth, channel, track) as kept:
+        with Keeping(store, clips, truth, track) as kept:
             if kept.set_aside is not None:
                 _tell(f"{store}: was damaged; it is kept as {kept.set_aside}")
             yield kept

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.engine import Engine
     from streamdet.model.bundle import Bundle
+    from streamdet.service.roads import Channels
 
 Threshold = Annotated[
     float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
@@ -47,6 +48,15 @@ ConfigFile = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any key: --set sources.gate.gain_db=6."),
+]
+ChannelsOption = Annotated[
+    str,
+    typer.Option(
+        "--channels",
+        "--channel",
+        help="Of several: auto (their mean and the loudest at once), mix (their mean), each (all, "
+        "each with events of its own), or one alone, from 1.",
+    ),
 ]
 Channel = Annotated[
     int | None, typer.Option(help="Hear this channel alone, from 1; their mean if not given.")
@@ -138,6 +148,16 @@ def parse_when(text: str | None, option: str, now: float | None = None) -> float
         raise Failure(
             f"{option} {text}: no time; write 2026-11-22T19:54:03Z, or 24h or 7d for so long ago"
         ) from error
+
+
+def channels_of(text: str) -> Channels:
+    """What is heard of several channels, or a Failure with its line."""
+    from streamdet.service.roads import parse_channels
+
+    try:
+        return parse_channels(text)
+    except ValueError as error:
+        raise Failure(f"--channels: {error}") from error
 
 
 def clips_folder(store: Path, clips: Path | None) -> Path:

@@ -21,6 +21,8 @@ from streamdet.model.bundle import Bundle
 class Abreast(Engine):
     """An engine with ``streams`` seats; `stream` takes one, and the stream's `close` leaves it."""
 
+    shared = True
+
     def __init__(self, bundle: Bundle, *, streams: int, block_frames: int) -> None:
         super().__init__(bundle, streams=1, block_frames=block_frames)
         self._engine = CompiledEngine(bundle, streams=streams, block_frames=block_frames)

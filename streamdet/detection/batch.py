@@ -17,6 +17,8 @@ from streamdet.detection.engine import Engine, Stream
 class Batch:
     """The seats of an engine; more are made when all are taken."""
 
+    shared = False
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._state: Any = engine.start()

@@ -18,7 +18,10 @@ from streamdet.model.bundle import Bundle
 
 
 class Seats(Protocol):
-    """Where streams come from: an engine of one, or a batch."""
+    """Where streams come from: an engine of one, or a batch. ``shared``: a stream waits in `feed`
+    until all the others of the engine have a block too."""
+
+    shared: bool
 
     @property
     def grid(self) -> Grid:
@@ -32,6 +35,8 @@ class Seats(Protocol):
 
 class Engine(ABC):
     """A bundle ready for blocks of ``block_frames`` frames of ``streams`` streams."""
+
+    shared = False
 
     def __init__(self, bundle: Bundle, *, streams: int = 1, block_frames: int = 2) -> None:
         self.bundle, self.streams = bundle, streams

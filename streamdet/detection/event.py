@@ -23,7 +23,8 @@ class Detection:
 
     ``phase`` is "onset" when it has just been heard (``offset`` is None then, rounds and
     labels are those so far) and "final" once it is over. ``detected`` is the last sample
-    the decision had heard when it spoke.
+    the decision had heard when it spoke. ``channel``: which of several spoke, a number from 1, or
+    "mix" for their mean; None where there is one alone.
     """
 
     phase: Phase
@@ -35,6 +36,7 @@ class Detection:
     threshold: float
     level_dbfs: float
     labels: Mapping[str, float]
+    channel: str | None = None
 
     def moved(self, samples: int) -> Detection:
         """The same detection that many samples later."""
@@ -83,6 +85,7 @@ class Event:
             "type": "gunshot",
             "phase": d.phase,
             "source": self.source,
+            "channel": d.channel,
             "onset_s": round(d.onset / rate, 3),
             "offset_s": None if d.offset is None else round(d.offset / rate, 3),
             "onset_sample": d.onset,

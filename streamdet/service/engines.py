@@ -45,9 +45,10 @@ def for_files(
     platform: Platform = Platform.auto,
     seconds: float | None = None,
     batch: int = 1,
+    lanes: int = 1,
 ) -> Engine:
     """An engine for so many seconds of files, None where nobody knows; one after another, or
-    ``batch`` of them side by side.
+    ``batch`` of them side by side, each in so many ``lanes`` at most.
 
     Raises PlatformError, as `live` does, where JAX has no such platform here, or for what only
     detectors or only JAX can do.
@@ -55,7 +56,7 @@ def for_files(
     much = batch > 1 or (seconds or 0.0) >= WORTH_COMPILING_S
     platform = _chosen(bundle, platform, much=much)
     if batch > 1:
-        return _abreast(bundle, platform, batch)
+        return _abreast(bundle, platform, batch * lanes)
     if platform is Platform.numpy:
         return _plain(bundle)
     pipelined = platform is Platform.cpu and _cores() > 1
@@ -95,7 +96,7 @@ def _compiled(
     return CompiledEngine(bundle, streams=streams, block_frames=size, pipelined=pipelined)
 
 
-def _abreast(bundle: Bundle, platform: Platform, batch: int) -> Engine:
+def _abreast(bundle: Bundle, platform: Platform, streams: int) -> Engine:
     if platform is Platform.numpy:
         raise PlatformError("--batch: numpy hears one file at a time; give --platform cpu or gpu")
     if isinstance(bundle.model, ServedTagger):
@@ -103,7 +104,7 @@ def _abreast(bundle: Bundle, platform: Platform, batch: int) -> Engine:
     _set_up_jax(platform)
     from streamdet.detection.abreast import Abreast
 
-    return Abreast(bundle, streams=batch, block_frames=block_frames(bundle, FILE_BLOCK_S))
+    return Abreast(bundle, streams=streams, block_frames=block_frames(bundle, FILE_BLOCK_S))
 
 
 def _set_up_jax(platform: Platform) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from streamdet.audio.source import Source, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.service.road import Road
+from streamdet.service.roads import Channels, Roads
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Listener:
 
     engine: Engine
     decision: DecisionConfig
-    channel: int | None = None
+    channels: Channels = "auto"
 
     @property
     def model(self) -> ModelName:
@@ -52,12 +50,12 @@ class Listener:
         is closed and what was heard is kept; the source's SourceError then goes on to the
         caller.
         """
-        road = Road(
+        road = Roads(
             self.engine,
             self.decision,
             source.rate,
             source.channels,
-            self.channel,
+            self.channels,
             keep_scores=scores_to is not None,
         )
         fault: SourceError | None = None
@@ -74,22 +72,16 @@ class Listener:
         finally:
             road.close()
         if scores_to is not None:
-            _write_scores(scores_to, road)
+            road.write_scores(scores_to)
         if fault is not None:
             raise fault
 
     def _finals(
-        self, road: Road, found: list[Detection], name: str, start_unix_s: float | None
+        self, road: Roads, found: list[Detection], name: str, start_unix_s: float | None
     ) -> Iterator[FileEvent]:
         rate = self.engine.grid.rate
         for d in found:
             if d.phase == "final":
                 unix_s = None if start_unix_s is None else start_unix_s + d.onset / rate
-                identity = event_id(name, self.model, d.onset, unix_s, rate)
+                identity = event_id(road.called(name, d), self.model, d.onset, unix_s, rate)
                 yield FileEvent(Event(d, identity, name, rate, unix_s, self.model), road.around(d))
-
-
-def _write_scores(path: Path, road: Road) -> None:
-    times, scores = road.scores()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, times_s=times, scores=scores, labels=np.array(road.grid.labels))

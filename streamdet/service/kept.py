@@ -34,13 +34,12 @@ class Keeping:
         store: Path | None,
         clips: Path | None,
         truth: Sequence[Label] | None,
-        channel: int | None,
         track: str | None = None,
     ) -> None:
         self._track = track
         self._store = None if store is None else Store(store)
         self._clips = None if clips is None else ClipFolder(clips)
-        self._truth, self._channel = truth, channel
+        self._truth = truth
         self.clip_fault = ""
         self._of_file: list[FileEvent] = []
         self._true = self._false = self._found = self._missed = 0
@@ -82,7 +81,7 @@ class Keeping:
             self._of_file.append(heard)
         if self._store is not None:
             try:
-                _keep(self._store, heard, path, self._clips, self._channel, self._track)
+                _keep(self._store, heard, path, self._clips, self._track)
             except ClipError as error:
                 self.clip_fault = f"no clip is kept: {error}"
 
@@ -111,7 +110,6 @@ def _keep(
     heard: FileEvent,
     path: str,
     clips: ClipFolder | None,
-    channel: int | None,
     track: str | None,
 ) -> None:
     """Into the store, with a picture and a clip where the file can be read once more."""
@@ -123,7 +121,7 @@ def _keep(
     offset = event.detection.offset or event.detection.onset
     first_s = max(0.0, onset_s - PRE_S)
     last_s = offset / event.sample_rate + POST_S
-    samples, rate = _cut(Path(path), first_s, last_s, channel, track)
+    samples, rate = _cut(Path(path), first_s, last_s, event.detection.channel, track)
     if not len(samples):
         return  # it can't be read once more
     store.attach(event.id, picture=picture.of(samples, rate, onset_s - first_s))
@@ -134,20 +132,22 @@ def _keep(
 
 
 def _cut(
-    path: Path, first_s: float, last_s: float, channel: int | None, track: str | None
+    path: Path, first_s: float, last_s: float, channel: str | None, track: str | None
 ) -> tuple[np.ndarray, int]:
-    """The sound between two times of a file, and its rate; silence where it has a gap, and nothing
-    where it can't be read. What is damaged was told of when it was heard."""
+    """The sound between two times of a file, of the channel that spoke, and its rate; silence where
+    it has a gap, and nothing where it can't be read. What is damaged was told of when it was heard.
+    """
     try:
         source = media.opened(path, first_s, last_s, track)
     except SourceError:
         return np.zeros(0, np.float32), 1
     first, end = round(first_s * source.rate), round(first_s * source.rate)
+    alone = int(channel) if channel is not None and channel.isdigit() else None
     room = np.zeros(round((last_s - first_s) * source.rate) + 1, np.float32)
     try:
         for block in source.blocks():
             at = block.start - first
-            part = downmixed(block.samples, channel)[: max(0, len(room) - at)]
+            part = downmixed(block.samples, alone)[: max(0, len(room) - at)]
             room[at : at + len(part)] = part
             end = block.start + len(part)
     except SourceError:

@@ -1,30 +1,67 @@
 """The road of one source, from its blocks to detections: the same for a file and live.
 
 blocks -> Converter -> Stream (frontend, model) -> decision -> detections
+
+Of several channels the mean and the loudest can be heard at once, each in a lane of its own; the
+decision takes the higher score of each frame.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
+from streamdet.audio.loudest import Loudest
 from streamdet.audio.resample import Converter
 from streamdet.audio.source import Block
 from streamdet.detection import decision
 from streamdet.detection.decision import DecisionConfig, Frames
-from streamdet.detection.engine import Seats
+from streamdet.detection.engine import Seats, Stream
 from streamdet.detection.event import Detection
 
 _KEPT_S = 30.0
+MIX = "mix"
+"""What the mean of several channels is called."""
+
+
+class _Lane(NamedTuple):
+    """A signal that is heard, and the frames of it that others have not yet."""
+
+    converter: Converter
+    stream: Stream
+    waiting: deque[Frames]
+
+    def feed(self, samples: np.ndarray) -> None:
+        self.waiting.extend(self.stream.feed(self.converter.feed(samples)))
+
+    def finish(self) -> None:
+        self.waiting.extend(self.stream.feed(self.converter.finish()))
+        self.waiting.extend(self.stream.finish())
+
+
+class _Remembered(NamedTuple):
+    """``start``: the first frame's sample; ``scores`` (t, labels); ``gunshots`` and
+    ``levels`` (lanes, t)."""
+
+    start: int
+    scores: np.ndarray
+    gunshots: np.ndarray
+    levels: np.ndarray
 
 
 class Road:
     """Feed it blocks in order; it answers with detections in samples of the source's time.
 
     A gap between blocks (the next one's start is not where the last one ended) ends what
-    is open and begins anew behind it, so the time of what follows stays right.
+    is open and begins anew behind it, so the time of what follows stays right. ``loudest``: hear
+    the loudest channel beside the mean, where there are several and none is asked for.
     """
 
     def __init__(
@@ -37,13 +74,15 @@ class Road:
         *,
         gain_db: float = 0.0,
         keep_scores: bool = False,
+        loudest: bool = False,
     ) -> None:
         self.engine, self.config = engine, config
         self._gain_db = gain_db
         self._rate, self._channels, self._channel = rate, channels, channel
         self._keep_scores = keep_scores
+        self._both = loudest and channel is None and channels > 1
         self._kept: list[np.ndarray] = []
-        self._recent: deque[tuple[int, np.ndarray]] = deque()
+        self._recent: deque[_Remembered] = deque()
         self._recent_frames = 0
         self._next = 0
         self._begin(0)
@@ -56,7 +95,7 @@ class Road:
     @property
     def wanted(self) -> int:
         """Samples of the source's that the next step still wants."""
-        return -(-self._stream.wanted * self._rate // self.grid.rate)
+        return -(-self._lanes[0].stream.wanted * self._rate // self.grid.rate)
 
     def feed(self, block: Block) -> list[Detection]:
         """The detections that this block completes."""
@@ -66,23 +105,30 @@ class Road:
             self.close()
             self._begin(block.start)
         self._next = block.start + len(block.samples)
-        samples = self._converter.feed(block.samples)
-        return found + self._decide(self._stream.feed(samples))
+        self._share(block.samples)
+        return found + self._decide(self._merged())
 
     def poll(self) -> list[Detection]:
         """The detections of what a step of many streams has heard meanwhile."""
-        return self._decide(self._stream.poll())
+        for lane in self._lanes:
+            lane.waiting.extend(lane.stream.poll())
+        return self._decide(self._merged())
 
     def finish(self) -> list[Detection]:
         """The stream ends here: what is still inside comes out, and what is open closes."""
-        frames = self._stream.feed(self._converter.finish()) + self._stream.finish()
-        found = self._decide(frames)
+        if self._loudest is not None:
+            self._feed_both(*self._loudest.finish())
+        self._each(*(lane.finish for lane in self._lanes))
+        found = self._decide(self._merged())
         self._state, closed = decision.finish(self.config, self.grid, self._state)
         return found + [self._placed(d) for d in closed]
 
     def close(self) -> None:
-        """Let go of what its stream holds."""
-        self._stream.close()
+        """Let go of what its streams hold."""
+        if self._helper is not None:
+            self._helper.shutdown()
+        for lane in self._lanes:
+            lane.stream.close()
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """(times_s (t,) of each frame's start, scores (t, labels)), if they were kept."""
@@ -100,7 +146,7 @@ class Road:
         first, last = detection.onset - round(margin_s * rate), end + round(margin_s * rate)
         return [
             (round(at / rate, 3), round(float(score), 4))
-            for start, scores in self._recent
+            for start, scores, *_ in self._recent
             if start < last and start + len(scores) * frame > first
             for at, score in zip(count(start, frame), scores[:, 0], strict=False)
             if first <= at < last
@@ -116,14 +162,14 @@ class Road:
         if not self._recent:
             return np.zeros(0), np.zeros(0, np.float32)
         step = self.grid.frame / self.grid.rate
-        times = [at / self.grid.rate + step * np.arange(len(s)) for at, s in self._recent]
-        return np.concatenate(times), np.concatenate([s[:, 0] for _, s in self._recent])
+        times = [at / self.grid.rate + step * np.arange(len(s)) for at, s, *_ in self._recent]
+        return np.concatenate(times), np.concatenate([s[:, 0] for _, s, *_ in self._recent])
 
     def gunshots(self, first: int) -> tuple[int, list[float]]:
         """The gunshot scores of the frames that begin at a sample or behind it, as far as they are
         remembered, and where the next frame will begin."""
         frame, found = self.grid.frame, []
-        for at, scores in self._recent:
+        for at, scores, *_ in self._recent:
             skipped = max(0, -(-(first - at) // frame))
             found += [float(score) for score in scores[skipped:, 0]]
         return self._base + self._state.frame * frame, found
@@ -136,7 +182,7 @@ class Road:
             float(
                 scores[max(0, (first - start) // frame) : -(-(last - start) // frame), index].max()
             )
-            for start, scores in self._recent
+            for start, scores, *_ in self._recent
             if start < last and start + len(scores) * frame > first
         ]
         return max(found, default=0.0)
@@ -144,28 +190,95 @@ class Road:
     def _begin(self, start: int) -> None:
         self._next = start
         self._base = round(start * self.grid.rate / self._rate)
-        self._converter = Converter(
-            self._rate, self._channels, self.grid.rate, self._channel, self._gain_db
-        )
-        self._stream = self.engine.stream()
+        self._loudest = Loudest(self._rate, self._channels) if self._both else None
+        self._helper = ThreadPoolExecutor(1) if self._both and self.engine.shared else None
+        self._lanes = [self._lane(self._channels, self._channel)]
+        if self._both:
+            self._lanes.append(self._lane(1, None))
         self._state = decision.init(self.config, self.grid)
 
-    def _decide(self, blocks: list[Frames]) -> list[Detection]:
+    def _lane(self, channels: int, channel: int | None) -> _Lane:
+        converter = Converter(self._rate, channels, self.grid.rate, channel, self._gain_db)
+        return _Lane(converter, self.engine.stream(), deque())
+
+    def _share(self, samples: np.ndarray) -> None:
+        if self._loudest is None:
+            self._lanes[0].feed(samples)
+        else:
+            self._feed_both(*self._loudest.feed(samples))
+
+    def _feed_both(self, all_channels: np.ndarray, loudest: np.ndarray) -> None:
+        mean, single = self._lanes
+        self._each(partial(mean.feed, all_channels), partial(single.feed, loudest[:, None]))
+
+    def _each(self, first: Callable[[], None], *others: Callable[[], None]) -> None:
+        """Do so for each lane; at once, where the engine waits until all its streams have a block,
+        so that no lane waits for another."""
+        if self._helper is None:
+            for call in (first, *others):
+                call()
+            return
+        waiting = [self._helper.submit(call) for call in others]
+        first()
+        for other in waiting:
+            other.result()
+
+    def _merged(self) -> list[tuple[Frames, list[Frames]]]:
+        """The frames that all lanes have, and those of each."""
+        merged = []
+        while all(lane.waiting for lane in self._lanes):
+            frames = [lane.waiting.popleft() for lane in self._lanes]
+            highest = frames[0]
+            if len(frames) > 1:
+                highest = Frames(*(np.maximum(*pair) for pair in zip(*frames, strict=True)))
+            merged.append((highest, frames))
+        return merged
+
+    def _speaker(self, d: Detection) -> str | None:
+        """Who spoke in an event: the loudest channel, where it reached the threshold and stood out
+        of the mean by 3 dB or the mean did not reach it; else their mean."""
+        if self._channel is not None:
+            return str(self._channel)
+        if self._loudest is None:
+            return MIX if self._channels > 1 else None
+        frame, first = self.grid.frame, d.onset + self._base
+        last = self._base + (d.detected if d.offset is None else d.offset)
+        mean = single = 0.0
+        stands_out, at = False, first
+        for start, _, gunshots, levels in self._recent:
+            part = slice(max(0, -(-(first - start) // frame)), max(0, -(-(last - start) // frame)))
+            if not gunshots[0, part].size:
+                continue
+            mean = max(mean, float(gunshots[0, part].max()))
+            i = part.start + int(gunshots[1, part].argmax())
+            if gunshots[1, i] > single:
+                single, at = float(gunshots[1, i]), start + i * frame
+                stands_out = bool(levels[1, i] > 2.0 * levels[0, i])
+        if single < d.threshold or (mean >= d.threshold and not stands_out):
+            return MIX
+        middle = at - self._base + frame // 2
+        return str(self._loudest.channel_at(middle * self._rate // self.grid.rate))
+
+    def _decide(self, blocks: list[tuple[Frames, list[Frames]]]) -> list[Detection]:
         found: list[Detection] = []
-        for frames in blocks:
-            self._remember(frames)
+        for frames, lanes in blocks:
+            self._remember(frames, lanes)
             self._state, some = decision.step(self.config, self.grid, self._state, frames)
             found += [self._placed(d) for d in some]
         return found
 
-    def _remember(self, frames: Frames) -> None:
+    def _remember(self, frames: Frames, lanes: list[Frames]) -> None:
         if self._keep_scores:
             self._kept.append(frames.scores)
-        self._recent.append((self._base + self._state.frame * self.grid.frame, frames.scores))
+        start = self._base + self._state.frame * self.grid.frame
+        gunshots = np.stack([lane.scores[:, 0] for lane in lanes])
+        levels = np.stack([lane.level for lane in lanes])
+        self._recent.append(_Remembered(start, frames.scores, gunshots, levels))
         self._recent_frames += len(frames.scores)
         most = _KEPT_S * self.grid.rate / self.grid.frame
-        while self._recent_frames - len(self._recent[0][1]) > most:
-            self._recent_frames -= len(self._recent.popleft()[1])
+        while self._recent_frames - len(self._recent[0].scores) > most:
+            self._recent_frames -= len(self._recent.popleft().scores)
 
     def _placed(self, d: Detection) -> Detection:
+        d = replace(d, channel=self._speaker(d))
         return d if not self._base else d.moved(self._base)

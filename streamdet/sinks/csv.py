@@ -10,7 +10,7 @@ from streamdet.sinks.sink import Explanation
 
 COLUMNS = (
     "source", "onset_s", "offset_s", "rounds", "score", "threshold", "time", "level_dbfs",
-    "onset_sample", "sample_rate", "id", "model",
+    "onset_sample", "sample_rate", "id", "model", "channel",
 )  # fmt: skip
 
 

@@ -53,7 +53,9 @@ CREATE TABLE pictures (event TEXT PRIMARY KEY, onset_s REAL NOT NULL, hop_s REAL
                        levels BLOB NOT NULL);
 """
 
-MIGRATIONS = (_FIRST,)
+_CHANNEL = "ALTER TABLE events ADD COLUMN channel TEXT"
+
+MIGRATIONS = (_FIRST, _CHANNEL)
 """Each brings a file from its place in the list to the next; none is ever changed."""
 
 

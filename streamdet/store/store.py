@@ -77,7 +77,7 @@ class Store:
         what was said of it stays."""
         dated = record["time"] is not None
         at_s = unix_of(record["time"]) if dated else self._clock()
-        row = {key: record[key] for key in _PLAIN}
+        row = {key: record.get(key) for key in _PLAIN}
         row |= {
             "at_s": at_s,
             "dated": dated,
@@ -244,10 +244,10 @@ class Store:
 
 _PLAIN = (
     "id", "source", "onset_s", "offset_s", "onset_sample", "sample_rate", "rounds", "score",
-    "threshold", "level_dbfs",
+    "threshold", "level_dbfs", "channel",
 )  # fmt: skip
 _COLUMNS = (*_PLAIN, "at_s", "dated", "labels", "curve", "incident", "model")
-_NEWER = ("offset_s", "rounds", "score", "level_dbfs", "labels")
+_NEWER = ("offset_s", "rounds", "score", "level_dbfs", "labels", "channel")
 _ADD = (
     f"INSERT INTO events ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of ours
     f"VALUES ({', '.join(':' + name for name in _COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
