@@ -2,4 +2,5 @@
 
 from streamdet.cli.main import run
 
-run()
+if __name__ == "__main__":  # a worker process imports it too
+    run()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli import config, devices, events, file, listen, model, review, selftest
+from streamdet.cli import config, devices, events, file, listen, model, review, scan, selftest
 from streamdet.cli.failure import Failure
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("file")(file.file)
+app.command("scan")(scan.scan)
 app.command("listen")(listen.listen)
 app.command("review")(review.review)
 app.command("devices")(devices.devices)

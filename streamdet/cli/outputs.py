@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from streamdet.sinks import Explanation, Format, Sink, Timebase
 
 
+NO_OTIO = "otio: needs OpenTimelineIO: pip install 'streamdet[edit]'"
+
+
 class Form(StrEnum):
     """How events are written."""
 
@@ -63,15 +66,34 @@ class Outputs:
             sink.close()
 
 
+def check(wanted: Wanted, paths: list[str]) -> None:
+    """Raise Failure for what `opened` would refuse; nothing that is there is touched."""
+    _check(wanted.outputs, paths)
+    _check_forms([_form(wanted, output) for output in wanted.outputs or [None]], wanted, paths)
+    for output in wanted.outputs:
+        try:
+            output.open("a").close()
+        except OSError as error:
+            raise Failure(f"--output {output}: {error.strerror}") from error
+
+
+def need_otio() -> None:
+    """Raise Failure where OpenTimelineIO is missing."""
+    try:
+        import opentimelineio  # noqa: F401
+    except ImportError as error:
+        raise Failure(NO_OTIO) from error
+
+
 @contextmanager
 def opened(wanted: Wanted, paths: list[str]) -> Iterator[Outputs]:
     """The sinks for these files to hear; raises Failure before any of them is touched."""
-    from streamdet.sinks import open_sink
+    from streamdet.sinks import EDITS, open_sink
 
     _check(wanted.outputs, paths)
     forms: list[Format] = [_form(wanted, output) for output in wanted.outputs or [None]]
     _check_forms(forms, wanted, paths)
-    edit = any(form in ("edl", "fcpxml", "otio") for form in forms)
+    edit = any(form in EDITS for form in forms)
     timebase = _timebase(wanted, paths[0]) if edit else None
     with ExitStack() as stack:
         streams = [stack.enter_context(_stream(output)) for output in wanted.outputs or [None]]
@@ -81,7 +103,7 @@ def opened(wanted: Wanted, paths: list[str]) -> Iterator[Outputs]:
                 for form, stream in zip(forms, streams, strict=True)
             ]
         except ImportError as error:
-            raise Failure("otio: needs OpenTimelineIO: pip install 'streamdet[edit]'") from error
+            raise Failure(NO_OTIO) from error
         yield Outputs(sinks)
 
 

@@ -103,6 +103,25 @@ class Event:
             },
         }
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Event:
+        """The event that `record` gave, as far as it tells; raises KeyError, ValueError."""
+        rate, onset, end = (
+            int(record["sample_rate"]),
+            int(record["onset_sample"]),
+            record["offset_s"],
+        )
+        offset = None if end is None else round(float(end) * rate)
+        detection = Detection(
+            record["phase"], onset, offset, onset if offset is None else offset,
+            int(record["rounds"]), float(record["score"]), float(record["threshold"]),
+            float(record["level_dbfs"]), record["labels"], record.get("channel"),
+        )  # fmt: skip
+        time, model = record["time"], record["model"]
+        unix_s = None if time is None else unix_of(time)
+        named = ModelName(model["name"], model["version"], model["sha256"])
+        return cls(detection, record["id"], record["source"], rate, unix_s, named)
+
 
 def utc(unix_s: float) -> str:
     """Seconds since 1970 as ``2026-11-22T19:54:03.120Z``."""

@@ -63,6 +63,17 @@ def for_files(
     return _compiled(bundle, platform, FILE_BLOCK_S, pipelined=pipelined)
 
 
+def for_scan(bundle: Bundle, platform: Platform = Platform.cpu) -> Engine:
+    """An engine of one file after another in one of many processes: on the CPU a single thread.
+    Raises PlatformError, as `live` does."""
+    platform = _chosen(bundle, platform, much=True)
+    if platform is Platform.numpy:
+        return _plain(bundle)
+    if platform is Platform.cpu:
+        os.environ.setdefault("NPROC", "1")
+    return _compiled(bundle, platform, FILE_BLOCK_S)
+
+
 def _chosen(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
     tagger = isinstance(bundle.model, ServedTagger)
     if platform is Platform.numpy and tagger:

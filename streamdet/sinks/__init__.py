@@ -21,10 +21,14 @@ Format = Literal[
 FORMS: dict[str, Format] = {name: name for name in get_args(Format)}
 ONE_FILE = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
 """The forms that have one timeline, and so are of one file."""
+EDITS = frozenset(("edl", "fcpxml", "otio"))
+"""The forms that count frames, and so want a timebase."""
 SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl", ".csv": "csv", ".selections.txt": "raven", ".txt": "audacity", ".srt": "srt",
     ".vtt": "vtt", ".edl": "edl", ".fcpxml": "fcpxml", ".otio": "otio", ".textgrid": "textgrid",
 }  # fmt: skip
+SUFFIX_OF: dict[Format, str] = {form: suffix for suffix, form in SUFFIXES.items()}
+"""How a file of each form ends."""
 
 
 def form_of(name: str) -> Format | None:
@@ -38,7 +42,7 @@ def open_sink(
 ) -> Sink:
     """The sink of that form over an open text stream; those of an edit want a ``timebase``. Raises
     ImportError where a form's library is missing."""
-    if kind in ("edl", "fcpxml", "otio"):
+    if kind in EDITS:
         if timebase is None:
             raise ValueError(f"{kind} wants a frame rate")
         if kind == "otio":
@@ -56,5 +60,6 @@ def open_sink(
 
 
 __all__ = [
-    "FORMS", "ONE_FILE", "Explanation", "Format", "Sink", "Timebase", "form_of", "open_sink",
+    "EDITS", "FORMS", "ONE_FILE", "SUFFIX_OF", "Explanation", "Format", "Sink", "Timebase",
+    "form_of", "open_sink",
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Many files heard once each: found, shared out, remembered, gathered."""

@@ -1,0 +1,128 @@
+"""One file of a scan, heard in a process that may be any of many, on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import streamdet
+from streamdet.archive.finding import Found
+from streamdet.audio import media
+from streamdet.audio.ahead import Ahead
+from streamdet.audio.resample import ChannelError
+from streamdet.audio.source import SourceError
+from streamdet.detection.decision import DecisionConfig
+from streamdet.model.bundle import Bundle
+from streamdet.service import engines
+from streamdet.service.files import Listener
+from streamdet.service.platform import Platform
+from streamdet.service.roads import Channels
+
+_PART = 1 << 20
+State = Literal["heard", "damaged", "failed"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How each file is heard; whatever may change an event is here."""
+
+    decision: DecisionConfig
+    channels: Channels = "auto"
+    track: str | None = None
+    platform: str = Platform.cpu.value
+
+    def key(self, bundle: Bundle) -> str:
+        """A name (SHA-256) of these and of the model: a file that was heard under it need not be
+        heard again."""
+        about = asdict(self) | {"model": bundle.sha256, "streamdet": streamdet.__version__}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of a file: ``events`` are the records of docs/events.md, ``seconds`` how much was
+    heard; ``fault`` is a line where it is damaged or failed, and ``passing`` tells that another
+    try may do better."""
+
+    found: Found
+    state: State
+    sha256: str = ""
+    seconds: float = 0.0
+    events: tuple[dict[str, Any], ...] = ()
+    fault: str = ""
+    passing: bool = False
+
+
+class Hearer:
+    """The engine of one process, compiled once, ready for one file after another."""
+
+    def __init__(self, bundle: Bundle, wishes: Wishes) -> None:
+        engine = engines.for_scan(bundle, Platform(wishes.platform))
+        engine.warm_up()
+        self._listener = Listener(engine, wishes.decision, wishes.channels)
+        self._track = wishes.track
+
+    def hear(self, found: Found) -> Heard:
+        """All of a file, decoded beside the listening; never raises for what a file may be."""
+        try:
+            with _local(found.name) as path:
+                digest = digest_of(path)
+                heard = self._heard(found, path)
+        except OSError as error:
+            fault = f"{found.name}: {error.strerror or error}"
+            return Heard(found, "failed", fault=fault, passing=True)
+        return replace(heard, sha256=digest)
+
+    def _heard(self, found: Found, path: Path) -> Heard:
+        events: list[dict[str, Any]] = []
+        samples, rate = 0, 1
+
+        def count(more: int) -> None:
+            nonlocal samples
+            samples += more
+
+        state: State = "heard"
+        fault = ""
+        try:
+            source = Ahead(media.opened(path, track=self._track))
+            rate = source.rate
+            try:
+                for one in self._listener.hear(source, found.name, progress=count):
+                    events.append(one.event.record())  # noqa: PERF401 - kept where it raises
+            finally:
+                source.close()
+        except SourceError as error:
+            state = "damaged" if error.reason == "truncated" else "failed"
+            fault = str(error).replace(str(path), found.name)
+        except ChannelError as error:
+            state, fault = "failed", f"{found.name}: {error}"
+        return Heard(found, state, "", samples / rate, tuple(events), fault)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _local(name: str) -> Iterator[Path]:
+    """A path to read: the file itself, or a copy of what a URL names, gone afterwards."""
+    if "://" not in name:
+        yield Path(name)
+        return
+    import fsspec
+
+    with tempfile.TemporaryDirectory(prefix="streamdet-") as folder:
+        path = Path(folder) / Path(name).name
+        remote: Any = fsspec.open(name, "rb")
+        with remote as stream, path.open("wb") as copy:
+            while part := stream.read(_PART):
+                copy.write(part)
+        yield path

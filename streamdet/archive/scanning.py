@@ -1,0 +1,96 @@
+"""A scan: what is known is left alone, the rest is heard, and all of it is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streamdet.archive.finding import Found
+from streamdet.archive.hearing import Heard, Wishes, digest_of
+from streamdet.archive.manifest import Manifest
+from streamdet.archive.sidecars import Sidecars
+from streamdet.detection.event import Event, event_id
+from streamdet.model.bundle import Bundle
+
+HearAll = Callable[[Iterable[Found]], Iterator[Heard]]
+"""An engine: what comes of each file, in any order."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A file that is over with; ``afresh`` where it was heard now, ``fault`` a line about it or
+    its sidecar."""
+
+    heard: Heard
+    afresh: bool
+    fault: str
+
+
+class Scan:
+    """The files of one scan under one manifest."""
+
+    def __init__(
+        self,
+        files: Sequence[Found],
+        manifest: Manifest,
+        wishes: Wishes,
+        bundle: Bundle,
+        sidecars: Sidecars,
+    ) -> None:
+        self.files, self._manifest, self._sidecars = files, manifest, sidecars
+        self._wishes, self._each = wishes.key(bundle), wishes.channels == "each"
+
+    def run(self, hear_all: HearAll) -> Iterator[Done]:
+        """Each file as it is done: first those that need not be heard, then the others."""
+        left = []
+        for found in self.files:
+            heard = self._known(found)
+            if heard is None:
+                left.append(found)
+            else:
+                fault = self._sidecars.write(heard, missing_only=True)
+                yield Done(heard, afresh=False, fault=heard.fault or fault)
+        for heard in hear_all(left):
+            # the sidecars first: what the manifest has is never without them
+            fault = "" if heard.state == "failed" else self._sidecars.write(heard)
+            self._manifest.put(self._wishes, heard)
+            yield Done(heard, afresh=True, fault=heard.fault or fault)
+
+    def events(self) -> Iterator[Event]:
+        """All that was found in any of the files, by their names, each in its order."""
+        for found in self.files:
+            heard = self._manifest.known(self._wishes, found)
+            for record in heard.events if heard is not None else ():
+                yield Event.of_record(record)
+
+    def _known(self, found: Found) -> Heard | None:
+        heard = self._manifest.known(self._wishes, found)
+        if heard is not None:
+            return None if heard.state == "failed" else heard  # what failed is tried again
+        if "://" in found.name:
+            return None
+        digest = ""
+        for other in self._manifest.of_size(self._wishes, found.size):
+            try:
+                digest = digest or digest_of(Path(found.name))
+            except OSError:
+                return None
+            if other.sha256 == digest:
+                same = _renamed(other, found, each=self._each)
+                self._manifest.put(self._wishes, same)
+                return same
+        return None
+
+
+def _renamed(heard: Heard, found: Found, *, each: bool) -> Heard:
+    """What came of the same content under another name."""
+    events = []
+    for record in heard.events:
+        event = Event.of_record(record)
+        d = event.detection
+        called = f"{found.name}\0{d.channel}" if each else found.name
+        identity = event_id(called, event.model, d.onset, None, event.sample_rate)
+        events.append(record | {"source": found.name, "id": identity})
+    fault = heard.fault.replace(heard.found.name, found.name)
+    return replace(heard, found=found, events=tuple(events), fault=fault)

@@ -1,0 +1,67 @@
+"""A file of markers, labels or subtitles beside each film, in any of the forms of one timeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamdet.archive.finding import Found
+from streamdet.archive.hearing import Heard
+from streamdet.audio import media
+from streamdet.detection.event import Event
+from streamdet.sinks import EDITS, SUFFIX_OF, Format, open_sink
+from streamdet.sinks.timecode import Timebase, parse
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """``folder``: where they go, in the folders that were found; None for beside the films.
+    ``fps`` is that of films that don't say theirs."""
+
+    forms: Sequence[Format]
+    folder: Path | None = None
+    fps: str | None = None
+
+    def write(self, heard: Heard, *, missing_only: bool = False) -> str:
+        """Those of one file, whole or not at all; returns a line where one can't be written."""
+        for form in self.forms:
+            path = self.path(heard.found, form)
+            if missing_only and path.exists():
+                continue
+            try:
+                self._write(heard, form, path)
+            except OSError as error:
+                return f"{path}: no sidecar: {error.strerror or error}"
+            except ValueError as error:
+                return f"{heard.found.name}: no {form} sidecar: {error}"
+        return ""
+
+    def path(self, found: Found, form: Format) -> Path:
+        """``movie.mkv.gunshots.srt``: it is nobody else's, and players find subtitles by it."""
+        name = f"{Path(found.name).name}.gunshots{SUFFIX_OF[form]}"
+        if self.folder is None:
+            return Path(found.name).with_name(name)
+        return self.folder / Path(found.relative).parent / name
+
+    def _write(self, heard: Heard, form: Format, path: Path) -> None:
+        timebase = self._timebase(heard.found.name) if form in EDITS else None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+                sink = open_sink(form, stream, timebase=timebase)
+                for record in heard.events:
+                    sink.write(Event.of_record(record))
+                sink.close()
+            os.replace(part, path)  # noqa: PTH105 - pathlib's own goes the same way
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _timebase(self, name: str) -> Timebase:
+        fps, start = (None, None) if "://" in name else media.timebase_of(Path(name))
+        if (fps := fps or self.fps) is None:
+            raise ValueError("how many frames a second? it does not say; give --fps")
+        base = parse(fps)
+        return base if start is None else base.starting(start)

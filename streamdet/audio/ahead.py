@@ -1,0 +1,62 @@
+"""A source decoded by a thread of its own, a little ahead of whoever listens."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from queue import Empty, Full, Queue
+
+from streamdet.audio.source import Block, Source
+
+_AHEAD = 8
+_LOOK_S = 0.1
+
+
+class Ahead:
+    """The same blocks as the source's, the same error behind them, at most 8 of them waiting."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self.rate, self.channels = source, source.rate, source.channels
+        self._queue: Queue[Block | BaseException | None] = Queue(_AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._decode, name="streamdet-decode", daemon=True)
+
+    def blocks(self) -> Iterator[Block]:
+        """The samples from first to last."""
+        self._thread.start()
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Stop decoding, and let go of the source."""
+        self._closed.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get_nowait()
+            except Empty:
+                self._thread.join(_LOOK_S)
+        self._source.close()
+
+    def _decode(self) -> None:
+        last: BaseException | None = None
+        try:
+            for block in self._source.blocks():
+                if not self._put(block):
+                    return
+        except BaseException as error:  # noqa: BLE001 - the listener raises it in its own thread
+            last = error
+        self._put(last)
+
+    def _put(self, item: Block | BaseException | None) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=_LOOK_S)
+                return True
+            except Full:
+                continue
+        return False

@@ -1,0 +1,243 @@
+"""`streamdet scan`: an archive, file by file, to one table."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamdet.cli import options, outputs
+from streamdet.cli.failure import BAD_INPUT, DAMAGED, INTERRUPTED, Failure, quiet_pipe
+from streamdet.cli.outputs import Form
+from streamdet.service.platform import Platform
+
+if TYPE_CHECKING:
+    from streamdet.archive.finding import Found
+    from streamdet.archive.hearing import Wishes
+    from streamdet.archive.manifest import Manifest
+    from streamdet.archive.scanning import HearAll, Scan
+    from streamdet.archive.sidecars import Sidecars
+    from streamdet.model.bundle import Bundle
+    from streamdet.sinks import Format
+
+
+class EngineName(StrEnum):
+    """Where the files are heard."""
+
+    local = "local"
+    ray = "ray"
+
+
+def scan(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH...", help="Files, folders, quoted globs (**), URLs."),
+    ] = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", help="A file with a path a line, - for stdin; may be given again."),
+    ] = None,
+    manifest: Annotated[
+        Path, typer.Option(help="What is done; an interrupted scan goes on by it.")
+    ] = Path("streamdet-scan.db"),
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the table here, in the form of its name; may be given again."),
+    ] = None,
+    output_format: Annotated[
+        Form | None,
+        typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
+    ] = None,
+    sidecar: Annotated[
+        list[Form] | None,
+        typer.Option(help="Beside each file one in this form, NAME.gunshots.*; again for more."),
+    ] = None,
+    sidecar_dir: Annotated[
+        Path | None, typer.Option(help="Put the sidecars below this folder instead.")
+    ] = None,
+    fps: Annotated[
+        str | None, typer.Option(help="Of the sidecars of films that don't say theirs.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one for each core if not given.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="This machine, or a Ray cluster (extra cluster).")
+    ] = EngineName.local,
+    address: Annotated[
+        str | None, typer.Option(help="The cluster's; RAY_ADDRESS, or one made here, if not given.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, from 0.")
+    ] = None,
+    threshold: options.Threshold = None,
+    operating_point: options.Point = None,
+    model: options.Model = None,
+    platform: Annotated[
+        Platform, typer.Option(help="numpy, or JAX on cpu (auto), gpu or tpu.")
+    ] = Platform.auto,
+    channels: options.ChannelsOption = "auto",
+    track: Annotated[
+        str | None, typer.Option(help="This sound track: its number from 1, or a language (eng).")
+    ] = None,
+) -> None:
+    """Find the gunshots in whole archives, in many processes or on a cluster; go on where it was.
+
+    Exit code 0 where all was heard, 3 where some files are damaged, 2 where some could not be read.
+
+    Example: streamdet scan /archive --jobs 8 --sidecar srt --output shots.csv
+    """
+    from streamdet.archive.hearing import Wishes
+    from streamdet.archive.manifest import ManifestError
+    from streamdet.archive.scanning import Scan
+
+    bundle = options.load_bundle(model)
+    decision = options.decision_for(bundle, threshold, operating_point)
+    runs_on = Platform.cpu if platform is Platform.auto else platform
+    wishes = Wishes(decision, options.channels_of(channels), track, runs_on.value)
+    beside = _sidecars(sidecar, sidecar_dir, fps)
+    found, faults = _found(paths or [], lists or [], shard)
+    wanted = outputs.Wanted(output or [], output_format, False, None, None)
+    names = [one.name for one in found]
+    outputs.check(wanted, names)
+    hear_all = _engine(engine, bundle, wishes, jobs, address)
+    try:
+        with _manifest(manifest) as kept:
+            this = Scan(found, kept, wishes, bundle, beside)
+            code = _scan(this, hear_all, faults)
+            with quiet_pipe(), outputs.opened(wanted, names) as sink:
+                for event in this.events():
+                    sink.write(event)
+                sink.close()
+    except ManifestError as error:
+        raise Failure(f"--manifest {error}") from error
+    if code:
+        raise typer.Exit(code)
+
+
+def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
+    """Hear them all, with what there is to say on stderr; the exit code."""
+    from streamdet.archive.cluster import ClusterError
+    from streamdet.cli.progress import Counting
+    from streamdet.text import printable
+
+    code = 0
+    with Counting(this.files) as counting, _terminable():
+        for fault in faults:
+            counting.say(printable(f"streamdet: {fault}"))
+            code = BAD_INPUT
+        try:
+            for done in this.run(hear_all):
+                counting.count(done)
+                if done.fault:
+                    counting.say(printable(f"streamdet: {done.fault}"))
+                if done.heard.state == "failed" or (done.fault and not done.heard.fault):
+                    code = BAD_INPUT
+                elif done.heard.state == "damaged":
+                    code = code or DAMAGED
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except ClusterError as error:
+            raise Failure(str(error)) from error
+    sys.stderr.write(f"streamdet: {counting.summary(interrupted=code == INTERRUPTED)}\n")
+    return code
+
+
+def _engine(
+    engine: EngineName, bundle: Bundle, wishes: Wishes, jobs: int | None, address: str | None
+) -> HearAll:
+    if engine is EngineName.ray:
+        from streamdet.archive import cluster
+
+        return lambda files: cluster.hear_all(bundle, wishes, files, jobs, address)
+    if address is not None:
+        raise Failure("--address: is of a cluster; give --engine ray too")
+    from streamdet.archive import local
+
+    count = jobs or len(os.sched_getaffinity(0))
+    return lambda files: local.hear_all(bundle, wishes, files, count)
+
+
+def _sidecars(forms: list[Form] | None, folder: Path | None, fps: str | None) -> Sidecars:
+    from streamdet.archive.sidecars import Sidecars
+    from streamdet.sinks import FORMS, SUFFIX_OF, timecode
+
+    wanted: list[Format] = [FORMS[form] for form in forms or []]
+    for form in wanted:
+        if form not in SUFFIX_OF:
+            raise Failure(f"--sidecar {form}: is for a terminal; choose another form")
+    if folder is not None and not wanted:
+        raise Failure("--sidecar-dir: wants --sidecar FORM too")
+    if fps is not None:
+        try:
+            timecode.parse(fps)
+        except ValueError as error:
+            raise Failure(f"--fps {fps}: {error}") from error
+    if "otio" in wanted:
+        outputs.need_otio()
+    return Sidecars(wanted, folder, fps)
+
+
+def _found(paths: list[str], lists: list[str], shard: str | None) -> tuple[list[Found], list[str]]:
+    from streamdet.archive import finding
+
+    for name in lists:
+        paths = paths + finding.of_list(_text(name))
+    if not paths:
+        raise Failure("scan: what? give files, folders, globs, or --list FILE")
+    try:
+        found, faults = finding.find(paths)
+    except finding.FindError as error:
+        raise Failure(str(error)) from error
+    if shard is None:
+        return found, faults
+    number, of = _shard(shard)
+    return finding.shard(found, number, of), faults
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdigit() and of.isdigit() and int(number) < int(of)):
+        raise Failure(f"--shard {text}: no part; write 0/4, 1/4, 2/4 or 3/4")
+    return int(number), int(of)
+
+
+def _text(name: str) -> str:
+    if name == "-":
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise Failure(f"--list {name}: {error.strerror}") from error
+
+
+@contextmanager
+def _manifest(path: Path) -> Iterator[Manifest]:
+    from streamdet.archive.manifest import Manifest
+
+    kept = Manifest(path)
+    try:
+        yield kept
+    finally:
+        kept.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is to end it as Ctrl-C does: with what there is."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
