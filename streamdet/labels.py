@@ -1,19 +1,25 @@
 """True events of a file as somebody labelled them, and which found ones they make true.
 
-Two forms are read: CSV with a header that has ``onset_s`` and, as far as there are any,
-``offset_s`` and ``file``; and Audacity's label tracks (start, end and text between tabs).
+Read are: CSV with a header that has ``onset_s`` and, as far as there are any, ``offset_s`` and
+``file``; Audacity's label tracks (start, end and text between tabs); Raven's selection tables; and
+windows of 10 s as the film studio named them, ``movie_HH-MM-SS.mmm.wav``: a folder of such files,
+or a list of such names, as text or as the column ``name`` of a CSV file.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 COLLAR_S = 0.5
 """An event is true where it comes this near to a label."""
+WINDOW_S = 10.0
+_NAME = re.compile(r"(?P<film>.+)_(?P<h>\d{1,2})-(?P<m>\d{2})-(?P<s>\d{2}(?:\.\d+)?)(?:\.\w+)?")
+_RAVEN = "Begin Time (s)"
 
 
 class LabelError(Exception):
@@ -22,17 +28,20 @@ class LabelError(Exception):
 
 @dataclass(frozen=True)
 class Label:
-    """A shot, in seconds of its file; ``file`` is empty where the labels are of any."""
+    """A shot, in seconds of its file; ``file`` is empty where the labels are of any. ``window``:
+    there is one somewhere between the two times."""
 
     onset_s: float
     offset_s: float
     file: str = ""
+    window: bool = False
 
 
 @dataclass(frozen=True)
 class Matched:
     """Which of the found events are ``true``, how many labels were ``found`` and how many
-    ``missed``, and how far behind its label's onset the nearest true one began, in seconds."""
+    ``missed``, and how far behind its label's onset the nearest true one began, in seconds (of
+    windows nobody knows)."""
 
     true: tuple[bool, ...]
     found: int
@@ -41,27 +50,50 @@ class Matched:
 
 
 def read(path: Path) -> list[Label]:
-    """The labels of a file; raises LabelError."""
+    """The labels of a file or folder; raises LabelError."""
+    if path.is_dir():
+        names = sorted(p.name for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+        return [of_name(str(path), name) for name in names]
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or "not UTF-8 text"
         raise LabelError(f"{path}: {said}") from error
     lines = text.splitlines()
-    header = [name.strip() for name in lines[0].split(",")] if lines else []
+    first = lines[0] if lines else ""
+    header = [name.strip() for name in first.split(",")]
+    if _RAVEN in first.split("\t"):
+        rows = csv.DictReader(lines, delimiter="\t")
+        return [_of_raven(path, number, row) for number, row in enumerate(rows, 2)]
+    rows = enumerate(csv.DictReader(lines), 2)
     if "onset_s" in header:
-        rows = csv.DictReader(lines)
-        return [_of_csv(path, number, row) for number, row in enumerate(rows, 2)]
+        return [_of_csv(path, number, row) for number, row in rows]
+    if "name" in header:
+        return [of_name(f"{path}, line {number}", row["name"] or "") for number, row in rows]
     labels = []
     for number, line in enumerate(lines, 1):
-        if line.strip() and not line.startswith("\\"):  # a \ line has frequencies
+        if not line.strip() or line.startswith("\\"):  # a \\ line has frequencies
+            continue
+        if "\t" not in line and _NAME.fullmatch(line.strip()):
+            labels.append(of_name(f"{path}, line {number}", line.strip()))
+        else:
             labels.append(_of_audacity(path, number, line))
     return labels
 
 
+def of_name(where: str, name: str) -> Label:
+    """The 10 s that a file is, by its name; ``where`` is for the LabelError of another name."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        raise LabelError(f"{where}: {name}: not named like movie_HH-MM-SS.mmm.wav")
+    start_s = 3600.0 * int(found["h"]) + 60.0 * int(found["m"]) + float(found["s"])
+    return Label(start_s, start_s + WINDOW_S, found["film"], window=True)
+
+
 def of_file(labels: Iterable[Label], path: str) -> list[Label]:
-    """Those of one file: of its path, of its name, or of any."""
-    return [label for label in labels if label.file in ("", path, Path(path).name)]
+    """Those of one file: of its path, its name with or without its ending, or of any."""
+    called = ("", path, Path(path).name, Path(path).stem)
+    return [label for label in labels if label.file in called]
 
 
 def match(
@@ -74,12 +106,43 @@ def match(
         return span[0] <= label.offset_s + collar_s and span[1] >= label.onset_s - collar_s
 
     true = tuple(any(near(span, label) for label in labels) for span in spans)
-    errors = []
+    found, errors = 0, []
     for label in labels:
         late = [span[0] - label.onset_s for span in spans if near(span, label)]
-        if late:
+        found += bool(late)
+        if late and not label.window:
             errors.append(min(late, key=abs))
-    return Matched(true, len(errors), len(labels) - len(errors), tuple(errors))
+    return Matched(true, found, len(labels) - found, tuple(errors))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The film studio's own table: of so many ``labelled`` windows of 10 s so many are ``correct``,
+    with an event in them, and so many that touch none of them have one all the same: ``false``."""
+
+    correct: int
+    labelled: int
+    false: int
+
+
+def windows(spans: Sequence[tuple[float, float]], labels: Sequence[Label]) -> Windows:
+    """Hold found (onset_s, offset_s) against labels by windows: those that are labelled, or those
+    of a grid from 0 s on that shots lie in."""
+    starts = {label.onset_s for label in labels if label.window}
+    for label in labels:
+        if not label.window:
+            starts |= {WINDOW_S * i for i in _grid(label.onset_s, label.offset_s)}
+
+    def heard(start_s: float) -> bool:
+        return any(a < start_s + WINDOW_S and b > start_s for a, b in spans)
+
+    touched = {WINDOW_S * i for a, b in spans for i in _grid(a, b)}
+    false = [at for at in touched if all(abs(at - start) >= WINDOW_S for start in starts)]
+    return Windows(sum(map(heard, starts)), len(starts), sum(map(heard, false)))
+
+
+def _grid(first_s: float, last_s: float) -> range:
+    return range(int(first_s // WINDOW_S), int(last_s // WINDOW_S) + 1)
 
 
 def _of_csv(path: Path, number: int, row: dict[str, str | None]) -> Label:
@@ -89,11 +152,19 @@ def _of_csv(path: Path, number: int, row: dict[str, str | None]) -> Label:
     return Label(onset_s, max(onset_s, offset_s), (row.get("file") or "").strip())
 
 
+def _of_raven(path: Path, number: int, row: dict[str, str | None]) -> Label:
+    onset_s = _seconds(path, number, row.get(_RAVEN))
+    end = (row.get("End Time (s)") or "").strip()
+    offset_s = _seconds(path, number, end) if end else onset_s
+    return Label(onset_s, max(onset_s, offset_s), (row.get("Begin File") or "").strip())
+
+
 def _of_audacity(path: Path, number: int, line: str) -> Label:
     fields = line.split("\t")
     if len(fields) < 2:
         raise LabelError(
-            f"{path}, line {number}: no label; Audacity's, or CSV with a header onset_s,offset_s"
+            f"{path}, line {number}: no label; Audacity's, Raven's, CSV with a header "
+            "onset_s,offset_s, or names like movie_HH-MM-SS.mmm.wav"
         )
     onset_s = _seconds(path, number, fields[0])
     return Label(onset_s, max(onset_s, _seconds(path, number, fields[1])))

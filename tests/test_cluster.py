@@ -1,6 +1,5 @@
 """`scan --engine ray`: the same table from a cluster, also when a part of it is lost."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +41,7 @@ def cluster():
     yield process
     process.stdin.close()
     process.wait(timeout=60)
+    process.stdout.close()
 
 
 def test_a_cluster_that_loses_a_node_gives_the_same_bytes(archive, cluster, tmp_path):
@@ -70,15 +70,14 @@ def test_without_a_cluster_one_is_made_here(archive, tmp_path):
     done = streamdet(*args, "--engine", "ray", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert len({e["source"] for e in records(done.stdout)}) == 40
-    assert len(done.stderr.splitlines()) == 1
+    assert b"80 of 80 files heard" in done.stderr
 
 
 def test_a_cluster_that_is_none_is_one_line(archive, tmp_path):
     done = streamdet("scan", archive, "--manifest", tmp_path / "m.db", "--engine", "ray",
-                     "--address", "127.0.0.1:1", env=_quick())  # fmt: skip
+                     "--address", "127.0.0.1:1")  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith(b"streamdet: ray: ")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == b"streamdet: ray: 127.0.0.1:1: Connection refused\n"
     code = (
         f"import sys; sys.modules['ray'] = None; sys.argv = ['streamdet', 'scan', {str(archive)!r},"
         f" '--engine', 'ray', '--manifest', {str(tmp_path / 'n.db')!r}]\n"
@@ -87,12 +86,3 @@ def test_a_cluster_that_is_none_is_one_line(archive, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 2
     assert b"pip install 'streamdet[cluster]'" in done.stderr
-
-
-def _quick() -> dict[str, str]:
-    import os
-
-    return os.environ | {
-        "RAY_gcs_rpc_server_connect_timeout_s": "2",
-        "RAY_NUM_REDIS_GET_RETRIES": "1",
-    }

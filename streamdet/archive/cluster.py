@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from streamdet.archive.hearing import Heard, Hearer, Wishes
 from streamdet.archive.local import TRIES
 from streamdet.model.bundle import Bundle
 
-_PATIENCE_S = 300.0
+_PATIENCE_S, _KNOCK_S = 300.0, 10.0
 
 
 class ClusterError(Exception):
@@ -96,6 +97,16 @@ class _Crew:
         return heard
 
 
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+        except OSError as error:
+            raise ClusterError(f"ray: {address}: {error.strerror or error}") from error
+
+
 class _Member:
     """What an actor is; relative paths are looked for in ``folder``, if the node has it."""
 
@@ -113,14 +124,15 @@ class _Member:
 
 def _joined(address: str | None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
     except ImportError as error:
         raise ClusterError("--engine ray: needs Ray: pip install 'streamdet[cluster]'") from error
     known = address or os.environ.get("RAY_ADDRESS")
-    made_here: dict[str, Any] = {"address": "local", "include_dashboard": False}
-    options = {"address": known} if known else made_here
+    if known:
+        _knock(known)
+    made_here = {"address": "local", "include_dashboard": False}
+    options: dict[str, Any] = {"address": known} if known else made_here
     try:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:

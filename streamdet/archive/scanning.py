@@ -57,12 +57,17 @@ class Scan:
             self._manifest.put(self._wishes, heard)
             yield Done(heard, afresh=True, fault=heard.fault or fault)
 
-    def events(self) -> Iterator[Event]:
-        """All that was found in any of the files, by their names, each in its order."""
+    def by_file(self) -> Iterator[tuple[str, list[Event]]]:
+        """(name, events) of each file that was heard, by their names."""
         for found in self.files:
             heard = self._manifest.known(self._wishes, found)
-            for record in heard.events if heard is not None else ():
-                yield Event.of_record(record)
+            if heard is not None and heard.state != "failed":
+                yield found.name, [Event.of_record(record) for record in heard.events]
+
+    def events(self) -> Iterator[Event]:
+        """All that was found in any of the files, by their names, each in its order."""
+        for _, events in self.by_file():
+            yield from events
 
     def _known(self, found: Found) -> Heard | None:
         heard = self._manifest.known(self._wishes, found)

@@ -110,7 +110,9 @@ def file(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="True shots (CSV, Audacity): count false positives against them."),
+        typer.Option(
+            help="True shots (CSV, Audacity, Raven, names of 10 s): count false positives by them."
+        ),
     ] = None,
     raw_rate: Annotated[int, typer.Option(min=1, help="Hz of raw PCM on stdin.")] = 16_000,
     raw_channels: Annotated[int, typer.Option(min=1, help="Channels of raw PCM.")] = 1,
@@ -129,7 +131,7 @@ def file(
     _check_stems(paths, scores)
     if clips is not None and store is None:
         raise Failure("--clips: wants --store too, which knows what they are")
-    truth = None if labels is None else _labels(labels)
+    truth = None if labels is None else options.read_labels(labels)
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
     begin = options.parse_clock(start, "--start") or 0.0
@@ -306,19 +308,10 @@ def _kept(
             yield kept
             if kept.clip_fault:
                 _tell(kept.clip_fault)
-            if kept.judged:
-                _tell(kept.judged)
+            for line in kept.judged:
+                _tell(line)
     except (StoreError, ClipError) as error:
         raise Failure(str(error)) from error
-
-
-def _labels(path: Path) -> list[Label]:
-    from streamdet.labels import LabelError, read
-
-    try:
-        return read(path)
-    except LabelError as error:
-        raise Failure(f"--labels {error}") from error
 
 
 def _tell(words: str) -> None:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli import config, devices, events, file, listen, model, review, scan, selftest
+from streamdet.cli import (
+    compare,
+    config,
+    devices,
+    events,
+    file,
+    listen,
+    model,
+    review,
+    scan,
+    selftest,
+)
 from streamdet.cli.failure import Failure
 
 app = typer.Typer(
@@ -20,6 +31,7 @@ app = typer.Typer(
 )
 app.command("file")(file.file)
 app.command("scan")(scan.scan)
+app.command("compare")(compare.compare)
 app.command("listen")(listen.listen)
 app.command("review")(review.review)
 app.command("devices")(devices.devices)

@@ -17,6 +17,7 @@ from streamdet.service.platform import Platform, PlatformError
 if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.engine import Engine
+    from streamdet.labels import Label
     from streamdet.model.bundle import Bundle
     from streamdet.service.roads import Channels
 
@@ -158,6 +159,16 @@ def channels_of(text: str) -> Channels:
         return parse_channels(text)
     except ValueError as error:
         raise Failure(f"--channels: {error}") from error
+
+
+def read_labels(path: Path) -> list[Label]:
+    """True shots, or a Failure with its line."""
+    from streamdet.labels import LabelError, read
+
+    try:
+        return read(path)
+    except LabelError as error:
+        raise Failure(f"--labels {error}") from error
 
 
 def clips_folder(store: Path, clips: Path | None) -> Path:

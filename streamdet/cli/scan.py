@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamdet.archive.manifest import Manifest
     from streamdet.archive.scanning import HearAll, Scan
     from streamdet.archive.sidecars import Sidecars
+    from streamdet.labels import Label
     from streamdet.model.bundle import Bundle
     from streamdet.sinks import Format
 
@@ -77,6 +78,9 @@ def scan(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, from 0.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="True shots, as of `file`: say how right the events are.")
+    ] = None,
     threshold: options.Threshold = None,
     operating_point: options.Point = None,
     model: options.Model = None,
@@ -102,6 +106,7 @@ def scan(
     decision = options.decision_for(bundle, threshold, operating_point)
     runs_on = Platform.cpu if platform is Platform.auto else platform
     wishes = Wishes(decision, options.channels_of(channels), track, runs_on.value)
+    truth = None if labels is None else options.read_labels(labels)
     beside = _sidecars(sidecar, sidecar_dir, fps)
     found, faults = _found(paths or [], lists or [], shard)
     wanted = outputs.Wanted(output or [], output_format, False, None, None)
@@ -116,6 +121,8 @@ def scan(
                 for event in this.events():
                     sink.write(event)
                 sink.close()
+            if truth is not None:
+                _score(this, truth)
     except ManifestError as error:
         raise Failure(f"--manifest {error}") from error
     if code:
@@ -148,6 +155,16 @@ def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
             raise Failure(str(error)) from error
     sys.stderr.write(f"streamdet: {counting.summary(interrupted=code == INTERRUPTED)}\n")
     return code
+
+
+def _score(this: Scan, truth: list[Label]) -> None:
+    from streamdet.scoring import Scoring
+
+    scoring = Scoring(truth)
+    for name, events in this.by_file():
+        scoring.take(name, [(e.onset_s, e.offset_s or e.onset_s) for e in events])
+    for line in scoring.lines():
+        sys.stderr.write(f"streamdet: {line}\n")
 
 
 def _engine(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
-from streamdet import labels
 from streamdet.audio import media
 from streamdet.audio.resample import downmixed
 from streamdet.audio.source import SourceError
 from streamdet.labels import Label
+from streamdet.scoring import Scoring
 from streamdet.service.files import FileEvent
 from streamdet.store import picture
 from streamdet.store.clips import ClipError, ClipFolder
@@ -27,7 +26,7 @@ LABELLED = "labels"
 class Keeping:
     """Takes the events of one file after another; all of it is optional. Raises StoreError, and at
     first ClipError; later ``clip_fault`` says why a clip was not kept. ``judged`` is what the
-    labels make of the events, in words."""
+    labels make of the events, in lines."""
 
     def __init__(
         self,
@@ -39,11 +38,9 @@ class Keeping:
         self._track = track
         self._store = None if store is None else Store(store)
         self._clips = None if clips is None else ClipFolder(clips)
-        self._truth = truth
+        self._scoring = None if truth is None else Scoring(truth)
         self.clip_fault = ""
         self._of_file: list[FileEvent] = []
-        self._true = self._false = self._found = self._missed = 0
-        self._errors: list[float] = []
 
     def __enter__(self) -> Keeping:
         return self
@@ -58,26 +55,13 @@ class Keeping:
         return None if self._store is None else self._store.set_aside
 
     @property
-    def judged(self) -> str:
-        """Empty without labels."""
-        if self._truth is None:
-            return ""
-        events, shots = self._true + self._false, self._found + self._missed
-        words = [
-            f"of {events} events {self._true} are true and {self._false} false positives",
-            f"{self._missed} of {shots} labelled shots were missed",
-        ]
-        if events:
-            words.append(f"precision {self._true / events:.2f}")
-        if shots:
-            words.append(f"recall {self._found / shots:.2f}")
-        if self._errors:
-            words.append(f"onset error {1e3 * median(map(abs, self._errors)):.0f} ms (median)")
-        return "; ".join(words)
+    def judged(self) -> list[str]:
+        """Lines; none without labels."""
+        return [] if self._scoring is None else self._scoring.lines()
 
     def take(self, heard: FileEvent, path: str) -> None:
         """An event of a file, "-" for stdin."""
-        if self._truth is not None:
+        if self._scoring is not None:
             self._of_file.append(heard)
         if self._store is not None:
             try:
@@ -87,21 +71,17 @@ class Keeping:
 
     def file_over(self, path: str) -> None:
         """The file has no more; hold what it had against its labels."""
-        if self._truth is None:
+        if self._scoring is None:
             return
         spans = []
         for heard in self._of_file:
             d, rate = heard.event.detection, heard.event.sample_rate
             spans.append((d.onset / rate, (d.offset or d.onset) / rate))
-        matched = labels.match(spans, labels.of_file(self._truth, path))
-        for heard, yes in zip(self._of_file, matched.true, strict=True):
-            self._true, self._false = self._true + yes, self._false + (not yes)
+        true = self._scoring.take(path, spans)
+        for heard, yes in zip(self._of_file, true, strict=True):
             if self._store is not None:
                 said = Verdict("true" if yes else "false", reviewer=LABELLED)
                 self._store.review(heard.event.id, said)
-        self._missed += matched.missed
-        self._found += matched.found
-        self._errors += matched.onset_errors
         self._of_file.clear()
 
 

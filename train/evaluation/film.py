@@ -18,14 +18,13 @@ import numpy as np
 
 from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import block_frames
+from streamdet.labels import WINDOW_S, LabelError, of_name
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from train.data.table import read_rows
 from train.evaluation.hearing import BLOCK_S, frames_of, samples_of
 from train.failure import TrainError
 
-WINDOW_S = 10.0
-_NAME = re.compile(r"(?P<film>.+)_(?P<h>\d{1,2})-(?P<m>\d{2})-(?P<s>\d{2}(?:\.\d+)?)(?:\.\w+)?")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 SHOT = "gunshot"
 
@@ -75,11 +74,11 @@ def _of_table(path: Path) -> Iterable[Window]:
 
 
 def _parsed(name: str, where: Path) -> tuple[str, float]:
-    found = _NAME.fullmatch(name)
-    if not found:
-        raise TrainError(f"{where}: {name}: not named like movie_HH-MM-SS.mmm.wav")
-    start_s = 3600.0 * int(found["h"]) + 60.0 * int(found["m"]) + float(found["s"])
-    return found["film"], start_s
+    try:
+        label = of_name(str(where), name)
+    except LabelError as error:
+        raise TrainError(str(error)) from error
+    return label.file, label.onset_s
 
 
 def report(

@@ -1,0 +1,165 @@
+"""Scoring against labels of every form, and where two runs differ."""
+
+import json
+
+import pytest
+from conftest import records, streamdet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamdet import demo, labels
+from streamdet.comparing import Told, pairs
+from streamdet.labels import Label
+
+SHOTS = [(o, o + 0.3) for o in demo.ONSETS_S]
+
+
+def write(folder, form):
+    """The demo's shots as labels of a form."""
+    path = folder / "labels.txt"
+    if form == "raven":
+        head = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\n"
+        rows = (
+            f"{i}\tSpectrogram 1\t1\t{a}\t{b}\tscene.wav\n" for i, (a, b) in enumerate(SHOTS, 1)
+        )
+        path.write_text(head + "".join(rows))
+    elif form == "audacity":
+        path.write_text("".join(f"{a}\t{b}\tshot\n" for a, b in SHOTS))
+    elif form == "csv":
+        path.write_text("onset_s,offset_s\n" + "".join(f"{a},{b}\n" for a, b in SHOTS))
+    elif form == "names":
+        path.write_text("scene_00-00-00.000.wav\nscene_00-00-10.000.wav\n")
+    elif form == "csv of names":
+        path.write_text("name\nscene_00-00-00.000.wav\nscene_00-00-10.000.wav\n")
+    else:
+        path = folder / "windows"
+        path.mkdir()
+        for start in ("00.000", "10.000"):
+            (path / f"scene_00-00-{start}.wav").touch()
+    return path
+
+
+@pytest.mark.parametrize("form", ["csv", "audacity", "raven", "names", "csv of names", "files"])
+def test_labels_of_every_form_say_how_right_the_events_are(tmp_path, wav, form):
+    path = write(tmp_path, form)
+    done = streamdet("file", wav, "--threshold", "0.6", "--labels", path)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stderr.decode().splitlines()
+    assert "of 3 events 3 are true and 0 false positives; 0 of " in first
+    assert "precision 1.00; recall 1.00" in first
+    assert ("onset error" in first) == (form in ("csv", "audacity", "raven"))
+    assert second.endswith("scene.wav: correct predictions 2 / 2, false positive windows 0")
+
+
+def test_raven_reads_what_it_wrote(tmp_path, wav):
+    table = tmp_path / "scene.selections.txt"
+    streamdet("file", wav, "--threshold", "0.6", "--output", table)
+    assert [x.onset_s for x in labels.read(table)] == pytest.approx(demo.ONSETS_S, abs=0.03)
+    assert {x.file for x in labels.read(table)} == {"scene.wav"}
+
+
+def test_a_scan_is_scored_over_all_its_files(tmp_path, wav):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.wav").write_bytes(wav.read_bytes())
+    path = tmp_path / "labels.csv"
+    path.write_text("onset_s,file\n4.2,one.wav\n9.5,one.wav\n15.2,two\n30,two\n")
+    done = streamdet("scan", tmp_path, "--manifest", tmp_path / "m.db", "--threshold", "0.6",
+                     "--labels", path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.decode().splitlines()
+    assert "of 6 events 3 are true and 3 false positives; 1 of 4 labelled" in said[1]
+    assert said[2].endswith("one.wav: correct predictions 1 / 1, false positive windows 1")
+    assert said[3].endswith("two.wav: correct predictions 1 / 2, false positive windows 1")
+
+
+def test_names_that_are_no_labels_are_one_line(tmp_path, wav):
+    for text, said in (
+        ("shot1.wav\n", b"line 1: no label; Audacity's, Raven's, CSV"),
+        ("name\nshot1.wav\n", b"line 2: shot1.wav: not named like movie_HH-MM-SS"),
+        ("Selection\tBegin Time (s)\n1\tsoon\n", b"line 2: 'soon' is no time"),
+    ):
+        (tmp_path / "labels").write_text(text)
+        done = streamdet("file", wav, "--labels", tmp_path / "labels")
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+spans = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), max_size=8).map(
+    lambda some: [(a, a + b) for a, b in some]
+)
+
+
+@given(spans, spans)
+def test_windows_are_counted_once(found, shots):
+    windows = labels.windows(found, [Label(a, b) for a, b in shots])
+    assert 0 <= windows.correct <= windows.labelled <= sum(int(b - a) // 10 + 2 for a, b in shots)
+    assert labels.windows(shots, [Label(a, b) for a, b in shots]).false == 0
+    if not shots:
+        assert windows.labelled == windows.correct == 0
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, wav):
+    """The same sound over two thresholds: the stricter one leaves the second shot out."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, threshold in (("loose.jsonl", "0.6"), ("strict.csv", "0.97")):
+        assert streamdet("file", wav, "--threshold", threshold, "--output", folder / name,
+                         ).returncode == 0  # fmt: skip
+    return folder
+
+
+def test_two_runs_are_held_against_each_other(runs, wav):
+    args = ("compare", runs / "loose.jsonl", runs / "strict.csv")
+    done = streamdet(*args)
+    assert done.returncode == 0, done.stderr
+    (only,) = records(done.stdout)
+    assert (only["heard_by"], only["source"]) == ("first", str(wav))
+    assert only["onset_s"] == pytest.approx(9.51, abs=0.02)
+    assert only["second_score"] is None
+    assert b"first: " in done.stderr
+    assert b"3 events of streamdet-second/1 over 0.6\n" in done.stderr
+    assert b"2 events in both, 1 in the first alone, 0 in the second alone" in done.stderr
+    assert len(records(streamdet(*args, "--all").stdout)) == 3
+    table = streamdet(*args, "--format", "table", "--all").stdout.decode().splitlines()
+    assert [line.split()[1] for line in table[1:]] == ["both", "first", "both"]
+    rows = streamdet(*args, "--format", "csv").stdout.decode().splitlines()
+    assert rows[0] == "source,heard_by,onset_s,offset_s,first_score,second_score"
+    same = streamdet("compare", args[1], args[1], "--format", "table")
+    assert same.stdout == b"no difference\n"
+
+
+def test_with_labels_it_says_who_is_right(runs, tmp_path):
+    shots = tmp_path / "shots.csv"
+    shots.write_text("onset_s\n4.2\n15.2\n")
+    done = streamdet("compare", runs / "loose.jsonl", runs / "strict.csv", "--labels", shots)
+    (only,) = records(done.stdout)
+    assert only["true"] is False
+    first, second, _ = done.stderr.decode().splitlines()
+    assert "of 3 events 2 are true" in first
+    assert "of 2 events 2 are true" in second
+
+
+def test_what_is_no_run_is_one_line(tmp_path, runs):
+    for text in ('{"phase": "final"}\n', "a,b\n1,2\n", "{\n", '{"phase":"final","model":7}\n'):
+        (tmp_path / "none").write_text(text)
+        done = streamdet("compare", runs / "loose.jsonl", tmp_path / "none")
+        assert done.returncode == 2
+        assert b"no events of streamdet's as JSON lines or CSV" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert streamdet("compare", tmp_path / "gone", tmp_path / "gone").returncode == 2
+
+
+@given(spans, spans)
+def test_a_pair_is_of_events_that_are_near_and_none_is_lost(first, second):
+    def told(some, where):
+        return [Told(f"{where}/x.wav", a, b, 0.9, 0.5, 1, "m/1", None) for a, b in some]
+
+    found = pairs(told(first, "here"), told(second, "there"), 0.5)
+    assert sum(pair.first is not None for pair in found) == len(first)
+    assert sum(pair.second is not None for pair in found) == len(second)
+    for pair in found:
+        if pair.where == "both":
+            assert pair.first.onset_s <= pair.second.offset_s + 0.5
+            assert pair.second.onset_s <= pair.first.offset_s + 0.5
+    assert json.dumps([pair.where for pair in found])
