@@ -40,13 +40,20 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options: files to write, a form, a frame rate and timecode as they were given."""
+    """The options: files to write, a form, a frame rate and timecode as they were given;
+    ``silent``: nothing goes to stdout either."""
 
     outputs: list[Path]
     form: Form | None
     explain: bool
     fps: str | None
     start_timecode: str | None
+    silent: bool = False
+
+    @property
+    def streams(self) -> list[Path | None]:
+        """Where events go, None being stdout."""
+        return [*self.outputs] if self.outputs or self.silent else [None]
 
 
 class Outputs:
@@ -66,10 +73,19 @@ class Outputs:
             sink.close()
 
 
+def parted(outputs: list[Path], paths: list[str]) -> tuple[list[Path], list[Path]]:
+    """Reports, and what is written event by event; raises Failure for what can't be written."""
+    from streamdet.sinks import REPORT
+
+    _check(outputs, paths)
+    reports = [output for output in outputs if output.suffix.lower() == REPORT]
+    return reports, [output for output in outputs if output not in reports]
+
+
 def check(wanted: Wanted, paths: list[str]) -> None:
     """Raise Failure for what `opened` would refuse; nothing that is there is touched."""
     _check(wanted.outputs, paths)
-    _check_forms([_form(wanted, output) for output in wanted.outputs or [None]], wanted, paths)
+    _check_forms([_form(wanted, output) for output in wanted.streams], wanted, paths)
     for output in wanted.outputs:
         try:
             output.open("a").close()
@@ -91,12 +107,12 @@ def opened(wanted: Wanted, paths: list[str]) -> Iterator[Outputs]:
     from streamdet.sinks import EDITS, open_sink
 
     _check(wanted.outputs, paths)
-    forms: list[Format] = [_form(wanted, output) for output in wanted.outputs or [None]]
+    forms: list[Format] = [_form(wanted, output) for output in wanted.streams]
     _check_forms(forms, wanted, paths)
     edit = any(form in EDITS for form in forms)
     timebase = _timebase(wanted, paths[0]) if edit else None
     with ExitStack() as stack:
-        streams = [stack.enter_context(_stream(output)) for output in wanted.outputs or [None]]
+        streams = [stack.enter_context(_stream(output)) for output in wanted.streams]
         try:
             sinks = [
                 open_sink(form, stream, explain=wanted.explain, timebase=timebase)

@@ -10,6 +10,7 @@ from streamdet.audio.source import Source, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection, Event, ModelName, event_id
+from streamdet.service.road import Watch
 from streamdet.service.roads import Channels, Roads
 
 
@@ -41,14 +42,15 @@ class Listener:
         *,
         start_unix_s: float | None = None,
         scores_to: Path | None = None,
+        watch: Watch | None = None,
         progress: Callable[[int], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[FileEvent]:
         """The final events of a source, in order.
 
-        Where the source fails, or ``stopped`` answers yes between two blocks, what is open
-        is closed and what was heard is kept; the source's SourceError then goes on to the
-        caller.
+        ``watch`` is told of all scores. Where the source fails, or ``stopped`` answers yes between
+        two blocks, what is open is closed and what was heard is kept; the source's SourceError
+        then goes on to the caller.
         """
         road = Roads(
             self.engine,
@@ -57,6 +59,7 @@ class Listener:
             source.channels,
             self.channels,
             keep_scores=scores_to is not None,
+            watch=watch,
         )
         fault: SourceError | None = None
         try:

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from streamdet.audio import media
-from streamdet.audio.resample import downmixed
-from streamdet.audio.source import SourceError
 from streamdet.labels import Label
 from streamdet.scoring import Scoring
+from streamdet.service import excerpt
 from streamdet.service.files import FileEvent
 from streamdet.store import picture
 from streamdet.store.clips import ClipError, ClipFolder
 from streamdet.store.store import ClipNote, Store
 from streamdet.store.verdict import Verdict
 
-PRE_S, POST_S = 2.0, 3.0
 LABELLED = "labels"
 """The reviewer of verdicts that come from a label file."""
 
@@ -96,42 +91,11 @@ def _keep(
     event, record = heard.event, heard.event.record()
     onset_s = event.detection.onset / event.sample_rate
     store.add(record, [(round(at - onset_s, 3), score) for at, score in heard.scores])
-    if path == "-":
+    if (cut := excerpt.of_event(event, path, track)) is None:
         return
-    offset = event.detection.offset or event.detection.onset
-    first_s = max(0.0, onset_s - PRE_S)
-    last_s = offset / event.sample_rate + POST_S
-    samples, rate = _cut(Path(path), first_s, last_s, event.detection.channel, track)
-    if not len(samples):
-        return  # it can't be read once more
-    store.attach(event.id, picture=picture.of(samples, rate, onset_s - first_s))
+    samples, rate, onset_s = cut
+    store.attach(event.id, picture=picture.of(samples, rate, onset_s))
     if clips is not None:
         size = clips.write(record, samples, rate)
-        note = ClipNote(size, onset_s - first_s, len(samples) / rate, redacted=False)
+        note = ClipNote(size, onset_s, len(samples) / rate, redacted=False)
         store.attach(event.id, note)
-
-
-def _cut(
-    path: Path, first_s: float, last_s: float, channel: str | None, track: str | None
-) -> tuple[np.ndarray, int]:
-    """The sound between two times of a file, of the channel that spoke, and its rate; silence where
-    it has a gap, and nothing where it can't be read. What is damaged was told of when it was heard.
-    """
-    try:
-        source = media.opened(path, first_s, last_s, track)
-    except SourceError:
-        return np.zeros(0, np.float32), 1
-    first, end = round(first_s * source.rate), round(first_s * source.rate)
-    alone = int(channel) if channel is not None and channel.isdigit() else None
-    room = np.zeros(round((last_s - first_s) * source.rate) + 1, np.float32)
-    try:
-        for block in source.blocks():
-            at = block.start - first
-            part = downmixed(block.samples, alone)[: max(0, len(room) - at)]
-            room[at : at + len(part)] = part
-            end = block.start + len(part)
-    except SourceError:
-        pass
-    finally:
-        source.close()
-    return np.nan_to_num(room[: end - first]), source.rate

@@ -27,6 +27,8 @@ from streamdet.detection.engine import Seats, Stream
 from streamdet.detection.event import Detection
 
 _KEPT_S = 30.0
+Watch = Callable[[float, float, np.ndarray], None]
+"""Is told (start_s, frame_s, ``(t,)`` gunshot scores) of all frames, as they come."""
 MIX = "mix"
 """What the mean of several channels is called."""
 
@@ -75,11 +77,12 @@ class Road:
         gain_db: float = 0.0,
         keep_scores: bool = False,
         loudest: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         self.engine, self.config = engine, config
         self._gain_db = gain_db
         self._rate, self._channels, self._channel = rate, channels, channel
-        self._keep_scores = keep_scores
+        self._keep_scores, self._watch = keep_scores, watch
         self._both = loudest and channel is None and channels > 1
         self._kept: list[np.ndarray] = []
         self._recent: deque[_Remembered] = deque()
@@ -271,6 +274,9 @@ class Road:
         if self._keep_scores:
             self._kept.append(frames.scores)
         start = self._base + self._state.frame * self.grid.frame
+        if self._watch is not None:
+            rate = self.grid.rate
+            self._watch(start / rate, self.grid.frame / rate, frames.scores[:, 0])
         gunshots = np.stack([lane.scores[:, 0] for lane in lanes])
         levels = np.stack([lane.level for lane in lanes])
         self._recent.append(_Remembered(start, frames.scores, gunshots, levels))

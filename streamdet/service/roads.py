@@ -11,7 +11,7 @@ from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection
-from streamdet.service.road import Road
+from streamdet.service.road import Road, Watch
 
 Channels = int | Literal["auto", "mix", "each"]
 """What of several channels is heard: one, from 1; "mix", their mean; "auto", their mean and the
@@ -41,6 +41,7 @@ class Roads:
         wanted: Channels,
         *,
         keep_scores: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         numbers = {"auto": [None], "mix": [None], "each": list(range(1, channels + 1))}
         self._each = wanted == "each"
@@ -53,6 +54,7 @@ class Roads:
                 number,
                 keep_scores=keep_scores,
                 loudest=wanted == "auto",
+                watch=watch,
             )
             for number in (numbers[wanted] if isinstance(wanted, str) else [wanted])
         ]

@@ -21,6 +21,8 @@ Format = Literal[
 FORMS: dict[str, Format] = {name: name for name in get_args(Format)}
 ONE_FILE = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
 """The forms that have one timeline, and so are of one file."""
+REPORT = ".html"
+"""How a report ends, which is of whole files (streamdet.sinks.report)."""
 EDITS = frozenset(("edl", "fcpxml", "otio"))
 """The forms that count frames, and so want a timebase."""
 SUFFIXES: dict[str, Format] = {
@@ -60,6 +62,6 @@ def open_sink(
 
 
 __all__ = [
-    "EDITS", "FORMS", "ONE_FILE", "SUFFIX_OF", "Explanation", "Format", "Sink", "Timebase",
-    "form_of", "open_sink",
+    "EDITS", "FORMS", "ONE_FILE", "REPORT", "SUFFIX_OF", "Explanation", "Format", "Sink",
+    "Timebase", "form_of", "open_sink",
 ]  # fmt: skip
