@@ -1,5 +1,6 @@
 """streamdet from Python, as its page says."""
 
+import json
 import re
 import subprocess
 import sys
@@ -85,3 +86,29 @@ def test_events_become_a_table(wav):
     assert isinstance(table, pandas.DataFrame)
     assert list(table["rounds"]) == [1, 3, 1]
     assert "label_fireworks" in table.columns
+
+
+NOTEBOOK = """
+import json, sys
+import nbformat
+from nbclient import NotebookClient
+book = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(book, timeout=120, resources={"metadata": {"path": "."}}).execute()
+kept = ("text/plain", "image/png")
+outputs = [o for cell in book.cells for o in cell.get("outputs", [])]
+print(json.dumps([o.get("text") or sorted(k for k in o["data"] if k in kept) for o in outputs]))
+"""
+
+
+def test_the_notebook_runs_and_shows_what_it_showed():
+    book = json.loads((ROOT / "docs" / "films.ipynb").read_text())
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK, "docs/films.ipynb"], cwd=ROOT,
+                          capture_output=True, text=True, check=False, timeout=200)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2_000:]
+    shown = [output for cell in book["cells"] for output in cell.get("outputs", [])]
+    made = json.loads(done.stdout.splitlines()[-1])
+    assert len(made) == len(shown)
+    assert ["image/png", "text/plain"] in made
+    for one, other in zip(made, shown, strict=True):
+        if isinstance(one, str):
+            assert one == "".join(other["text"])
