@@ -30,9 +30,10 @@ NAMES = (
     "review",
     "training",
     "audioset",
+    "films",
 )
-LONG = ("soak",)
-"""Those that take an hour, and are run only where they are named."""
+LONG = ("soak", "fuzz")
+"""Those that take ten minutes or an hour, and are run only where they are named."""
 
 
 def main() -> None:
@@ -40,12 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="*", metavar="NAME", help="which ones (all)")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long to soak (60)")
+    parser.add_argument("--fuzz-minutes", type=float, default=10.0, help="how long to fuzz (10)")
     told = parser.parse_args()
     names = told.name or NAMES
     if unknown := sorted({*names} - {*NAMES, *LONG}):
         there = ", ".join((*NAMES, *LONG))
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {there}")
     os.environ["SOAK_MINUTES"] = str(told.minutes)
+    os.environ["FUZZ_MINUTES"] = str(told.fuzz_minutes)
     report.RESULTS.mkdir(parents=True, exist_ok=True)
     for name in names:
         began = time.perf_counter()

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import plots
+from benchmarks import plots, report_films
 from benchmarks.measure import ROOT
 from benchmarks.soak import slope
+from benchmarks.words import BY, table
+from benchmarks.words import said as _said
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "docs" / "performance"
@@ -40,25 +42,6 @@ def page(said: dict[str, Found]) -> str:
             told = found["missing"] + "." if "missing" in found else make(found)
             sections += [f"## {title}", where, told]
     return "\n\n".join(sections) + "\n"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(map(_said, row)) + " |" for row in rows])
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, dict):
-        low, high = (_said(value[k]) for k in ("min", "max"))
-        return f"{_said(value['median'])} ({low} to {high})"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return BY.get(value, str(value))
-
-
-BY = {"cpu": "JAX"}
-"""Platforms as a reader knows them."""
 
 
 def _where(result: Found) -> str:
@@ -330,6 +313,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], str]]] = {
     "soak": ("A soak", _soak),
     "training": ("Training", _training),
     "audioset": ("AudioSet's records", _audioset),
+    "films": ("Films", report_films.films),
+    "fuzz": ("Broken films", report_films.fuzz),
 }
 
 

@@ -90,14 +90,6 @@ class FileSource:
         self._file.close()
 
 
-def seconds_of(path: Path) -> float | None:
-    """A file's length by its header; None where it can't be told."""
-    try:
-        return float(soundfile.info(os.fsencode(path)).duration)  # pyright: ignore[reportArgumentType]
-    except (soundfile.LibsndfileError, OSError):
-        return None
-
-
 def check_readable(path: Path) -> None:
     """Raise SourceError for a path that is no file with something in it."""
     try:

@@ -151,7 +151,7 @@ def file(
 
 def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:
     """How much sound there is to hear, as far as the files' headers tell."""
-    from streamdet.audio.file import seconds_of
+    from streamdet.audio.media import seconds_of
 
     known = (seconds_of(Path(path)) or 0.0 for path in paths if path != "-")
     return sum(max(0.0, min(s, s if end_s is None else end_s) - start_s) for s in known)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
+    from streamdet.audio.demuxed import MediaSource
     from streamdet.audio.file import FileSource
-    from streamdet.audio.media import MediaSource
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.pipe import PipeSource
     from streamdet.cli.showing import Showing
