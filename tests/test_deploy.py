@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer.main
 import yaml
 from conftest import ROOT, need
 
+from streamdet.cli.main import app
 from streamdet.detection.event import ModelName
 from streamdet.service.metrics import Metrics
 
@@ -120,6 +123,29 @@ def test_kubernetes_takes_the_manifests(manifest):
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
     checked(told)
+
+
+def test_kubernetes_takes_the_job_of_a_scan_and_its_command_is_one():
+    job = DEPLOY / "scan" / "job.yml"
+    passes(tool("kubernetes-validate"), "--strict", job)
+    spec = yaml.safe_load(job.read_text())["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    args = [arg.replace("$(JOB_COMPLETION_INDEX)", "7") for arg in container["args"]]
+    assert f"--shard=7/{spec['completions']}" in args
+    group = typer.main.get_command(app)
+    scan = group.commands["scan"]
+    assert scan.make_context("scan", args[1:], resilient_parsing=True).params["jobs"] == 4
+    mounts = {m["name"] for m in container["volumeMounts"]}
+    assert mounts == {v["name"] for v in spec["template"]["spec"]["volumes"]}
+
+
+def test_ray_takes_its_clusters_configuration():
+    import jsonschema
+
+    (schema,) = (Path(find_spec("ray").origin).parent / "autoscaler").glob("ray-schema.json")
+    config = yaml.safe_load((DEPLOY / "scan" / "ray.yml").read_text())
+    jsonschema.validate(config, json.loads(schema.read_text()))
+    assert config["head_node_type"] in config["available_node_types"]
 
 
 def checked(toml: str) -> None:
