@@ -127,22 +127,24 @@ class Windows:
 
 def windows(spans: Sequence[tuple[float, float]], labels: Sequence[Label]) -> Windows:
     """Hold found (onset_s, offset_s) against labels by windows: those that are labelled, or those
-    of a grid from 0 s on that shots lie in."""
-    starts = {label.onset_s for label in labels if label.window}
-    for label in labels:
-        if not label.window:
-            starts |= {WINDOW_S * i for i in _grid(label.onset_s, label.offset_s)}
+    of a grid from 0 s on that shots begin in. A window that a label touches is never false."""
+    starts = {
+        label.onset_s if label.window else WINDOW_S * (label.onset_s // WINDOW_S)
+        for label in labels
+    }
+    touched = {WINDOW_S * i for label in labels if not label.window for i in _grid(label)}
 
     def heard(start_s: float) -> bool:
         return any(a < start_s + WINDOW_S and b > start_s for a, b in spans)
 
-    touched = {WINDOW_S * i for a, b in spans for i in _grid(a, b)}
-    false = [at for at in touched if all(abs(at - start) >= WINDOW_S for start in starts)]
+    predicted = {WINDOW_S * i for a, b in spans for i in _grid(Label(a, b))} - touched
+    false = [at for at in predicted if all(abs(at - start) >= WINDOW_S for start in starts)]
     return Windows(sum(map(heard, starts)), len(starts), sum(map(heard, false)))
 
 
-def _grid(first_s: float, last_s: float) -> range:
-    return range(int(first_s // WINDOW_S), int(last_s // WINDOW_S) + 1)
+def _grid(label: Label) -> range:
+    """The windows of the grid that it touches."""
+    return range(int(label.onset_s // WINDOW_S), int(label.offset_s // WINDOW_S) + 1)
 
 
 def _of_csv(path: Path, number: int, row: dict[str, str | None]) -> Label:
