@@ -43,6 +43,18 @@ def test_every_container_is_heard_at_the_right_times(tmp_path, wav, form):
     assert heard(made) == pytest.approx(ONSETS, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    "form", ["mp4", "mov", "m4a", "3gp", "webm", "mxf", "avi", "ts", "mka", "mp3", "flac"]
+)
+def test_where_the_encoders_delay_is_told_onsets_are_those_of_the_sound_to_10_ms(
+    tmp_path, wav, form
+):
+    """The rest (AAC in Matroska and Flash, WMA) begin as late as every player has them."""
+    options = {"mp3": ["-vn"], "flac": ["-vn"]}.get(form) or FORMS[form]
+    made = film(tmp_path / f"film.{form}", wav, *options)
+    assert heard(made) == pytest.approx(heard(wav), abs=0.0101)
+
+
 def test_a_late_sound_track_is_late(tmp_path, wav):
     for form in ("mp4", "mkv", "mov"):
         made = film(tmp_path / f"late.{form}", wav, before=("-itsoffset", "1.5"))

@@ -1,6 +1,8 @@
 """Reports, plots and clips of files: what a person sees and hears of them."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,15 @@ def test_a_report_shows_every_event_and_plays_it(chromium, made):  # noqa: F811
     wait_for(lambda: chromium.execute_script(played) > 0)
     seconds = chromium.execute_script("return document.querySelector('audio').duration")
     assert seconds == pytest.approx(5.3, abs=0.3)
+
+
+def test_the_page_is_as_it_was(made):
+    """But for the pictures and sounds in it, which are looked at and played above."""
+    page = re.sub(r"base64,[A-Za-z0-9+/=]+", "base64,", (made / "r.html").read_text())
+    golden = Path(__file__).parent / "golden" / "report.html"
+    if os.environ.get("GOLDEN"):
+        golden.write_text(page)
+    assert page == golden.read_text()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 390)])

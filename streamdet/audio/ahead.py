@@ -8,12 +8,12 @@ from queue import Empty, Full, Queue
 
 from streamdet.audio.source import Block, Source
 
-_AHEAD = 8
+_AHEAD = 4
 _LOOK_S = 0.1
 
 
 class Ahead:
-    """The same blocks as the source's, the same error behind them, at most 8 of them waiting."""
+    """The same blocks as the source's, the same error behind them, at most 4 of them waiting."""
 
     def __init__(self, source: Source) -> None:
         self._source, self.rate, self.channels = source, source.rate, source.channels

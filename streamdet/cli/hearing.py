@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from streamdet.audio.demuxed import MediaSource
-    from streamdet.audio.file import FileSource
     from streamdet.audio.pipe import Encoding as PcmEncoding
-    from streamdet.audio.pipe import PipeSource
+    from streamdet.audio.source import Source
     from streamdet.cli.showing import Showing
     from streamdet.service.files import FileEvent, Listener
     from streamdet.service.kept import Keeping
@@ -122,8 +120,8 @@ class Hearing:
         if self._interrupted:
             return
         name = "stdin" if self.path == "-" else self.path
-        source = _source(self.path, task)
-        shown = bar.add_task(name, total=getattr(source, "samples_to_read", None))
+        source, total = _source(self.path, task)
+        shown = bar.add_task(name, total=total)
         try:
             yield from task.listener.hear(
                 source,
@@ -139,15 +137,18 @@ class Hearing:
             bar.remove_task(shown)
 
 
-def _source(path: str, task: Task) -> FileSource | MediaSource | PipeSource:
+def _source(path: str, task: Task) -> tuple[Source, int | None]:
+    """What to hear, decoded beside the listening, and how many samples it has, if that is known."""
+    from streamdet.audio.ahead import Ahead
     from streamdet.audio.media import opened
     from streamdet.audio.pipe import PipeSource, RawFormat
 
     if path != "-":
-        return opened(Path(path), task.start_s, task.end_s, task.track)
+        source = opened(Path(path), task.start_s, task.end_s, task.track)
+        return Ahead(source), source.samples_to_read
     if task.start_s or task.end_s is not None:
         raise Failure("--start and --end: a pipe can't be cut; they are for files")
-    return PipeSource(sys.stdin.buffer, RawFormat(*task.raw))
+    return PipeSource(sys.stdin.buffer, RawFormat(*task.raw)), None
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class RavenSink:
         self._count += 1
         (first, last), d = span_s(event), event.detection
         row = (
-            self._count, "Spectrogram 1", 1, f"{first:.6f}", f"{last:.6f}", 0,
+            self._count, "Spectrogram 1", _channel(event), f"{first:.6f}", f"{last:.6f}", 0,
             event.sample_rate // 2, Path(event.source).name, d.rounds, f"{d.score:.4f}", "gunshot",
         )  # fmt: skip
         self._stream.write("\t".join(map(str, row)) + "\n")
@@ -54,3 +54,9 @@ class RavenSink:
     def close(self) -> None:
         """Hand over a head that nothing followed."""
         self._stream.flush()
+
+
+def _channel(event: Event) -> int:
+    """The one that spoke; the first for a mean, since a selection has to be in one."""
+    channel = event.detection.channel
+    return int(channel) if channel is not None and channel.isdigit() else 1
