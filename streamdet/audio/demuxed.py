@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.audio.file import BLOCK_S, check_readable
-from streamdet.audio.live import MOST_CHANNELS, RATES
+from streamdet.audio.file import block_frames, check_readable
 from streamdet.audio.network import pyav
-from streamdet.audio.source import Block, SourceError
+from streamdet.audio.source import MOST_CHANNELS, RATES, Block, SourceError
 
 _SLACK_S, _SILENCE_S, _BACK_S, _BEYOND_S = 0.005, 0.5, 1.0, 60.0
 _BUFFER = 1 << 18
@@ -85,9 +84,9 @@ class MediaSource:
     def blocks(self) -> Iterator[Block]:
         """Blocks of 2 s, shorter before a jump."""
         waiting: list[np.ndarray] = []
-        start = held = 0
+        start, held, most = 0, 0, block_frames(self.rate, self.channels)
         for at, samples in self._placed():
-            if waiting and (at != start + held or held >= BLOCK_S * self.rate):
+            if waiting and (at != start + held or held >= most):
                 yield Block(start, np.concatenate(waiting))
                 waiting, held = [], 0
             if not waiting:

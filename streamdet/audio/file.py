@@ -9,10 +9,11 @@ from pathlib import Path
 
 import soundfile
 
-from streamdet.audio.source import Block, SourceError
+from streamdet.audio.source import RATES, Block, SourceError
 from streamdet.audio.wav import STREAMED
 
-BLOCK_S = 2.0
+BLOCK_S, MOST_SAMPLES = 2.0, 1 << 21
+"""What is read at once: so long, and no more samples of all channels than that."""
 
 
 class FileSource:
@@ -35,6 +36,9 @@ class FileSource:
             ) from error
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.frames = self._file.frames
+        if not RATES[0] <= self.rate <= RATES[1]:
+            self.close()
+            raise SourceError("bad", f"{path}: {self.rate} Hz is no audio")
         self._first = round(start_s * self.rate)
         self._last = self.frames if end_s is None else min(self.frames, round(end_s * self.rate))
         if self.frames == 0:
@@ -60,7 +64,7 @@ class FileSource:
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of 2 s, the last one shorter: so much is lost where a file is damaged."""
-        size, at = round(BLOCK_S * self.rate), self._first
+        size, at = block_frames(self.rate, self.channels), self._first
         try:
             if at:
                 self._file.seek(at)
@@ -88,6 +92,11 @@ class FileSource:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def block_frames(rate: int, channels: int) -> int:
+    """Samples a channel that are read at once."""
+    return max(1, min(round(BLOCK_S * rate), MOST_SAMPLES // channels))
 
 
 def check_readable(path: Path) -> None:

@@ -15,9 +15,8 @@ import numpy as np
 
 from streamdet.audio.clock import SampleClock
 from streamdet.audio.ring import Ring
-from streamdet.audio.source import SourceError
+from streamdet.audio.source import MOST_CHANNELS, RATES, SourceError
 
-MOST_CHANNELS, RATES = 64, (1_000, 768_000)
 _ROOM_S = 0.005
 
 

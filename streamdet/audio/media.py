@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from streamdet.audio.demuxed import MediaSource
@@ -20,9 +19,11 @@ def opened(
     if track is not None:
         return MediaSource(path, start_s, end_s, track)
     if _is_mp3(path):
-        with contextlib.suppress(SourceError):
-            pyav()
+        try:
             return MediaSource(path, start_s, end_s)
+        except SourceError as error:
+            if error.reason != "unavailable":
+                raise
     try:
         return FileSource(path, start_s, end_s)
     except SourceError as error:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+MOST_CHANNELS, RATES = 64, (1_000, 768_000)
+"""What is taken for sound: channels, and rates in Hz."""
 Reason = Literal["bad", "truncated", "unavailable", "busy", "lost"]
 
 

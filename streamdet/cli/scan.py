@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -177,8 +176,9 @@ def _engine(
     if address is not None:
         raise Failure("--address: is of a cluster; give --engine ray too")
     from streamdet.archive import local
+    from streamdet.service.engines import cores
 
-    count = jobs or len(os.sched_getaffinity(0))
+    count = jobs or cores()
     return lambda files: local.hear_all(bundle, wishes, files, count)
 
 

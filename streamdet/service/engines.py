@@ -59,7 +59,7 @@ def for_files(
         return _abreast(bundle, platform, batch * lanes)
     if platform is Platform.numpy:
         return _plain(bundle)
-    pipelined = platform is Platform.cpu and _cores() > 1
+    pipelined = platform is Platform.cpu and cores() > 1
     return _compiled(bundle, platform, FILE_BLOCK_S, pipelined=pipelined)
 
 
@@ -148,7 +148,7 @@ def _compilation_cache() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
