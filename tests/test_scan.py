@@ -81,8 +81,10 @@ def test_a_scan_that_is_killed_three_times_gives_the_same_table(archive, table, 
         process = begun(*args)
         wait_for(lambda least=least: rows(manifest) >= least, 60)
         assert process.poll() is None, "it was over before it was killed"
+        working = children(process.pid)
         process.kill()
         process.communicate()
+        wait_for(lambda working=working: not any(Path(f"/proc/{p}").exists() for p in working))
     done = streamdet("scan", *args)
     assert done.returncode == 0, done.stderr
     assert done.stdout == table
@@ -122,13 +124,14 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def test_a_process_that_dies_loses_no_file(tmp_path, scene):
+@pytest.mark.parametrize("wait_s", [0.0, 0.7, 3.0], ids=["beginning", "compiling", "at work"])
+def test_a_process_that_dies_loses_no_file(tmp_path, scene, wait_s):
     long = np.tile(scene, 200)
     for name in ("a", "b"):
         soundfile.write(tmp_path / f"{name}.wav", long, RATE, subtype="PCM_16")
     process = begun(tmp_path, "--manifest", tmp_path / "m.db", "--jobs", 2, *BASE)
     heard = wait_for(lambda: len(children(process.pid)) == 2 and children(process.pid), 30)
-    time.sleep(3.0)  # they are compiled and at work
+    time.sleep(wait_s)
     os.kill(heard[0], signal.SIGKILL)
     out, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -256,6 +259,13 @@ def test_what_it_can_not_do_is_one_line(tmp_path, options, said):
     assert said in done.stderr
     assert b"secret" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_platform_that_is_not_here_is_one_line(tmp_path, wav):
+    done = streamdet("scan", wav, "--manifest", tmp_path / "m.db", "--platform", "tpu")
+    assert done.returncode == 2
+    assert b"--platform tpu: JAX finds none here" in done.stderr.splitlines()[-1]
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_file_that_is_no_manifest_is_left_alone(tmp_path, wav):

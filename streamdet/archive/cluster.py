@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from streamdet.archive.finding import Found
-from streamdet.archive.hearing import Heard, Hearer, Wishes
+from streamdet.archive.hearing import EngineError, Heard, Hearer, Wishes
 from streamdet.archive.local import TRIES
 from streamdet.model.bundle import Bundle
 
 _PATIENCE_S, _KNOCK_S = 300.0, 10.0
-
-
-class ClusterError(Exception):
-    """No cluster can be had, or it gives nobody to work; one line."""
 
 
 def hear_all(
@@ -28,7 +24,7 @@ def hear_all(
 ) -> Iterator[Heard]:
     """What comes of each, as it comes: ``jobs`` actors, one for each CPU of the cluster for None.
     A file whose actor or node is lost goes to another. ``address`` is the cluster's; for None that
-    of RAY_ADDRESS, or a cluster of this machine alone, made for the time. Raises ClusterError."""
+    of RAY_ADDRESS, or a cluster of this machine alone, made for the time. Raises EngineError."""
     waiting = deque((found, 1) for found in files)
     if not waiting:
         return
@@ -63,7 +59,7 @@ class _Crew:
             if not done:
                 if any(work for _, work in self._under_way.values()):
                     continue  # a long film
-                raise ClusterError(
+                raise EngineError(
                     f"ray: the cluster gave no CPU within {_PATIENCE_S:.0f} s; is one free?"
                 )
             actor, work = self._under_way.pop(done[0])
@@ -87,7 +83,7 @@ class _Crew:
         except errors.RayActorError as error:
             if getattr(error, "actor_init_failed", False):
                 said = str(error).strip().splitlines()[-1]
-                raise ClusterError(f"ray: no worker can begin: {said}") from error
+                raise EngineError(f"ray: no worker can begin: {said}") from error
             self._engage()  # wherever the cluster has a CPU
             if work is None:
                 return None
@@ -104,7 +100,7 @@ def _knock(address: str) -> None:
         try:
             socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
         except OSError as error:
-            raise ClusterError(f"ray: {address}: {error.strerror or error}") from error
+            raise EngineError(f"ray: {address}: {error.strerror or error}") from error
 
 
 class _Member:
@@ -127,7 +123,7 @@ def _joined(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ClusterError("--engine ray: needs Ray: pip install 'streamdet[cluster]'") from error
+        raise EngineError("--engine ray: needs Ray: pip install 'streamdet[cluster]'") from error
     known = address or os.environ.get("RAY_ADDRESS")
     if known:
         _knock(known)
@@ -136,5 +132,5 @@ def _joined(address: str | None) -> Any:
     try:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise ClusterError(f"ray: {str(error).strip().splitlines()[0]}") from error
+        raise EngineError(f"ray: {str(error).strip().splitlines()[0]}") from error
     return ray

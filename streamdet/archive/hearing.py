@@ -28,6 +28,10 @@ _PART = 1 << 20
 State = Literal["heard", "damaged", "failed"]
 
 
+class EngineError(Exception):
+    """Files can't be shared out; one line."""
+
+
 @dataclass(frozen=True)
 class Wishes:
     """How each file is heard; whatever may change an event is here."""

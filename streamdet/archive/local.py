@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
-
-from pebble import ProcessExpired, ProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 
 from streamdet.archive.finding import Found
 from streamdet.archive.hearing import Heard, Hearer, Wishes
@@ -18,53 +18,64 @@ from streamdet.model.bundle import Bundle
 TRIES = 3
 """How often a file is heard whose process dies, or that can't be read for now."""
 
+_wanted: tuple[Bundle, Wishes] | None = None
 _hearer: Hearer | None = None
 
 
 def hear_all(bundle: Bundle, wishes: Wishes, files: Iterable[Found], jobs: int) -> Iterator[Heard]:
-    """What comes of each, as it comes. A process that dies takes no other file with it."""
+    """What comes of each, as it comes, out of so many pools of one process each: one that dies
+    takes no other file with it. Raises PlatformError where the platform is not there."""
+
+    def pool() -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, context, _begin, (bundle, wishes))
+
     waiting = deque((found, 1) for found in files)
-    if not waiting:
-        return
-    under_way: dict[Future[Any], tuple[Found, int]] = {}
-    pool = ProcessPool(
-        max_workers=min(jobs, len(waiting)),
-        initializer=_begin,
-        initargs=(bundle, wishes),
-        context=multiprocessing.get_context("spawn"),
-    )
+    idle = [pool() for _ in range(min(jobs, len(waiting)))]
+    under_way: dict[Future[Heard], tuple[ProcessPoolExecutor, Found, int]] = {}
     try:
         while waiting or under_way:
-            while waiting and len(under_way) < 2 * jobs:
+            while idle and waiting:
                 found, tries = waiting.popleft()
-                under_way[pool.schedule(_hear, args=[found])] = found, tries
+                its = idle.pop()
+                under_way[its.submit(_hear, found)] = its, found, tries
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                found, tries = under_way.pop(future)
-                heard = _outcome(future, found)
+                its, found, tries = under_way.pop(future)
+                try:
+                    heard = future.result()
+                except BrokenProcessPool:
+                    its.shutdown(wait=False)
+                    its = pool()
+                    fault = f"{found.name}: the process that heard it died"
+                    heard = Heard(found, "failed", fault=fault, passing=True)
+                idle.append(its)
                 if heard.passing and tries < TRIES:
                     waiting.append((found, tries + 1))
                 else:
                     yield heard
-        pool.close()
     finally:
-        pool.stop()
-        pool.join()
-
-
-def _outcome(future: Future[Any], found: Found) -> Heard:
-    try:
-        return future.result()
-    except ProcessExpired as error:
-        died = f"{found.name}: the process that heard it died (exit code {error.exitcode})"
-        return Heard(found, "failed", fault=died, passing=True)
+        for its in [*idle, *(its for its, _, _ in under_way.values())]:
+            its.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.kill()  # it may be in the middle of a long film
 
 
 def _begin(bundle: Bundle, wishes: Wishes) -> None:
-    global _hearer
+    global _wanted
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to mind
-    _hearer = Hearer(bundle, wishes)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _wanted = bundle, wishes
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _hear(found: Found) -> Heard:
-    assert _hearer is not None, "the pool's initializer comes first"  # noqa: S101
+    global _hearer
+    if _hearer is None:  # with the first file: what goes wrong in a pool's initializer is not told
+        assert _wanted is not None, "the pool's initializer comes first"  # noqa: S101
+        _hearer = Hearer(*_wanted)
     return _hearer.hear(found)

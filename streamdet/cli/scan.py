@@ -15,7 +15,7 @@ import typer
 from streamdet.cli import options, outputs
 from streamdet.cli.failure import BAD_INPUT, DAMAGED, INTERRUPTED, Failure, quiet_pipe
 from streamdet.cli.outputs import Form
-from streamdet.service.platform import Platform
+from streamdet.service.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
     from streamdet.archive.finding import Found
@@ -130,7 +130,7 @@ def scan(
 
 def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
     """Hear them all, with what there is to say on stderr; the exit code."""
-    from streamdet.archive.cluster import ClusterError
+    from streamdet.archive.hearing import EngineError
     from streamdet.cli.progress import Counting
     from streamdet.text import printable
 
@@ -150,7 +150,7 @@ def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
                     code = code or DAMAGED
         except KeyboardInterrupt:
             code = INTERRUPTED
-        except ClusterError as error:
+        except (EngineError, PlatformError) as error:
             raise Failure(str(error)) from error
     sys.stderr.write(f"streamdet: {counting.summary(interrupted=code == INTERRUPTED)}\n")
     return code
