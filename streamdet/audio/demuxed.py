@@ -123,10 +123,8 @@ class MediaSource:
     def _placed(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index, ``(n, channels)``) in order, without overlap, between start and end."""
         shift = 0
-        for pts_s, samples in self._decoded():
-            at = self._next
-            if pts_s is not None:
-                at = round((pts_s - self._origin) * self.rate) + shift
+        for index, samples in self._decoded():
+            at = self._next if index is None else index + shift
             off = (at - self._next) / self.rate
             beyond = self.seconds is not None and at / self.rate > self.seconds + _BEYOND_S
             if self._next > self._first and (off < -_BACK_S or beyond):
@@ -148,14 +146,14 @@ class MediaSource:
             elif self._last is not None and at >= self._last:
                 return
 
-    def _decoded(self) -> Iterator[tuple[Fraction | None, np.ndarray]]:
-        """(presentation time in seconds, samples) of every frame that can be decoded."""
+    def _decoded(self) -> Iterator[tuple[int | None, np.ndarray]]:
+        """(presentation time in samples, samples) of every frame that can be decoded."""
         errors, stream = self._av.error, self._stream
         if self._first:
             with contextlib.suppress(errors.FFmpegError):
                 to = int((self._origin + Fraction(self._first, self.rate)) * 1_000_000)
                 self._container.seek(max(0, to - 1_000_000), backward=True)
-        same = _Same(self._av, stream)
+        same, index = _Same(self._av, stream), _Index(self._origin, self.rate)
         # where the track's own header has no length, the other tracks tell how far the file goes
         packets = self._container.demux(*([stream] if self._due() else []))
         while len(self._faults) < _MOST_FAULTS:
@@ -178,14 +176,13 @@ class MediaSource:
                 self._fault()
                 continue
             for frame in frames:
-                time = None if frame.pts is None else frame.pts * frame.time_base
                 try:
                     samples = same.of(frame)
                 except (errors.FFmpegError, ValueError):
                     self._fault()
                     continue
                 if len(samples):
-                    yield time, samples
+                    yield index.of(frame), samples
 
     def _see(self, packet: Any) -> None:
         if packet.pts is not None and packet.time_base is not None:
@@ -240,6 +237,28 @@ class _File:
         self._file.close()
 
 
+class _Index:
+    """Presentation times as samples since the file's origin, in whole numbers: a film has fifty
+    frames of sound a second, for each of which fractions would cost as much as decoding it."""
+
+    def __init__(self, origin: Fraction, rate: int) -> None:
+        self._origin, self._rate = origin, rate
+        self._base: Fraction | None = None
+        self._scale = self._offset = self._over = 1
+
+    def of(self, frame: Any) -> int | None:
+        """None where the frame has no time."""
+        if frame.pts is None:
+            return None
+        if (base := frame.time_base) != self._base:
+            self._base = base
+            scale, offset = base * self._rate, self._origin * self._rate
+            self._over = scale.denominator * offset.denominator
+            self._scale = scale.numerator * offset.denominator
+            self._offset = offset.numerator * scale.denominator
+        return (2 * (frame.pts * self._scale - self._offset) + self._over) // (2 * self._over)
+
+
 class _Same:
     """Frames as float32 of the rate and channels that the track began with."""
 
@@ -248,12 +267,15 @@ class _Same:
         self._rate = int(stream.codec_context.sample_rate)
         self._channels = int(stream.codec_context.channels)
         self._layout = stream.codec_context.layout.name
+        self._plain = ("fltp", self._layout, self._rate)
         self._form: tuple[Any, ...] | None = None
         self._resampler: Any = None
 
     def of(self, frame: Any) -> np.ndarray:
         """``(n, channels) float32``; n is the frame's own while its form does not change."""
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form == self._plain and self._form is None:  # what most codecs give is what is wanted
+            return frame.to_ndarray().T
         if form != self._form:
             self._form = form
             self._resampler = self._av.AudioResampler("flt", self._layout, self._rate)

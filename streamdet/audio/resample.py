@@ -64,4 +64,8 @@ def downmixed(samples: np.ndarray, channel: int | None) -> np.ndarray:
     there is one channel alone."""
     if channel is not None:
         return samples[:, channel - 1].copy()
-    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    count = samples.shape[1]
+    if count == 1:
+        return samples[:, 0]
+    # a product is several times as fast as numpy's mean over a short axis
+    return samples @ np.full(count, 1.0 / count, np.float32)
