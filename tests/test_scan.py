@@ -216,6 +216,22 @@ def test_sidecars_lie_beside_their_films_or_in_folders_like_theirs(tmp_path, wav
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_two_files_never_write_one_sidecar(tmp_path, wav):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.wav").write_bytes(wav.read_bytes())
+    to = ("--sidecar", "srt", "--sidecar-dir", "out", "--manifest", "m.db", *BASE)
+    done = streamdet("scan", "a", "b", *to, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        b"two files would both write out/x.wav.gunshots.srt; scan them apart\n"
+    )
+    assert not (tmp_path / "m.db").exists()
+    assert streamdet("scan", "*/x.wav", *to, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "out" / "a" / "x.wav.gunshots.srt").is_file()
+    assert (tmp_path / "out" / "b" / "x.wav.gunshots.srt").is_file()
+
+
 def test_folders_lists_and_globs_name_each_file_once(tmp_path, scene):
     fill(tmp_path / "in", scene, 6)
     (tmp_path / "in" / ".hidden.wav").write_bytes(b"")
@@ -296,6 +312,9 @@ def test_files_of_a_remote_file_system_are_heard_by_their_urls(tmp_path, scene):
         }  # fmt: skip
         assert (tmp_path / "out" / "reel1" / "001.wav.gunshots.srt").is_file()
         assert b"4 of them before" in streamdet(*args).stderr
+        nowhere = streamdet(*args, "--sidecar", "srt")
+        assert nowhere.returncode == 2
+        assert b"give --sidecar-dir" in nowhere.stderr
     finally:
         server.kill()
         server.wait()

@@ -68,11 +68,19 @@ def _of_path(path: str, faults: list[str]) -> Iterator[Found]:
     elif Path(path).exists() or not glob.has_magic(path):
         yield from _of_file(Path(path), Path(path).name, faults)
     else:
+        root = _fixed(path)
         # Path.glob wants a folder to begin in; a pattern may be absolute
         for match in sorted(glob.iglob(path, recursive=True)):  # noqa: PTH207
-            if Path(match).is_dir():
-                continue
-            yield from _of_file(Path(match), Path(match).name, faults)
+            if not Path(match).is_dir():
+                relative = Path(match).relative_to(root).as_posix()
+                yield from _of_file(Path(match), relative, faults)
+
+
+def _fixed(pattern: str) -> Path:
+    """The folders of a pattern before the first that has a wildcard."""
+    parts = Path(pattern).parts
+    magic = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:magic])
 
 
 def _of_folder(folder: Path, faults: list[str]) -> Iterator[Found]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,16 @@ class Sidecars:
         if self.folder is None:
             return Path(found.name).with_name(name)
         return self.folder / Path(found.relative).parent / name
+
+    def twice(self, files: Iterable[Found]) -> Path | None:
+        """A path that two of the files would both write."""
+        seen: set[Path] = set()
+        for found in files:
+            for form in self.forms:
+                if (path := self.path(found, form)) in seen:
+                    return path
+                seen.add(path)
+        return None
 
     def _write(self, heard: Heard, form: Format, path: Path) -> None:
         timebase = self._timebase(heard.found.name) if form in EDITS else None

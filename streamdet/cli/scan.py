@@ -108,6 +108,10 @@ def scan(
     truth = None if labels is None else options.read_labels(labels)
     beside = _sidecars(sidecar, sidecar_dir, fps)
     found, faults = _found(paths or [], lists or [], shard)
+    if beside.forms and sidecar_dir is None and any("://" in one.name for one in found):
+        raise Failure("--sidecar: beside what a URL names nothing is written; give --sidecar-dir")
+    if (twice := beside.twice(found)) is not None:
+        raise Failure(f"--sidecar-dir: two files would both write {twice}; scan them apart")
     wanted = outputs.Wanted(output or [], output_format, False, None, None)
     names = [one.name for one in found]
     outputs.check(wanted, names)
