@@ -138,14 +138,18 @@ class Hearing:
 
 
 def _source(path: str, task: Task) -> tuple[Source, int | None]:
-    """What to hear, decoded beside the listening, and how many samples it has, if that is known."""
+    """What to hear, films decoded beside the listening where there is a core for it, and how many
+    samples it has, if that is known."""
     from streamdet.audio.ahead import Ahead
+    from streamdet.audio.demuxed import MediaSource
     from streamdet.audio.media import opened
     from streamdet.audio.pipe import PipeSource, RawFormat
+    from streamdet.service.engines import cores
 
     if path != "-":
         source = opened(Path(path), task.start_s, task.end_s, task.track)
-        return Ahead(source), source.samples_to_read
+        beside = isinstance(source, MediaSource) and cores() > 1
+        return Ahead(source) if beside else source, source.samples_to_read
     if task.start_s or task.end_s is not None:
         raise Failure("--start and --end: a pipe can't be cut; they are for files")
     return PipeSource(sys.stdin.buffer, RawFormat(*task.raw)), None
