@@ -14,6 +14,8 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 from test_evidence import trial
 from test_listen import Prometheus, sound, sound_server  # noqa: F401 - fixtures
 from test_store import record_of
@@ -198,19 +200,27 @@ def test_by_keys_alone_a_list_is_walked_and_judged(chromium, many):
     assert focused.get_attribute("data-verdict") == "unsure"
 
 
+def follow(driver, selector: str) -> None:
+    """Click on what leads to another page, and wait until that is there."""
+    there = driver.find_element(By.CSS_SELECTOR, selector)
+    there.click()
+    WebDriverWait(driver, 20).until(staleness_of(there))
+    wait_for(lambda: driver.execute_script("return document.readyState") == "complete")
+
+
 def test_filters_and_pages_lead_where_they_say(chromium, many):
     chromium.get(many + "/events")
     total = int(chromium.find_element(By.CSS_SELECTOR, ".count strong").text)
     seen = {card.get_attribute("data-event") for card in cards(chromium)}
     while chromium.find_elements(By.CSS_SELECTOR, "a[rel=next]"):
-        chromium.find_element(By.CSS_SELECTOR, "a[rel=next]").click()
+        follow(chromium, "a[rel=next]")
         seen |= {card.get_attribute("data-event") for card in cards(chromium)}
     assert len(seen) == total
     chromium.find_element(By.CSS_SELECTOR, "select[name=source]").send_keys("yard")
-    chromium.find_element(By.CSS_SELECTOR, ".filters button").click()
+    follow(chromium, ".filters button")
     assert {c.find_element(By.CLASS_NAME, "source").text for c in cards(chromium)} == {"yard"}
     chromium.get(many + "/day")
-    chromium.find_element(By.CSS_SELECTOR, ".timeline a").click()
+    follow(chromium, ".timeline a")
     assert 0 < len(cards(chromium)) < 10
 
 
