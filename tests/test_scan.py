@@ -216,6 +216,21 @@ def test_sidecars_lie_beside_their_films_or_in_folders_like_theirs(tmp_path, wav
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_a_sidecar_is_of_the_scan_that_wrote_it_last(tmp_path, wav):
+    (tmp_path / "x.wav").write_bytes(wav.read_bytes())
+    side = tmp_path / "x.wav.gunshots.csv"
+
+    def rows(threshold: str) -> int:
+        streamdet("scan", "x.wav", "--sidecar", "csv", "--manifest", "m.db", "--threshold", threshold,
+                  cwd=tmp_path)  # fmt: skip
+        return len(side.read_text().splitlines())
+
+    assert [rows("0.6"), rows("0.97"), rows("0.6")] == [4, 3, 4]  # the last was known before
+    before = side.stat().st_mtime_ns
+    rows("0.6")
+    assert side.stat().st_mtime_ns == before
+
+
 def test_two_files_never_write_one_sidecar(tmp_path, wav):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -49,7 +49,7 @@ class Scan:
             if heard is None:
                 left.append(found)
             else:
-                fault = self._sidecars.write(heard, missing_only=True)
+                fault = self._sidecars.write(heard)
                 yield Done(heard, afresh=False, fault=heard.fault or fault)
         for heard in hear_all(left):
             # the sidecars first: what the manifest has is never without them

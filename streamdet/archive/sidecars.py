@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,11 @@ class Sidecars:
     folder: Path | None = None
     fps: str | None = None
 
-    def write(self, heard: Heard, *, missing_only: bool = False) -> str:
-        """Those of one file, whole or not at all; returns a line where one can't be written."""
+    def write(self, heard: Heard) -> str:
+        """Those of one file, whole or not at all; one that is as it should be is left alone. Returns
+        a line where one can't be written."""
         for form in self.forms:
             path = self.path(heard.found, form)
-            if missing_only and path.exists():
-                continue
             try:
                 self._write(heard, form, path)
             except OSError as error:
@@ -57,15 +56,19 @@ class Sidecars:
 
     def _write(self, heard: Heard, form: Format, path: Path) -> None:
         timebase = self._timebase(heard.found.name) if form in EDITS else None
+        stream = io.StringIO(newline="")
+        sink = open_sink(form, stream, timebase=timebase)
+        for record in heard.events:
+            sink.write(Event.of_record(record))
+        sink.close()
+        content = stream.getvalue().encode(errors="backslashreplace")
+        if path.exists() and path.read_bytes() == content:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         try:
-            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-                sink = open_sink(form, stream, timebase=timebase)
-                for record in heard.events:
-                    sink.write(Event.of_record(record))
-                sink.close()
-            os.replace(part, path)  # noqa: PTH105 - pathlib's own goes the same way
+            part.write_bytes(content)
+            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
 
