@@ -221,8 +221,8 @@ def test_a_sidecar_is_of_the_scan_that_wrote_it_last(tmp_path, wav):
     side = tmp_path / "x.wav.gunshots.csv"
 
     def rows(threshold: str) -> int:
-        streamdet("scan", "x.wav", "--sidecar", "csv", "--manifest", "m.db", "--threshold", threshold,
-                  cwd=tmp_path)  # fmt: skip
+        args = ("--sidecar", "csv", "--manifest", "m.db", "--threshold", threshold)
+        streamdet("scan", "x.wav", *args, cwd=tmp_path)
         return len(side.read_text().splitlines())
 
     assert [rows("0.6"), rows("0.97"), rows("0.6")] == [4, 3, 4]  # the last was known before
@@ -309,12 +309,23 @@ def test_a_file_that_is_no_manifest_is_left_alone(tmp_path, wav):
     assert [p.name for p in tmp_path.iterdir()] == ["note.txt"]
 
 
-def test_files_of_a_remote_file_system_are_heard_by_their_urls(tmp_path, scene):
+def test_files_of_a_remote_file_system_are_heard_by_their_urls(tmp_path, scene, bundle):
     """A real FTP server; what the library reads from others it reads in the same way."""
     fill(tmp_path / "in", scene, 4)
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "pyftpdlib", "-i", "127.0.0.1",
                "-p", str(port), "-d", str(tmp_path / "in")]  # fmt: skip
+    private = subprocess.Popen(
+        [*command[:-3], str(other := free_port()), *command[-2:], "-u", "me", "-P", "x"],
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: listens(other))
+    refused = streamdet("scan", f"ftp://127.0.0.1:{other}/", "--manifest", tmp_path / "n.db")
+    private.kill()
+    private.wait()
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"streamdet: ftp://127.0.0.1:{other}/: 530 ".encode())
+    assert len(refused.stderr.splitlines()) == 1
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     url = f"ftp://127.0.0.1:{port}/"
     try:
@@ -327,6 +338,14 @@ def test_files_of_a_remote_file_system_are_heard_by_their_urls(tmp_path, scene):
         }  # fmt: skip
         assert (tmp_path / "out" / "reel1" / "001.wav.gunshots.srt").is_file()
         assert b"4 of them before" in streamdet(*args).stderr
+        from streamdet.archive.finding import Found
+        from streamdet.archive.hearing import Hearer, Wishes
+        from streamdet.detection.decision import DecisionConfig
+
+        hearer = Hearer(bundle, Wishes(DecisionConfig(0.6), platform="numpy"))
+        gone = hearer.hear(Found(f"{url}gone.wav", "gone.wav", 1, ""))
+        assert (gone.state, gone.passing) == ("failed", True)
+        assert gone.fault.startswith(f"{url}gone.wav: ")
         nowhere = streamdet(*args, "--sidecar", "srt")
         assert nowhere.returncode == 2
         assert b"give --sidecar-dir" in nowhere.stderr

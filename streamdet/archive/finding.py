@@ -120,7 +120,7 @@ def _of_url(url: str) -> Iterator[Found]:
             yield from _listed(system, system.find(path, detail=True), path, url)
         else:
             yield from _listed(system, {path: system.info(path)}, None, url)
-    except (OSError, ImportError, ValueError, KeyError) as error:
+    except Exception as error:  # every file system's library has errors of its own
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FindError(f"{url}: {said}") from error
 

@@ -125,8 +125,16 @@ def _local(name: str) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="streamdet-") as folder:
         path = Path(folder) / Path(name).name
-        remote: Any = fsspec.open(name, "rb")
-        with remote as stream, path.open("wb") as copy:
-            while part := stream.read(_PART):
-                copy.write(part)
+        try:
+            _copy(fsspec.open(name, "rb"), path)
+        except OSError:
+            raise
+        except Exception as error:  # every file system's library has errors of its own
+            raise OSError(str(error) or type(error).__name__) from error
         yield path
+
+
+def _copy(remote: Any, to: Path) -> None:
+    with remote as stream, to.open("wb") as copy:
+        while part := stream.read(_PART):
+            copy.write(part)

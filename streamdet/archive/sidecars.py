@@ -25,8 +25,8 @@ class Sidecars:
     fps: str | None = None
 
     def write(self, heard: Heard) -> str:
-        """Those of one file, whole or not at all; one that is as it should be is left alone. Returns
-        a line where one can't be written."""
+        """Those of one file, whole or not at all; one that is as it should be is left alone.
+        Returns a line where one can't be written."""
         for form in self.forms:
             path = self.path(heard.found, form)
             try:
