@@ -23,7 +23,6 @@ CREATE TABLE files (
   fault TEXT NOT NULL,
   seconds REAL NOT NULL,
   events TEXT NOT NULL,            -- JSON: the records
-  tries INTEGER NOT NULL,
   PRIMARY KEY (wishes, name)
 ) WITHOUT ROWID;
 CREATE INDEX files_by_size ON files (wishes, size)
@@ -83,14 +82,7 @@ class Manifest:
         row = (wishes, found.name, found.size, found.stamp, heard.sha256, heard.state, heard.fault,
                heard.seconds, events)  # fmt: skip
         with self._reading():
-            self._base.execute(
-                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1) "
-                "ON CONFLICT (wishes, name) DO UPDATE SET size = excluded.size, "
-                "stamp = excluded.stamp, sha256 = excluded.sha256, state = excluded.state, "
-                "fault = excluded.fault, seconds = excluded.seconds, events = excluded.events, "
-                "tries = tries + 1",
-                row,
-            )
+            self._base.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
