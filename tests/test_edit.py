@@ -19,7 +19,7 @@ from praatio import textgrid
 from test_media import film
 
 from streamdet import demo
-from streamdet.sinks import timecode
+from streamdet.formats import timecode
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("scene.edl", "scene.fcpxml", "scene.srt", "scene.vtt", "scene.txt", "scene.selections.txt",
@@ -179,7 +179,7 @@ def test_what_can_not_be_written_is_one_line(tmp_path, wav, options, words):
 
 def test_the_command_offers_every_form():
     from streamdet.cli.outputs import Form
-    from streamdet.sinks import FORMS
+    from streamdet.formats import FORMS
 
     assert tuple(Form) == tuple(FORMS)
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from test_faults_outputs import Hook
 
 from streamdet.config.schema import Command, Webhook
-from streamdet.sinks.command import CommandOutput
-from streamdet.sinks.lines import RotatingFile
-from streamdet.sinks.outbox import Outbox, Output, OutputError
-from streamdet.sinks.spool import Spool, SpooledOutbox, SpoolError
-from streamdet.sinks.webhook import WebhookOutput
+from streamdet.outputs.command import CommandOutput
+from streamdet.outputs.jsonl import RotatingFile
+from streamdet.outputs.queue import Outbox, Output, OutputError
+from streamdet.outputs.spool import Spool, SpooledOutbox, SpoolError
+from streamdet.outputs.webhook import WebhookOutput
 
 
 def record(number=0, phase="final", source='gate "A"'):

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from test_media import film
 from test_web_browser import axe, chromium  # noqa: F401 - fixtures
 
-from streamdet.service.overviews import STEP_S, Curve
+from streamdet.report.collector import STEP_S, Curve
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamdet import sqlite
 from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.store import base, schema
-from streamdet.store.picture import Picture, of
+from streamdet.model.spectrogram import Picture, of
+from streamdet.store import schema
 from streamdet.store.query import Reader, Wanted
 from streamdet.store.store import ClipNote, Store, StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
@@ -195,7 +196,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch)
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + later)
     with pytest.raises(StoreError):
         Store(path)
-    connection, _ = base.opened(path)
+    connection, _ = sqlite.opened(path)
     columns = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
     assert "extra" not in columns
     connection.close()

@@ -21,7 +21,7 @@ from test_listen import Prometheus, sound, sound_server  # noqa: F401 - fixtures
 from test_store import record_of
 
 from streamdet import demo
-from streamdet.store.picture import of
+from streamdet.model.spectrogram import of
 from streamdet.store.store import Store
 
 AXE = "axe-core@4.11.0"

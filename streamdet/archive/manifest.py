@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from streamdet import sqlite
 from streamdet.archive.finding import Found
 from streamdet.archive.hearing import Heard
-from streamdet.store import base
 
 _VERSION = 1
 _TABLES = """
@@ -41,7 +41,7 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._base, _ = base.opened(path, aside=False)
+            self._base, _ = sqlite.opened(path, aside=False)
             (version,) = self._base.execute("PRAGMA user_version").fetchone()
             if not version:
                 for statement in _TABLES.split(";\n"):

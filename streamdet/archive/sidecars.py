@@ -11,8 +11,8 @@ from streamdet.archive.finding import Found
 from streamdet.archive.hearing import Heard
 from streamdet.audio import media
 from streamdet.detection.event import Event
-from streamdet.sinks import EDITS, SUFFIX_OF, Format, open_sink
-from streamdet.sinks.timecode import Timebase, parse
+from streamdet.formats import EDITS, SUFFIX_OF, Format, open_sink
+from streamdet.formats.timecode import Timebase, parse
 
 
 @dataclass(frozen=True)

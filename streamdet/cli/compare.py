@@ -99,7 +99,7 @@ def _write(records: list[dict[str, Any]], form: CompareForm) -> None:
 
 
 def _table(records: list[dict[str, Any]]) -> None:
-    from streamdet.sinks.table import clock
+    from streamdet.formats.table import clock
     from streamdet.text import printable
 
     if not records:

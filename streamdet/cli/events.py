@@ -227,7 +227,7 @@ def _reader(path: Path) -> Iterator[Reader]:
 def _write(
     reader: Reader, wanted: Wanted, limit: int | None, kind: str, stream: TextIO | None = None
 ) -> None:
-    from streamdet.sinks.reviewed import open_reviewed
+    from streamdet.cli.stored_events import open_reviewed
 
     sink = open_reviewed(kind, sys.stdout if stream is None else stream)
     for stored in reader.newest(wanted, limit) if limit else reader.events(wanted):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.source import Source
     from streamdet.cli.showing import Showing
+    from streamdet.formats import Sink
     from streamdet.service.files import FileEvent, Listener
     from streamdet.service.kept import Keeping
-    from streamdet.sinks import Sink
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def hear_all(paths: list[str], task: Task, batch: int) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from streamdet.sinks import Explanation
+    from streamdet.formats import Explanation
     from streamdet.text import printable
 
     console = Console(stderr=True)

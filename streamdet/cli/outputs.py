@@ -16,7 +16,7 @@ from streamdet.cli.failure import Failure
 
 if TYPE_CHECKING:
     from streamdet.detection.event import Event
-    from streamdet.sinks import Explanation, Format, Sink, Timebase
+    from streamdet.formats import Explanation, Format, Sink, Timebase
 
 
 NO_OTIO = "otio: needs OpenTimelineIO: pip install 'streamdet[edit]'"
@@ -75,7 +75,7 @@ class Outputs:
 
 def parted(outputs: list[Path], paths: list[str]) -> tuple[list[Path], list[Path]]:
     """Reports, and what is written event by event; raises Failure for what can't be written."""
-    from streamdet.sinks import REPORT
+    from streamdet.formats import REPORT
 
     _check(outputs, paths)
     reports = [output for output in outputs if output.suffix.lower() == REPORT]
@@ -104,7 +104,7 @@ def need_otio() -> None:
 @contextmanager
 def opened(wanted: Wanted, paths: list[str]) -> Iterator[Outputs]:
     """The sinks for these files to hear; raises Failure before any of them is touched."""
-    from streamdet.sinks import EDITS, open_sink
+    from streamdet.formats import EDITS, open_sink
 
     _check(wanted.outputs, paths)
     forms: list[Format] = [_form(wanted, output) for output in wanted.streams]
@@ -124,7 +124,7 @@ def opened(wanted: Wanted, paths: list[str]) -> Iterator[Outputs]:
 
 
 def _form(wanted: Wanted, output: Path | None) -> Format:
-    from streamdet.sinks import FORMS, form_of
+    from streamdet.formats import FORMS, form_of
 
     if wanted.form is not None:
         return FORMS[wanted.form]
@@ -134,7 +134,7 @@ def _form(wanted: Wanted, output: Path | None) -> Format:
 
 
 def _check_forms(forms: list[Format], wanted: Wanted, paths: list[str]) -> None:
-    from streamdet.sinks import ONE_FILE
+    from streamdet.formats import ONE_FILE
 
     if wanted.form is not None and len(wanted.outputs) > 1:
         raise Failure("--format: with several --output each has the form that its name asks for")
@@ -145,7 +145,7 @@ def _check_forms(forms: list[Format], wanted: Wanted, paths: list[str]) -> None:
 
 def _timebase(wanted: Wanted, path: str) -> Timebase:
     """As given, else as the film itself says."""
-    from streamdet.sinks import timecode
+    from streamdet.formats import timecode
 
     fps, start = wanted.fps, wanted.start_timecode
     if path != "-" and (fps is None or start is None):

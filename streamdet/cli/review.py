@@ -188,7 +188,7 @@ def _ask_cause() -> str:
 
 def _described(stored: Stored) -> str:
     from streamdet.detection.event import utc
-    from streamdet.sinks import Explanation
+    from streamdet.formats import Explanation
     from streamdet.text import printable
 
     d = stored.event.detection

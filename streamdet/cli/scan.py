@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from streamdet.archive.manifest import Manifest
     from streamdet.archive.scanning import HearAll, Scan
     from streamdet.archive.sidecars import Sidecars
+    from streamdet.formats import Format
     from streamdet.labels import Label
     from streamdet.model.bundle import Bundle
-    from streamdet.sinks import Format
 
 
 class EngineName(StrEnum):
@@ -188,7 +188,7 @@ def _engine(
 
 def _sidecars(forms: list[Form] | None, folder: Path | None, fps: str | None) -> Sidecars:
     from streamdet.archive.sidecars import Sidecars
-    from streamdet.sinks import FORMS, SUFFIX_OF, timecode
+    from streamdet.formats import FORMS, SUFFIX_OF, timecode
 
     wanted: list[Format] = [FORMS[form] for form in forms or []]
     for form in wanted:

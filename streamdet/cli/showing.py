@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from streamdet.cli.failure import Failure
 
 if TYPE_CHECKING:
+    from streamdet.report.collector import Gathering
+    from streamdet.report.overview import Overview
     from streamdet.service.files import FileEvent
-    from streamdet.service.overviews import Gathering
     from streamdet.service.road import Watch
-    from streamdet.sinks.overview import Overview
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Showing:
         """What is to be told of a file's scores."""
         if not self._wanted:
             return None
-        from streamdet.service.overviews import Gathering
+        from streamdet.report.collector import Gathering
 
         gathering = Gathering(
             "stdin" if path == "-" else path, self.track, excerpts=self.excerpts,
@@ -67,7 +67,7 @@ class Showing:
         if path in self._under_way:
             self._under_way[path].take(heard, path)
         if self.clips is not None:
-            from streamdet.service.overviews import write_clip
+            from streamdet.report.collector import write_clip
 
             try:
                 write_clip(self.clips, heard, path, self.track, each=self.each)
@@ -85,11 +85,11 @@ class Showing:
             return
         try:
             for path in self.reports:
-                from streamdet.sinks import report
+                from streamdet.report import html
 
-                path.write_text(report.render(self._over), encoding="utf-8")
+                path.write_text(html.render(self._over), encoding="utf-8")
             if self.plot is not None:
-                from streamdet.sinks import plot
+                from streamdet.report import plot
 
                 plot.draw(self._over, self.plot)
         except OSError as error:

@@ -15,11 +15,11 @@ from streamdet.config.schema import Config, Mqtt, Source, Webhook
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.model.bundle import Bundle, BundleError, load
+from streamdet.outputs.queue import Outbox, Output, OutputError
+from streamdet.outputs.spool import Spool, SpooledOutbox, SpoolError
 from streamdet.service import engines
 from streamdet.service.platform import Platform, PlatformError
 from streamdet.service.supervision import Policy
-from streamdet.sinks.outbox import Outbox, Output, OutputError
-from streamdet.sinks.spool import Spool, SpooledOutbox, SpoolError
 from streamdet.store.clips import ClipError
 from streamdet.store.store import StoreError
 
@@ -130,18 +130,18 @@ def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[]
 
     try:
         if name == "stdout":
-            from streamdet.sinks.lines import Stdout
+            from streamdet.outputs.jsonl import Stdout
 
             told = config.stdout
             return Outbox(name, Stdout(reader_gone), told.queue, told.phase, noted)
         if name == "jsonl" and config.jsonl is not None:
-            from streamdet.sinks.lines import RotatingFile
+            from streamdet.outputs.jsonl import RotatingFile
 
             kept = config.jsonl
             lines = RotatingFile(kept.path, kept.max_bytes, kept.keep)
             return Outbox(name, lines, kept.queue, kept.phase, noted, kept.tells)
         if name == "command" and config.command is not None:
-            from streamdet.sinks.command import CommandOutput
+            from streamdet.outputs.command import CommandOutput
 
             run = config.command
             return Outbox(name, CommandOutput(run), run.queue, run.phase, noted, run.tells)
@@ -159,7 +159,7 @@ def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[]
 
 def _remote(table: Mqtt | Webhook, sources: Sequence[str]) -> Output:
     if isinstance(table, Mqtt):
-        from streamdet.sinks.mqtt import MqttOutput
+        from streamdet.outputs.mqtt import MqttOutput
 
         password = _secret(table.password_file, "mqtt.password_file")
         try:
@@ -167,7 +167,7 @@ def _remote(table: Mqtt | Webhook, sources: Sequence[str]) -> Output:
         except (OSError, ValueError) as error:
             said = getattr(error, "strerror", None) or error
             raise ConfigError([f"mqtt: {said}"]) from error
-    from streamdet.sinks.webhook import WebhookOutput
+    from streamdet.outputs.webhook import WebhookOutput
 
     url = table.url or _secret(table.url_file, "webhook.url_file") or ""
     return WebhookOutput(table, url, _secret(table.secret_file, "webhook.secret_file"))

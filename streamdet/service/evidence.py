@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from streamdet.config.schema import Clips
 from streamdet.config.schema import Store as StoreTable
+from streamdet.model import spectrogram
 from streamdet.service.recording import Cut, Recorder
-from streamdet.store import picture
 from streamdet.store.clips import ClipError, ClipFolder, Limits
 from streamdet.store.store import ClipNote, Store, StoreError
 
@@ -118,7 +118,7 @@ class Evidence:
         note = self._kept(cut, redacted)
         made = None
         if self._table.pictures:
-            made = picture.of(cut.samples, cut.rate, cut.onset_s)
+            made = spectrogram.of(cut.samples, cut.rate, cut.onset_s)
         if note is None and made is None:
             return
         event = cut.record["id"]

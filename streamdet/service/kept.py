@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamdet.labels import Label
+from streamdet.model import spectrogram
 from streamdet.scoring import Scoring
 from streamdet.service import excerpt
 from streamdet.service.files import FileEvent
-from streamdet.store import picture
 from streamdet.store.clips import ClipError, ClipFolder
 from streamdet.store.store import ClipNote, Store
 from streamdet.store.verdict import Verdict
@@ -94,7 +94,7 @@ def _keep(
     if (cut := excerpt.of_event(event, path, track)) is None:
         return
     samples, rate, onset_s = cut
-    store.attach(event.id, picture=picture.of(samples, rate, onset_s))
+    store.attach(event.id, picture=spectrogram.of(samples, rate, onset_s))
     if clips is not None:
         size = clips.write(record, samples, rate)
         note = ClipNote(size, onset_s, len(samples) / rate, redacted=False)

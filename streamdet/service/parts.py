@@ -17,6 +17,8 @@ from streamdet.detection.batch import Batch
 from streamdet.detection.event import Detection, Event
 from streamdet.detection.incident import Incident
 from streamdet.model.bundle import Bundle
+from streamdet.outputs.queue import Outbox
+from streamdet.outputs.store import StoreOutput
 from streamdet.service import build
 from streamdet.service.build import Box
 from streamdet.service.ear import Ear
@@ -25,8 +27,6 @@ from streamdet.service.health import Answer
 from streamdet.service.http import HttpError, Server
 from streamdet.service.log import Log
 from streamdet.service.metrics import Metrics
-from streamdet.sinks.outbox import Outbox
-from streamdet.sinks.store import StoreOutput
 
 CURVE_S = 0.5
 

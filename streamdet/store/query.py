@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamdet import sqlite
 from streamdet.detection.event import Detection, Event, ModelName
-from streamdet.store import base, schema
-from streamdet.store.picture import Picture
+from streamdet.model.spectrogram import Picture
+from streamdet.store import schema
 from streamdet.store.store import StoreError, UnknownEventError
 
 
@@ -216,7 +217,7 @@ class Reader:
     def _base(self) -> sqlite3.Connection:
         if not hasattr(self._own, "base"):
             try:
-                self._own.base = base.readable(self.path)
+                self._own.base = sqlite.readable(self.path)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(
                     f"{self.path}: can't be read as an event store: {error}"

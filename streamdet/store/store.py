@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamdet import sqlite
 from streamdet.detection.event import unix_of
-from streamdet.store import base, schema
-from streamdet.store.picture import Picture
+from streamdet.model.spectrogram import Picture
+from streamdet.store import schema
 from streamdet.store.verdict import Verdict
 
 _DAY_S = 86_400.0
@@ -56,7 +57,7 @@ class Store:
         self._lock = threading.RLock()
         self._models: dict[tuple[str, ...], int] = {}
         try:
-            self._base, self.set_aside = base.opened(path, aside=aside)
+            self._base, self.set_aside = sqlite.opened(path, aside=aside)
             schema.migrate(self._base)
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or error

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.store import picture
+from streamdet.model import spectrogram
 
 MOST_ONLOOKERS = 50
 MOST_LIVE = 8
@@ -135,9 +135,9 @@ class Hub:
         rate = glimpse.rate
         before = self._left.get(glimpse.source, np.zeros(0, np.float32))
         samples = np.concatenate([before[-rate:], glimpse.samples])
-        hop = round(picture.HOP_S * rate)
+        hop = round(spectrogram.HOP_S * rate)
         count = max(0, (len(samples) - round(_WINDOW_S * rate)) // hop + 1)
-        columns = picture.columns(samples, rate)[:count]
+        columns = spectrogram.columns(samples, rate)[:count]
         self._left[glimpse.source] = samples[count * hop :]
         level = 20.0 * math.log10(max(glimpse.level, 1e-6))
         return {
@@ -147,6 +147,6 @@ class Hub:
             "threshold": round(glimpse.threshold, 4),
             "scores": [round(score, 3) for score in glimpse.scores],
             "frame_s": glimpse.frame_s,
-            "hop_s": picture.HOP_S,
+            "hop_s": spectrogram.HOP_S,
             "columns": base64.b64encode(columns.tobytes()).decode(),
         }

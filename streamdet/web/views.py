@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from streamdet.detection.event import unix_of, utc
-from streamdet.sinks.table import clock
+from streamdet.formats.table import clock
 from streamdet.store.clips import ClipFolder
 from streamdet.store.query import Reader, Stored, Wanted
 from streamdet.store.store import Store

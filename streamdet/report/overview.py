@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamdet.detection.event import Event
-from streamdet.store.picture import Picture
+from streamdet.model.spectrogram import Picture
 
 
 @dataclass(frozen=True)

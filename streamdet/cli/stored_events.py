@@ -7,7 +7,7 @@ import json
 from typing import Protocol, TextIO
 
 from streamdet.detection.event import utc
-from streamdet.sinks.csv import COLUMNS
+from streamdet.formats.csv import COLUMNS
 from streamdet.store.query import Stored
 from streamdet.text import printable
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from streamdet.sinks.outbox import Output, OutputError, Record
+from streamdet.outputs.queue import Output, OutputError, Record
 
 
 class _Lines:

@@ -9,10 +9,10 @@ import numpy as np
 import soundfile
 import soxr
 
+from streamdet.model import spectrogram
+from streamdet.report.overview import Moment, Overview
 from streamdet.service import excerpt
 from streamdet.service.files import FileEvent
-from streamdet.sinks.overview import Moment, Overview
-from streamdet.store import picture
 
 STEP_S = 0.1
 _EXCERPT_HZ = 24_000
@@ -56,7 +56,7 @@ class Gathering:
         shown = sound = None
         if self._pictures and (cut := excerpt.of_event(heard.event, path, self._track)) is not None:
             samples, rate, onset_s = cut
-            shown = picture.of(samples, rate, onset_s)
+            shown = spectrogram.of(samples, rate, onset_s)
             sound = _flac(samples, rate) if self._excerpts else None
         self._moments.append(Moment(heard.event, shown, sound))
 

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from streamdet.sinks.outbox import FIRST_S, MOST_S, Outbox, Output, OutputError, Record
-from streamdet.store import base
+from streamdet import sqlite
+from streamdet.outputs.queue import FIRST_S, MOST_S, Outbox, Output, OutputError, Record
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT)"
 
@@ -32,7 +32,7 @@ class Spool:
         self._closed = False
         self.added = threading.Event()
         try:
-            self._base, self.set_aside = base.opened(path)
+            self._base, self.set_aside = sqlite.opened(path)
             self._base.execute(_SCHEMA)
             (self.count, self._bytes) = self._base.execute(
                 "SELECT count(*), coalesce(sum(length(record)), 0) FROM waiting"

@@ -18,7 +18,7 @@ from typing import Any
 
 import streamdet
 from streamdet.config.schema import Mqtt, slug
-from streamdet.sinks.outbox import Output, OutputError, Record
+from streamdet.outputs.queue import Output, OutputError, Record
 
 ONLINE, OFFLINE = "online", "offline"
 

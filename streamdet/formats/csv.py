@@ -6,7 +6,7 @@ import csv
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.sink import Explanation
+from streamdet.formats.writer import Explanation
 
 COLUMNS = (
     "source", "onset_s", "offset_s", "rounds", "score", "threshold", "time", "level_dbfs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.sink import Explanation
+from streamdet.formats.writer import Explanation
 from streamdet.text import printable
 
 _HEAD = f"{'onset':>12}  {'offset':>12}  {'rounds':>6}  {'score':>5}  {'level':>11}  source"

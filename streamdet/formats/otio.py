@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.marks import span_s, words
-from streamdet.sinks.sink import Explanation
-from streamdet.sinks.timecode import Timebase
+from streamdet.formats.markers import span_s, words
+from streamdet.formats.timecode import Timebase
+from streamdet.formats.writer import Explanation
 
 
 class OtioSink:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamdet.sinks.outbox import Output, OutputError, Record
+from streamdet.outputs.queue import Output, OutputError, Record
 from streamdet.store.store import Store, StoreError
 
 

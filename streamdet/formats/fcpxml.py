@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from streamdet.detection.event import Event
-from streamdet.sinks.marks import span_s, words
-from streamdet.sinks.sink import Explanation
-from streamdet.sinks.timecode import Timebase
+from streamdet.formats.markers import span_s, words
+from streamdet.formats.timecode import Timebase
+from streamdet.formats.writer import Explanation
 
 
 class FcpxmlSink:

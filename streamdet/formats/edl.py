@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.marks import span_s, words
-from streamdet.sinks.sink import Explanation
-from streamdet.sinks.timecode import Timebase
+from streamdet.formats.markers import span_s, words
+from streamdet.formats.timecode import Timebase
+from streamdet.formats.writer import Explanation
 
 _MOST = 999
 """The form's event numbers have three digits; beyond them counting begins anew."""

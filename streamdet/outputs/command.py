@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from streamdet.config.schema import Command
-from streamdet.sinks.outbox import Output, OutputError, Record
+from streamdet.outputs.queue import Output, OutputError, Record
 
 
 class CommandOutput(Output):

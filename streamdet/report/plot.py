@@ -10,8 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from streamdet.sinks.overview import Overview, ticks
-from streamdet.sinks.table import clock
+from streamdet.formats.table import clock
+from streamdet.report.overview import Overview, ticks
 
 SUFFIXES = (".png", ".svg")
 

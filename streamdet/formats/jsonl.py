@@ -6,7 +6,7 @@ import json
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.sink import Explanation
+from streamdet.formats.writer import Explanation
 
 
 class JsonlSink:

@@ -12,9 +12,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.image import imsave
 
-from streamdet.sinks.overview import Moment, Overview, ticks
-from streamdet.sinks.table import clock
-from streamdet.store.picture import Picture
+from streamdet.formats.table import clock
+from streamdet.model.spectrogram import Picture
+from streamdet.report.overview import Moment, Overview, ticks
 
 _WIDTH = 1_000
 """Units of a timeline from its left to its right."""
@@ -34,7 +34,7 @@ class _Mark:
 def render(overviews: Sequence[Overview]) -> str:
     """The page of some files."""
     environment = Environment(
-        loader=PackageLoader("streamdet.sinks", ""), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("streamdet.report", ""), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["clock"] = clock
     files = [_file(number, overview) for number, overview in enumerate(overviews, 1)]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, TextIO, get_args
 
-from streamdet.sinks.csv import CsvSink
-from streamdet.sinks.edl import EdlSink
-from streamdet.sinks.fcpxml import FcpxmlSink
-from streamdet.sinks.jsonl import JsonlSink
-from streamdet.sinks.labels import AudacitySink, RavenSink
-from streamdet.sinks.sink import Explanation, Sink
-from streamdet.sinks.subtitles import SrtSink, VttSink
-from streamdet.sinks.table import TableSink
-from streamdet.sinks.textgrid import TextGridSink
-from streamdet.sinks.timecode import Timebase
+from streamdet.formats.csv import CsvSink
+from streamdet.formats.edl import EdlSink
+from streamdet.formats.fcpxml import FcpxmlSink
+from streamdet.formats.jsonl import JsonlSink
+from streamdet.formats.labels import AudacitySink, RavenSink
+from streamdet.formats.subtitles import SrtSink, VttSink
+from streamdet.formats.table import TableSink
+from streamdet.formats.textgrid import TextGridSink
+from streamdet.formats.timecode import Timebase
+from streamdet.formats.writer import Explanation, Sink
 
 Format = Literal[
     "jsonl", "csv", "table", "audacity", "raven", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"
@@ -22,7 +22,7 @@ FORMS: dict[str, Format] = {name: name for name in get_args(Format)}
 ONE_FILE = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
 """The forms that have one timeline, and so are of one file."""
 REPORT = ".html"
-"""How a report ends, which is of whole files (streamdet.sinks.report)."""
+"""How a report ends, which is of whole files (streamdet.report.html)."""
 EDITS = frozenset(("edl", "fcpxml", "otio"))
 """The forms that count frames, and so want a timebase."""
 SUFFIXES: dict[str, Format] = {
@@ -48,7 +48,7 @@ def open_sink(
         if timebase is None:
             raise ValueError(f"{kind} wants a frame rate")
         if kind == "otio":
-            from streamdet.sinks.otio import OtioSink
+            from streamdet.formats.otio import OtioSink
 
             return OtioSink(stream, timebase)
         return (EdlSink if kind == "edl" else FcpxmlSink)(stream, timebase)

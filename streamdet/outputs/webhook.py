@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from streamdet.config.schema import TEMPLATE_FIELDS, Webhook
-from streamdet.sinks.outbox import Output, OutputError, Record
+from streamdet.outputs.queue import Output, OutputError, Record
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 

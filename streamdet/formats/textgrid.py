@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.marks import span_s, words
-from streamdet.sinks.sink import Explanation
+from streamdet.formats.markers import span_s, words
+from streamdet.formats.writer import Explanation
 
 
 class TextGridSink:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.sinks.marks import span_s, words
-from streamdet.sinks.sink import Explanation
+from streamdet.formats.markers import span_s, words
+from streamdet.formats.writer import Explanation
 
 _RAVEN = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)",
