@@ -5,9 +5,10 @@ from conftest import records, streamdet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamdet import demo, labels
-from streamdet.comparing import Told, pairs
-from streamdet.labels import Label
+from streamdet import demo
+from streamdet.scoring import labels
+from streamdet.scoring.comparison import Told, pairs
+from streamdet.scoring.labels import Label
 
 SHOTS = [(o, o + 0.3) for o in demo.ONSETS_S]
 

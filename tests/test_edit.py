@@ -66,7 +66,7 @@ def test_praat_and_tables_are_read_by_others(written):
     spans = grid.getTier("gunshots").entries
     assert [s.start for s in spans] == pytest.approx([e["onset_s"] for e in events(written)])
     assert [s.end for s in spans] == pytest.approx([e["offset_s"] for e in events(written)])
-    from streamdet import labels
+    from streamdet.scoring import labels
 
     read = labels.read(written / "scene.txt")  # what it writes it also reads
     assert [label.onset_s for label in read] == pytest.approx([s.start for s in spans])

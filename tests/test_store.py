@@ -294,7 +294,7 @@ times = st.floats(0, 100)
 
 @given(st.lists(times, max_size=8), st.lists(times, max_size=8))
 def test_matching_counts_every_event_and_every_label_once(found, truth):
-    from streamdet.labels import Label, match
+    from streamdet.scoring.labels import Label, match
 
     spans = [(at, at + 0.3) for at in found]
     matched = match(spans, [Label(at, at + 0.1) for at in truth])

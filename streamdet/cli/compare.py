@@ -16,8 +16,8 @@ from streamdet.cli import options
 from streamdet.cli.failure import Failure, quiet_pipe
 
 if TYPE_CHECKING:
-    from streamdet.comparing import Pair, Told
-    from streamdet.labels import Label
+    from streamdet.scoring.comparison import Pair, Told
+    from streamdet.scoring.labels import Label
 
 
 class CompareForm(StrEnum):
@@ -47,14 +47,14 @@ def compare(
 
     Example: streamdet compare tiny.jsonl second.jsonl --labels shots.csv
     """
-    from streamdet import comparing
+    from streamdet.scoring import comparison
 
     truth = None if labels is None else options.read_labels(labels)
     try:
-        runs = comparing.read(first), comparing.read(second)
-    except comparing.RunError as error:
+        runs = comparison.read(first), comparison.read(second)
+    except comparison.RunError as error:
         raise Failure(str(error)) from error
-    found = comparing.pairs(*runs, collar)
+    found = comparison.pairs(*runs, collar)
     listed = found if every else [pair for pair in found if pair.where != "both"]
     form = output_format or (CompareForm.table if sys.stdout.isatty() else CompareForm.jsonl)
     with quiet_pipe():
@@ -69,7 +69,7 @@ def compare(
 
 
 def _record(pair: Pair, truth: list[Label] | None, collar_s: float) -> dict[str, Any]:
-    from streamdet import labels
+    from streamdet.scoring import labels
 
     told = pair.told
     record: dict[str, Any] = {
@@ -129,7 +129,7 @@ def _about(run: list[Told]) -> str:
 
 
 def _right(run: list[Told], truth: list[Label] | None) -> str:
-    from streamdet.scoring import Scoring
+    from streamdet.scoring.summary import Scoring
 
     if truth is None:
         return ""

@@ -19,7 +19,7 @@ from streamdet.cli.showing import Showing
 from streamdet.service.platform import Platform
 
 if TYPE_CHECKING:
-    from streamdet.labels import Label
+    from streamdet.scoring.labels import Label
     from streamdet.service.kept import Keeping
 
 

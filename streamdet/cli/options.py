@@ -17,8 +17,8 @@ from streamdet.service.platform import Platform, PlatformError
 if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.engine import Engine
-    from streamdet.labels import Label
     from streamdet.model.bundle import Bundle
+    from streamdet.scoring.labels import Label
     from streamdet.service.roads import Channels
 
 Threshold = Annotated[
@@ -163,7 +163,7 @@ def channels_of(text: str) -> Channels:
 
 def read_labels(path: Path) -> list[Label]:
     """True shots, or a Failure with its line."""
-    from streamdet.labels import LabelError, read
+    from streamdet.scoring.labels import LabelError, read
 
     try:
         return read(path)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from streamdet.archive.scanning import HearAll, Scan
     from streamdet.archive.sidecars import Sidecars
     from streamdet.formats import Format
-    from streamdet.labels import Label
     from streamdet.model.bundle import Bundle
+    from streamdet.scoring.labels import Label
 
 
 class EngineName(StrEnum):
@@ -161,7 +161,7 @@ def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
 
 
 def _score(this: Scan, truth: list[Label]) -> None:
-    from streamdet.scoring import Scoring
+    from streamdet.scoring.summary import Scoring
 
     scoring = Scoring(truth)
     for name, events in this.by_file():

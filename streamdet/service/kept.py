@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamdet.labels import Label
 from streamdet.model import spectrogram
-from streamdet.scoring import Scoring
+from streamdet.scoring.labels import Label
+from streamdet.scoring.summary import Scoring
 from streamdet.service import excerpt
 from streamdet.service.files import FileEvent
 from streamdet.store.clips import ClipError, ClipFolder

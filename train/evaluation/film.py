@@ -18,9 +18,9 @@ import numpy as np
 
 from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import block_frames
-from streamdet.labels import WINDOW_S, LabelError, of_name
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
+from streamdet.scoring.labels import WINDOW_S, LabelError, of_name
 from train.data.table import read_rows
 from train.evaluation.hearing import BLOCK_S, frames_of, samples_of
 from train.failure import TrainError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from streamdet import labels
-from streamdet.labels import Label, Matched, Windows
+from streamdet.scoring import labels
+from streamdet.scoring.labels import Label, Matched, Windows
 
 
 class Scoring:
