@@ -338,9 +338,9 @@ def test_files_of_a_remote_file_system_are_heard_by_their_urls(tmp_path, scene, 
         }  # fmt: skip
         assert (tmp_path / "out" / "reel1" / "001.wav.gunshots.srt").is_file()
         assert b"4 of them before" in streamdet(*args).stderr
-        from streamdet.archive.finding import Found
-        from streamdet.archive.hearing import Hearer, Wishes
         from streamdet.detection.decision import DecisionConfig
+        from streamdet.scan.discovery import Found
+        from streamdet.scan.worker import Hearer, Wishes
 
         hearer = Hearer(bundle, Wishes(DecisionConfig(0.6), platform="numpy"))
         gone = hearer.hear(Found(f"{url}gone.wav", "gone.wav", 1, ""))

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from streamdet.archive.finding import Found
-    from streamdet.archive.scanning import Done
+    from streamdet.scan.discovery import Found
+    from streamdet.scan.scan import Done
 
 
 class Counting:

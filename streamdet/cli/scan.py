@@ -18,13 +18,13 @@ from streamdet.cli.outputs import Form
 from streamdet.service.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
-    from streamdet.archive.finding import Found
-    from streamdet.archive.hearing import Wishes
-    from streamdet.archive.manifest import Manifest
-    from streamdet.archive.scanning import HearAll, Scan
-    from streamdet.archive.sidecars import Sidecars
     from streamdet.formats import Format
     from streamdet.model.bundle import Bundle
+    from streamdet.scan.discovery import Found
+    from streamdet.scan.manifest import Manifest
+    from streamdet.scan.scan import HearAll, Scan
+    from streamdet.scan.sidecars import Sidecars
+    from streamdet.scan.worker import Wishes
     from streamdet.scoring.labels import Label
 
 
@@ -97,9 +97,9 @@ def scan(
 
     Example: streamdet scan /archive --jobs 8 --sidecar srt --output shots.csv
     """
-    from streamdet.archive.hearing import Wishes
-    from streamdet.archive.manifest import ManifestError
-    from streamdet.archive.scanning import Scan
+    from streamdet.scan.manifest import ManifestError
+    from streamdet.scan.scan import Scan
+    from streamdet.scan.worker import Wishes
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
@@ -134,8 +134,8 @@ def scan(
 
 def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
     """Hear them all, with what there is to say on stderr; the exit code."""
-    from streamdet.archive.hearing import EngineError
     from streamdet.cli.progress import Counting
+    from streamdet.scan.worker import EngineError
     from streamdet.text import printable
 
     code = 0
@@ -174,21 +174,21 @@ def _engine(
     engine: EngineName, bundle: Bundle, wishes: Wishes, jobs: int | None, address: str | None
 ) -> HearAll:
     if engine is EngineName.ray:
-        from streamdet.archive import cluster
+        from streamdet.scan import ray_cluster
 
-        return lambda files: cluster.hear_all(bundle, wishes, files, jobs, address)
+        return lambda files: ray_cluster.hear_all(bundle, wishes, files, jobs, address)
     if address is not None:
         raise Failure("--address: is of a cluster; give --engine ray too")
-    from streamdet.archive import local
+    from streamdet.scan import processes
     from streamdet.service.engines import cores
 
     count = jobs or cores()
-    return lambda files: local.hear_all(bundle, wishes, files, count)
+    return lambda files: processes.hear_all(bundle, wishes, files, count)
 
 
 def _sidecars(forms: list[Form] | None, folder: Path | None, fps: str | None) -> Sidecars:
-    from streamdet.archive.sidecars import Sidecars
     from streamdet.formats import FORMS, SUFFIX_OF, timecode
+    from streamdet.scan.sidecars import Sidecars
 
     wanted: list[Format] = [FORMS[form] for form in forms or []]
     for form in wanted:
@@ -207,20 +207,20 @@ def _sidecars(forms: list[Form] | None, folder: Path | None, fps: str | None) ->
 
 
 def _found(paths: list[str], lists: list[str], shard: str | None) -> tuple[list[Found], list[str]]:
-    from streamdet.archive import finding
+    from streamdet.scan import discovery
 
     for name in lists:
-        paths = paths + finding.of_list(_text(name))
+        paths = paths + discovery.of_list(_text(name))
     if not paths:
         raise Failure("scan: what? give files, folders, globs, or --list FILE")
     try:
-        found, faults = finding.find(paths)
-    except finding.FindError as error:
+        found, faults = discovery.find(paths)
+    except discovery.FindError as error:
         raise Failure(str(error)) from error
     if shard is None:
         return found, faults
     number, of = _shard(shard)
-    return finding.shard(found, number, of), faults
+    return discovery.shard(found, number, of), faults
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -241,7 +241,7 @@ def _text(name: str) -> str:
 
 @contextmanager
 def _manifest(path: Path) -> Iterator[Manifest]:
-    from streamdet.archive.manifest import Manifest
+    from streamdet.scan.manifest import Manifest
 
     kept = Manifest(path)
     try:

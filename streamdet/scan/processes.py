@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from streamdet.archive.finding import Found
-from streamdet.archive.hearing import Heard, Hearer, Wishes
 from streamdet.model.bundle import Bundle
+from streamdet.scan.discovery import Found
+from streamdet.scan.worker import Heard, Hearer, Wishes
 
 TRIES = 3
 """How often a file is heard whose process dies, or that can't be read for now."""

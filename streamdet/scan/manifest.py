@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamdet import sqlite
-from streamdet.archive.finding import Found
-from streamdet.archive.hearing import Heard
+from streamdet.scan.discovery import Found
+from streamdet.scan.worker import Heard
 
 _VERSION = 1
 _TABLES = """

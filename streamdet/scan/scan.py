@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamdet.archive.finding import Found
-from streamdet.archive.hearing import Heard, Wishes, digest_of
-from streamdet.archive.manifest import Manifest
-from streamdet.archive.sidecars import Sidecars
 from streamdet.detection.event import Event, event_id
 from streamdet.model.bundle import Bundle
+from streamdet.scan.discovery import Found
+from streamdet.scan.manifest import Manifest
+from streamdet.scan.sidecars import Sidecars
+from streamdet.scan.worker import Heard, Wishes, digest_of
 
 HearAll = Callable[[Iterable[Found]], Iterator[Heard]]
 """An engine: what comes of each file, in any order."""

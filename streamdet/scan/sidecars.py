@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamdet.archive.finding import Found
-from streamdet.archive.hearing import Heard
 from streamdet.audio import media
 from streamdet.detection.event import Event
 from streamdet.formats import EDITS, SUFFIX_OF, Format, open_sink
 from streamdet.formats.timecode import Timebase, parse
+from streamdet.scan.discovery import Found
+from streamdet.scan.worker import Heard
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import streamdet
-from streamdet.archive.finding import Found
 from streamdet.audio import media
 from streamdet.audio.ahead import Ahead
 from streamdet.audio.resample import ChannelError
 from streamdet.audio.source import SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.model.bundle import Bundle
+from streamdet.scan.discovery import Found
 from streamdet.service import engines
 from streamdet.service.files import Listener
 from streamdet.service.platform import Platform

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from streamdet.archive.finding import Found
-from streamdet.archive.hearing import EngineError, Heard, Hearer, Wishes
-from streamdet.archive.local import TRIES
 from streamdet.model.bundle import Bundle
+from streamdet.scan.discovery import Found
+from streamdet.scan.processes import TRIES
+from streamdet.scan.worker import EngineError, Heard, Hearer, Wishes
 
 _PATIENCE_S, _KNOCK_S = 300.0, 10.0
 
