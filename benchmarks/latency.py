@@ -17,9 +17,9 @@ from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.model import bundle, plain
-from streamdet.service import engines
-from streamdet.service.platform import Platform
-from streamdet.service.road import Road
+from streamdet.pipeline import engine_choice
+from streamdet.pipeline.platform import Platform
+from streamdet.pipeline.source_pipeline import Road
 from streamdet.synth import RATE
 
 CHUNKS_MS = (20, 40, 80, 100, 200, 500, 1_000)
@@ -41,7 +41,7 @@ def chunks(engine: Engine, chunk_ms: int, seconds: float = 120.0) -> dict[str, f
 def main() -> None:
     """Print what was found as JSON."""
     detector = bundle.load()
-    made = {p: engines.live(detector, p) for p in (Platform.numpy, Platform.cpu)}
+    made = {p: engine_choice.live(detector, p) for p in (Platform.numpy, Platform.cpu)}
     for engine in made.values():
         engine.warm_up()
     rows = [

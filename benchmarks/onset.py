@@ -26,8 +26,8 @@ from benchmarks.pulse import sound_server
 from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.model import bundle
-from streamdet.service import engines
-from streamdet.service.road import Road
+from streamdet.pipeline import engine_choice
+from streamdet.pipeline.source_pipeline import Road
 from streamdet.synth import RATE, muzzle_blast
 
 SHOTS, APART_S = 60, 1.5
@@ -83,7 +83,7 @@ def listened(platform: str, environment: dict[str, str], played: Path) -> dict[s
 def waited(samples: np.ndarray) -> list[float]:
     """Seconds of sound behind each onset that were heard before it was told, by samples alone."""
     detector = bundle.load()
-    engine = engines.live(detector)
+    engine = engine_choice.live(detector)
     threshold = detector.operating_points[detector.default_point].threshold
     road = Road(engine, DecisionConfig(threshold), RATE, 1)
     late: list[float] = []

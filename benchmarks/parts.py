@@ -16,8 +16,8 @@ from benchmarks.references import by_jax, by_numpy, by_onnxruntime, shapes
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import Converter
 from streamdet.model import bundle, frontend, plain
-from streamdet.service import engines
-from streamdet.service.platform import Platform
+from streamdet.pipeline import engine_choice
+from streamdet.pipeline.platform import Platform
 from streamdet.synth import RATE
 
 SECONDS = 600
@@ -28,8 +28,8 @@ def main() -> None:
     """Print what was found as JSON."""
     detector = bundle.load()
     front, _ = shapes(detector)
-    engine = engines.for_files(detector, Platform.cpu, SECONDS)
-    small = engines.for_files(detector, Platform.numpy)
+    engine = engine_choice.for_files(detector, Platform.cpu, SECONDS)
+    small = engine_choice.for_files(detector, Platform.numpy)
     rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
     samples = rng.normal(0, 0.1, (1, engine.block)).astype(np.float32)
     tail = np.zeros((1, front.window - front.hop), np.float32)

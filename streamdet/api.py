@@ -18,10 +18,10 @@ from streamdet.detection.engine import Engine
 from streamdet.detection.event import Event, event_id
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
-from streamdet.service import engines
-from streamdet.service.files import Listener
-from streamdet.service.platform import Platform
-from streamdet.service.roads import Channels, Roads, parse_channels
+from streamdet.pipeline import engine_choice
+from streamdet.pipeline.channels import Channels, Roads, parse_channels
+from streamdet.pipeline.files import Listener
+from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def detect(
     try:
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
-        engine = engines.for_files(bundle, Platform(platform), seconds)
+        engine = engine_choice.for_files(bundle, Platform(platform), seconds)
         listener = Listener(engine, decision, parse_channels(str(channels)))
         for heard in listener.hear(source, str(path), start_unix_s=start_unix_s):
             yield heard.event
@@ -95,7 +95,7 @@ class Detector:
         platform: str = "auto",
     ) -> None:
         bundle, decision = _ready(model, threshold, operating_point)
-        self._engine: Engine = engines.live(bundle, Platform(platform))
+        self._engine: Engine = engine_choice.live(bundle, Platform(platform))
         self._road = Roads(self._engine, decision, rate, channels, parse_channels(str(hear)))
         self._rate, self._channels, self._name, self._fed = rate, channels, name, 0
         self._over = False

@@ -15,8 +15,8 @@ import yaml
 from conftest import ROOT, need
 
 from streamdet.cli.main import app
+from streamdet.daemon.metrics import Metrics
 from streamdet.detection.event import ModelName
-from streamdet.service.metrics import Metrics
 
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"

@@ -15,9 +15,9 @@ from test_store import record_of
 
 from streamdet.config.schema import Clips
 from streamdet.config.schema import Store as StoreTable
+from streamdet.daemon.clip_recorder import Cut
+from streamdet.daemon.event_storage import Evidence
 from streamdet.detection import incident
-from streamdet.service.evidence import Evidence
-from streamdet.service.recording import Cut
 from streamdet.store.query import Reader, Wanted
 
 TRIAL = """

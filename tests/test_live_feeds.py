@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from streamdet import demo
 from streamdet.audio.clock import SampleClock
 from streamdet.audio.network import NetworkStream
-from streamdet.service.log import Log
+from streamdet.daemon.log import Log
 
 LISTEN = [sys.executable, "-m", "streamdet", "listen", "--metrics", "off", "--threshold", "0.6",
           "--phase", "final"]  # fmt: skip

@@ -11,7 +11,7 @@ from streamdet.audio.resample import ChannelError, Converter
 from streamdet.audio.source import Block
 from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.decision import DecisionConfig
-from streamdet.service.road import Road
+from streamdet.pipeline.source_pipeline import Road
 
 CONFIG = DecisionConfig(threshold=0.6)
 

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.service import supervision
-from streamdet.service.supervision import Policy, Seen, State, pause_s
+from streamdet.daemon import supervision
+from streamdet.daemon.supervision import Policy, Seen, State, pause_s
 
 POLICY = Policy(open_s=10, stall_s=5, first_s=1, most_s=60, silence_s=10)
 

@@ -25,21 +25,21 @@ def check(config: options.ConfigFile = None, settings: options.Settings = None) 
     Example: streamdet config check --config streamdet.toml
     """
     from streamdet.config.layers import ConfigError
-    from streamdet.service import build
+    from streamdet.daemon import builders
 
     told = _read(config, settings)
     faults: list[str] = []
     try:
-        bundle = build.bundle(told)
+        bundle = builders.bundle(told)
         for source in told.sources:
-            build.decision(told, bundle, source)
+            builders.decision(told, bundle, source)
     except ConfigError as error:
         faults += error.faults
-    faults += build.secret_faults(told)
+    faults += builders.secret_faults(told)
     if faults:
         raise Failure("\nstreamdet: ".join(faults))
     sources = ", ".join(source.name for source in told.sources) or "none"
-    outputs = [name for name in build.OUTPUTS if build.output_key(told, name) is not None]
+    outputs = [name for name in builders.OUTPUTS if builders.output_key(told, name) is not None]
     typer.echo(f"good; sources: {sources}; outputs: {', '.join(outputs)}")
 
 

@@ -16,11 +16,11 @@ from streamdet.cli.failure import Failure, quiet_pipe
 from streamdet.cli.hearing import Task, hear_all
 from streamdet.cli.outputs import Form
 from streamdet.cli.showing import Showing
-from streamdet.service.platform import Platform
+from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
+    from streamdet.cli.event_sink import Keeping
     from streamdet.scoring.labels import Label
-    from streamdet.service.kept import Keeping
 
 
 class Encoding(StrEnum):
@@ -104,8 +104,8 @@ def file(
 
     Example: streamdet file movie.wav --operating-point sensitive --format csv
     """
-    from streamdet.service import engines
-    from streamdet.service.files import Listener
+    from streamdet.pipeline import engine_choice
+    from streamdet.pipeline.files import Listener
 
     _check_stems(paths, scores)
     truth = None if labels is None else options.read_labels(labels)
@@ -122,7 +122,7 @@ def file(
         raise Failure("--channels each: hears one file at a time; give --batch 1")
     lanes = 2 if heard == "auto" else 1
     engine = options.build_engine(
-        lambda: engines.for_files(bundle, platform, seconds, batch, lanes)
+        lambda: engine_choice.for_files(bundle, platform, seconds, batch, lanes)
     )
     reports, others = outputs.parted(output or [], paths)
     silent = bool(reports) and not others
@@ -165,7 +165,7 @@ def _kept(
     track: str | None,
 ) -> Iterator[Keeping]:
     """What the events go to beside the output; at the end it says how true they were."""
-    from streamdet.service.kept import Keeping
+    from streamdet.cli.event_sink import Keeping
     from streamdet.store.clips import ClipError
     from streamdet.store.store import StoreError
 

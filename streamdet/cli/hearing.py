@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.source import Source
+    from streamdet.cli.event_sink import Keeping
     from streamdet.cli.showing import Showing
     from streamdet.formats import Sink
-    from streamdet.service.files import FileEvent, Listener
-    from streamdet.service.kept import Keeping
+    from streamdet.pipeline.files import FileEvent, Listener
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _source(path: str, task: Task) -> tuple[Source, int | None]:
     from streamdet.audio.demuxed import MediaSource
     from streamdet.audio.media import opened
     from streamdet.audio.pipe import PipeSource, RawFormat
-    from streamdet.service.engines import cores
+    from streamdet.pipeline.engine_choice import cores
 
     if path != "-":
         source = opened(Path(path), task.start_s, task.end_s, task.track)

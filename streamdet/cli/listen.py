@@ -12,14 +12,14 @@ import typer
 
 from streamdet.cli import options
 from streamdet.cli.failure import CODES, Failure
-from streamdet.service.platform import Platform
+from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
     from streamdet.config.layers import Layer
     from streamdet.config.schema import Config
-    from streamdet.service.daemon import Daemon, Summary
-    from streamdet.service.evidence import Evidence
-    from streamdet.service.parts import Page, Parts
+    from streamdet.daemon.components import Page, Parts
+    from streamdet.daemon.daemon import Daemon, Summary
+    from streamdet.daemon.event_storage import Evidence
 
 
 class Phase(StrEnum):
@@ -199,11 +199,11 @@ def _flags(*values: Any) -> list[Layer]:
 
 def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> Summary:
     from streamdet.config.layers import ConfigError
-    from streamdet.service import build
-    from streamdet.service.daemon import Daemon
-    from streamdet.service.log import Log
+    from streamdet.daemon import builders
+    from streamdet.daemon.daemon import Daemon
+    from streamdet.daemon.log import Log
 
-    bundle = build.bundle(config)
+    bundle = builders.bundle(config)
     log = Log(config.log.format, config.log.repeat_s)
     try:
         daemon = Daemon(config, bundle, log, read, hasty, duration, _page)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamdet.cli.failure import Failure
-from streamdet.service.platform import Platform, PlatformError
+from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.engine import Engine
     from streamdet.model.bundle import Bundle
+    from streamdet.pipeline.channels import Channels
     from streamdet.scoring.labels import Label
-    from streamdet.service.roads import Channels
 
 Threshold = Annotated[
     float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
@@ -153,7 +153,7 @@ def parse_when(text: str | None, option: str, now: float | None = None) -> float
 
 def channels_of(text: str) -> Channels:
     """What is heard of several channels, or a Failure with its line."""
-    from streamdet.service.roads import parse_channels
+    from streamdet.pipeline.channels import parse_channels
 
     try:
         return parse_channels(text)

@@ -15,7 +15,7 @@ import typer
 from streamdet.cli import options, outputs
 from streamdet.cli.failure import BAD_INPUT, DAMAGED, INTERRUPTED, Failure, quiet_pipe
 from streamdet.cli.outputs import Form
-from streamdet.service.platform import Platform, PlatformError
+from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
     from streamdet.formats import Format
@@ -179,8 +179,8 @@ def _engine(
         return lambda files: ray_cluster.hear_all(bundle, wishes, files, jobs, address)
     if address is not None:
         raise Failure("--address: is of a cluster; give --engine ray too")
+    from streamdet.pipeline.engine_choice import cores
     from streamdet.scan import processes
-    from streamdet.service.engines import cores
 
     count = jobs or cores()
     return lambda files: processes.hear_all(bundle, wishes, files, count)

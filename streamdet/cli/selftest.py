@@ -8,7 +8,7 @@ import typer
 
 from streamdet.cli import options
 from streamdet.cli.failure import CODES, Failure
-from streamdet.service.platform import Platform
+from streamdet.pipeline.platform import Platform
 
 
 def selftest(
@@ -29,16 +29,16 @@ def selftest(
     Example: streamdet selftest
     """
     from streamdet.audio.source import SourceError
-    from streamdet.service import engines, trial
+    from streamdet.pipeline import engine_choice, selftest
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    engine = options.build_engine(lambda: engines.live(bundle, platform))
+    engine = options.build_engine(lambda: engine_choice.live(bundle, platform))
     if device is None:
-        heard = trial.through_ring(engine, decision)
+        heard = selftest.through_ring(engine, decision)
     else:
         try:
-            heard = trial.through_device(engine, decision, device)
+            heard = selftest.through_device(engine, decision, device)
         except SourceError as error:
             raise Failure(str(error), CODES[error.reason]) from error
     if heard is None:

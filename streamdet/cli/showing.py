@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from streamdet.cli.failure import Failure
 
 if TYPE_CHECKING:
+    from streamdet.pipeline.files import FileEvent
+    from streamdet.pipeline.source_pipeline import Watch
     from streamdet.report.collector import Gathering
     from streamdet.report.overview import Overview
-    from streamdet.service.files import FileEvent
-    from streamdet.service.road import Watch
 
 
 @dataclass

@@ -10,9 +10,9 @@ import soundfile
 import soxr
 
 from streamdet.model import spectrogram
+from streamdet.pipeline import excerpt
+from streamdet.pipeline.files import FileEvent
 from streamdet.report.overview import Moment, Overview
-from streamdet.service import excerpt
-from streamdet.service.files import FileEvent
 
 STEP_S = 0.1
 _EXCERPT_HZ = 24_000

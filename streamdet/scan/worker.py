@@ -18,11 +18,11 @@ from streamdet.audio.resample import ChannelError
 from streamdet.audio.source import SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.model.bundle import Bundle
+from streamdet.pipeline import engine_choice
+from streamdet.pipeline.channels import Channels
+from streamdet.pipeline.files import Listener
+from streamdet.pipeline.platform import Platform
 from streamdet.scan.discovery import Found
-from streamdet.service import engines
-from streamdet.service.files import Listener
-from streamdet.service.platform import Platform
-from streamdet.service.roads import Channels
 
 _PART = 1 << 20
 State = Literal["heard", "damaged", "failed"]
@@ -67,7 +67,7 @@ class Hearer:
     """The engine of one process, compiled once, ready for one file after another."""
 
     def __init__(self, bundle: Bundle, wishes: Wishes) -> None:
-        engine = engines.for_scan(bundle, Platform(wishes.platform))
+        engine = engine_choice.for_scan(bundle, Platform(wishes.platform))
         engine.warm_up()
         self._listener = Listener(engine, wishes.decision, wishes.channels)
         self._track = wishes.track

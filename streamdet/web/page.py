@@ -18,9 +18,9 @@ import uvicorn
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import LOOPBACK, Config, Web, loopback
-from streamdet.service import build as parts_of
-from streamdet.service.evidence import Evidence
-from streamdet.service.parts import Parts
+from streamdet.daemon import builders as parts_of
+from streamdet.daemon.components import Parts
+from streamdet.daemon.event_storage import Evidence
 from streamdet.store.clips import ClipFolder
 from streamdet.store.query import Reader
 from streamdet.store.store import Store, StoreError

@@ -12,6 +12,14 @@ from typing import Any, Protocol
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, Source
+from streamdet.daemon import builders
+from streamdet.daemon.builders import Box
+from streamdet.daemon.event_storage import Evidence
+from streamdet.daemon.health import Answer
+from streamdet.daemon.http import HttpError, Server
+from streamdet.daemon.log import Log
+from streamdet.daemon.managed_source import Ear
+from streamdet.daemon.metrics import Metrics
 from streamdet.detection import incident
 from streamdet.detection.batch import Batch
 from streamdet.detection.event import Detection, Event
@@ -19,14 +27,6 @@ from streamdet.detection.incident import Incident
 from streamdet.model.bundle import Bundle
 from streamdet.outputs.queue import Outbox
 from streamdet.outputs.store import StoreOutput
-from streamdet.service import build
-from streamdet.service.build import Box
-from streamdet.service.ear import Ear
-from streamdet.service.evidence import Evidence
-from streamdet.service.health import Answer
-from streamdet.service.http import HttpError, Server
-from streamdet.service.log import Log
-from streamdet.service.metrics import Metrics
 
 CURVE_S = 0.5
 
@@ -85,7 +85,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         config = self.config
-        batch = Batch(build.engine(config, self.bundle))
+        batch = Batch(builders.engine(config, self.bundle))
         self.metrics = Metrics(batch.engine.model, [s.name for s in config.sources])
         self.take_model(self.bundle, batch)
         self.ears = [self.new_ear(config, source) for source in config.sources]
@@ -94,8 +94,8 @@ class Parts:
         self.evidence: Evidence | None = None
         self.page: Page | None = None
         self.add_evidence(config)
-        for name in build.OUTPUTS:
-            if build.output_key(config, name) is not None:
+        for name in builders.OUTPUTS:
+            if builders.output_key(config, name) is not None:
                 self.add_box(name, config)
         self.server = self.new_server(config)
         self.page = self.new_page(config)
@@ -109,16 +109,16 @@ class Parts:
         """An ear for a source, not open yet."""
         return Ear(
             source,
-            build.policy(config, source),
-            build.decision(config, self.bundle, source),
-            lambda: build.feed(config, source, self.calls.wake),
+            builders.policy(config, source),
+            builders.decision(config, self.bundle, source),
+            lambda: builders.feed(config, source, self.calls.wake),
             10.0 ** (config.silence_dbfs / 20.0),
             self.random,
         )
 
     def add_box(self, name: str, config: Config) -> Box:
         """An output of the configuration, not started yet; raises ConfigError."""
-        box = build.output(config, name, self._sink_changed, self.calls.stop)
+        box = builders.output(config, name, self._sink_changed, self.calls.stop)
         self.boxes[name] = box
         self.metrics.add_sink(name)
         return box
@@ -127,7 +127,7 @@ class Parts:
         """The server that the configuration wants, not started yet; raises ConfigError."""
         if config.http.address == "off":
             return None
-        token, calls = build.token(config), self.calls
+        token, calls = builders.token(config), self.calls
         try:
             return Server(config.http, token, self.metrics.registry, calls.healthy, calls.hearing)
         except HttpError as error:
@@ -135,7 +135,7 @@ class Parts:
 
     def add_evidence(self, config: Config) -> None:
         """The event store of the configuration, if it has one, not begun; raises ConfigError."""
-        self.evidence = build.evidence(config)
+        self.evidence = builders.evidence(config)
         if self.evidence is not None and config.store is not None:
             to, queue = StoreOutput(self.evidence.store), config.store.queue
             noted = partial(self._sink_changed, "store")

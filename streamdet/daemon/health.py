@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamdet.service.ear import Ear
-from streamdet.service.log import Log
-from streamdet.service.supervision import Condition, State
+from streamdet.daemon.log import Log
+from streamdet.daemon.managed_source import Ear
+from streamdet.daemon.supervision import Condition, State
 
 LATE_S = 10.0
 """A loop that has not turned for so long hangs."""

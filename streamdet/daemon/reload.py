@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config
+from streamdet.daemon import builders
+from streamdet.daemon.components import Parts
+from streamdet.daemon.log import Log
+from streamdet.daemon.managed_source import Ear
 from streamdet.detection.batch import Batch
-from streamdet.service import build
-from streamdet.service.ear import Ear
-from streamdet.service.log import Log
-from streamdet.service.parts import Parts
 
 _PATIENCE_S = 2.0
 
@@ -22,14 +22,16 @@ def apply(parts: Parts, new: Config) -> None:
     """
     if not new.sources:
         raise ConfigError(["sources: there is none"])
-    old, bundle = parts.config, build.bundle(new)
+    old, bundle = parts.config, builders.bundle(new)
     other_model = bundle.sha256 != parts.bundle.sha256 or new.platform != old.platform
     for source in new.sources:
-        build.decision(new, bundle, source)
-    batch = Batch(build.engine(new, bundle)) if other_model else None
-    build.token(new)
-    boxes = [n for n in build.OUTPUTS if build.output_key(new, n) != build.output_key(old, n)]
-    build.web_token(new)
+        builders.decision(new, bundle, source)
+    batch = Batch(builders.engine(new, bundle)) if other_model else None
+    builders.token(new)
+    boxes = [
+        n for n in builders.OUTPUTS if builders.output_key(new, n) != builders.output_key(old, n)
+    ]
+    builders.web_token(new)
     try:
         _outputs(parts, new, boxes)
         _evidence(parts, old, new)
@@ -60,7 +62,7 @@ def _sources(parts: Parts, new: Config) -> None:
     ears: list[Ear] = []
     for source in new.sources:
         ear = before.get(source.name)
-        decision = build.decision(new, parts.bundle, source)
+        decision = builders.decision(new, parts.bundle, source)
         if ear is not None and _same(parts.config, new, ear, source.name):
             if decision != ear.decision:
                 parts.tell(ear, ear.renew(decision))
@@ -84,7 +86,7 @@ def _same(old: Config, new: Config, ear: Ear, name: str) -> bool:
     source = next(s for s in new.sources if s.name == name)
     thresholds = {"threshold": None, "operating_point": None, "required": True}
     same = ear.source.model_copy(update=thresholds) == source.model_copy(update=thresholds)
-    patience = build.policy(old, ear.source) == build.policy(new, source)
+    patience = builders.policy(old, ear.source) == builders.policy(new, source)
     return same and patience and (old.ring_s, old.silence_dbfs) == (new.ring_s, new.silence_dbfs)
 
 
@@ -95,7 +97,7 @@ def _outputs(parts: Parts, config: Config, names: list[str]) -> None:
         box = parts.boxes.pop(name, None)
         if box is not None:
             box.close(_PATIENCE_S)
-        if build.output_key(config, name) is not None:
+        if builders.output_key(config, name) is not None:
             parts.add_box(name, config).start()
 
 

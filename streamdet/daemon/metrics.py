@@ -15,9 +15,9 @@ from prometheus_client import (
 )
 
 import streamdet
+from streamdet.daemon.event_storage import WINDOWS
+from streamdet.daemon.supervision import State
 from streamdet.detection.event import Event, ModelName
-from streamdet.service.evidence import WINDOWS
-from streamdet.service.supervision import State
 from streamdet.store.verdict import CAUSES, VERDICTS
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)

@@ -18,15 +18,15 @@ from types import FrameType
 from streamdet.audio.source import Reason
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config
+from streamdet.daemon import health, reload
+from streamdet.daemon.components import Calls, PageMaker, Parts, no_page
+from streamdet.daemon.health import Answer
+from streamdet.daemon.log import Log
+from streamdet.daemon.managed_source import Ear
+from streamdet.daemon.metrics_publisher import Publisher
+from streamdet.daemon.supervision import State
+from streamdet.daemon.systemd import Notifier
 from streamdet.model.bundle import Bundle
-from streamdet.service import health, reload
-from streamdet.service.ear import Ear
-from streamdet.service.health import Answer
-from streamdet.service.log import Log
-from streamdet.service.notify import Notifier
-from streamdet.service.parts import Calls, PageMaker, Parts, no_page
-from streamdet.service.publish import Publisher
-from streamdet.service.supervision import State
 
 _LOOK_S, _PUBLISH_S, _STEP_S = 0.1, 0.25, 0.5
 _GATHER_S, _GATHER_MOST_S = 0.001, 0.04

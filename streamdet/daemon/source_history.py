@@ -10,7 +10,7 @@ from streamdet.audio.live import Feed
 from streamdet.audio.resample import downmixed
 from streamdet.audio.ring import Ring
 from streamdet.detection.event import Detection
-from streamdet.service.road import Road
+from streamdet.pipeline.source_pipeline import Road
 
 
 @dataclass

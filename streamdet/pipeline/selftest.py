@@ -17,7 +17,7 @@ from streamdet.audio.source import Block, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection
-from streamdet.service.road import Road
+from streamdet.pipeline.source_pipeline import Road
 from streamdet.synth import RATE, muzzle_blast
 
 ONSET_S = 1.5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamdet.service.build import Box
-from streamdet.service.ear import Counts, Ear
-from streamdet.service.evidence import Evidence
-from streamdet.service.metrics import RESULTS, Metrics
-from streamdet.service.supervision import State
+from streamdet.daemon.builders import Box
+from streamdet.daemon.event_storage import Evidence
+from streamdet.daemon.managed_source import Counts, Ear
+from streamdet.daemon.metrics import RESULTS, Metrics
+from streamdet.daemon.supervision import State
 
 
 class Publisher:

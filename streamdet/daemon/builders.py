@@ -12,19 +12,19 @@ from streamdet.audio.pipe import RawFormat
 from streamdet.config import secret
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, Mqtt, Source, Webhook
+from streamdet.daemon.supervision import Policy
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.model.bundle import Bundle, BundleError, load
 from streamdet.outputs.queue import Outbox, Output, OutputError
 from streamdet.outputs.spool import Spool, SpooledOutbox, SpoolError
-from streamdet.service import engines
-from streamdet.service.platform import Platform, PlatformError
-from streamdet.service.supervision import Policy
+from streamdet.pipeline import engine_choice
+from streamdet.pipeline.platform import Platform, PlatformError
 from streamdet.store.clips import ClipError
 from streamdet.store.store import StoreError
 
 if TYPE_CHECKING:
-    from streamdet.service.evidence import Evidence
+    from streamdet.daemon.event_storage import Evidence
 
 Changed = Callable[[str, str | None], None]
 """Told of an output by name, and of its fault or that there is none any more."""
@@ -42,7 +42,7 @@ def bundle(config: Config) -> Bundle:
 def engine(config: Config, of: Bundle) -> Engine:
     """The engine of all sources."""
     try:
-        return engines.together(of, Platform(config.platform), len(config.sources))
+        return engine_choice.together(of, Platform(config.platform), len(config.sources))
     except PlatformError as error:
         raise ConfigError([str(error)]) from error
 
@@ -185,7 +185,7 @@ def web_token(config: Config) -> str | None:
 
 def evidence(config: Config) -> Evidence | None:
     """The event store and the clips, nothing begun; None where none is kept. Raises ConfigError."""
-    from streamdet.service.evidence import Evidence
+    from streamdet.daemon.event_storage import Evidence
 
     if config.store is None:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from streamdet.detection.engine import Engine, block_frames
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
-from streamdet.service.platform import Platform, PlatformError
+from streamdet.pipeline.platform import Platform, PlatformError
 
 LIVE_BLOCK_S = 0.04
 """The sound of one live step: what waits for its end hears a shot so much later."""

@@ -15,13 +15,13 @@ from streamdet.audio.resample import ChannelError, downmixed
 from streamdet.audio.source import Block, Reason
 from streamdet.config import schedule
 from streamdet.config.schema import Source
+from streamdet.daemon import supervision
+from streamdet.daemon.source_history import Past
+from streamdet.daemon.supervision import Action, Policy, Seen
 from streamdet.detection.batch import Batch
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.service import supervision
-from streamdet.service.past import Past
-from streamdet.service.road import Road
-from streamdet.service.supervision import Action, Policy, Seen
+from streamdet.pipeline.source_pipeline import Road
 
 _MOST_S = 0.5
 """So much of a source is taken in one turn, that one far behind does not keep the others."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from streamdet.daemon.managed_source import Ear
 from streamdet.detection.event import Detection
-from streamdet.service.ear import Ear
 
 Record = dict[str, Any]
 SHOT_S, LEAD_S = 1.0, 0.2

@@ -10,8 +10,8 @@ from streamdet.audio.source import Source, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.service.road import Watch
-from streamdet.service.roads import Channels, Roads
+from streamdet.pipeline.channels import Channels, Roads
+from streamdet.pipeline.source_pipeline import Watch
 
 
 @dataclass(frozen=True)

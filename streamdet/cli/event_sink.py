@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamdet.model import spectrogram
+from streamdet.pipeline import excerpt
+from streamdet.pipeline.files import FileEvent
 from streamdet.scoring.labels import Label
 from streamdet.scoring.summary import Scoring
-from streamdet.service import excerpt
-from streamdet.service.files import FileEvent
 from streamdet.store.clips import ClipError, ClipFolder
 from streamdet.store.store import ClipNote, Store
 from streamdet.store.verdict import Verdict

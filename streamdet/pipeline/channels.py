@@ -11,7 +11,7 @@ from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection
-from streamdet.service.road import Road, Watch
+from streamdet.pipeline.source_pipeline import Road, Watch
 
 Channels = int | Literal["auto", "mix", "each"]
 """What of several channels is heard: one, from 1; "mix", their mean; "auto", their mean and the

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from streamdet.config.schema import Clips
 from streamdet.config.schema import Store as StoreTable
+from streamdet.daemon.clip_recorder import Cut, Recorder
 from streamdet.model import spectrogram
-from streamdet.service.recording import Cut, Recorder
 from streamdet.store.clips import ClipError, ClipFolder, Limits
 from streamdet.store.store import ClipNote, Store, StoreError
 
