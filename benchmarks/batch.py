@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.measure import ONE_CORE, print_json, rounded, seconds_of
 from benchmarks.references import by_onnxruntime
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import block_frames
-from streamdet.detection.plain import PlainEngine
+from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.numpy_engine import PlainEngine
 from streamdet.model import bundle
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)

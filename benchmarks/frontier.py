@@ -14,9 +14,9 @@ import numpy as np
 from benchmarks.measure import ONE_CORE, ROOT, print_json, rounded, seconds_of
 from benchmarks.references import shapes
 from benchmarks.roofline import operations
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import Engine, block_frames
-from streamdet.detection.plain import PlainEngine
+from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.numpy_engine import PlainEngine
 from streamdet.model import bundle
 from streamdet.synth import RATE
 

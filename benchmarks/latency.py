@@ -16,7 +16,7 @@ from streamdet import demo
 from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
-from streamdet.model import bundle, plain
+from streamdet.model import bundle, numpy_network
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
 from streamdet.pipeline.source_pipeline import Road
@@ -51,7 +51,7 @@ def main() -> None:
     front, _ = shapes(detector)
     onnx, block = by_onnxruntime(detector, 1, 8), np.zeros((1, 8 * front.hop), np.float32)
     tail = np.zeros((1, front.window - front.hop), np.float32)
-    other = seconds_of(lambda: onnx(plain.log_mel(front, tail, block)[1]), 1_000)
+    other = seconds_of(lambda: onnx(numpy_network.log_mel(front, tail, block)[1]), 1_000)
     ours = {}
     for platform, engine in made.items():
         step, state = engine.step, engine.start()

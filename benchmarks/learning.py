@@ -22,7 +22,7 @@ import soundfile
 from benchmarks.measure import ROOT
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle
-from streamdet.store.query import Reader, Wanted
+from streamdet.store.reader import Reader, Wanted
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions
 from train.evaluation import figures, hearing

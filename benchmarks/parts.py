@@ -15,7 +15,7 @@ from benchmarks.measure import ONE_CORE, long_file, print_json, seconds_of, spre
 from benchmarks.references import by_jax, by_numpy, by_onnxruntime, shapes
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import Converter
-from streamdet.model import bundle, frontend, plain
+from streamdet.model import bundle, frontend, numpy_network
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
 from streamdet.synth import RATE
@@ -33,7 +33,7 @@ def main() -> None:
     rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
     samples = rng.normal(0, 0.1, (1, engine.block)).astype(np.float32)
     tail = np.zeros((1, front.window - front.hop), np.float32)
-    frames = plain.log_mel(front, tail, samples)[1]
+    frames = numpy_network.log_mel(front, tail, samples)[1]
     mel, silence = jax.jit(partial(frontend.step, front)), frontend.init(front, 1)
     onnx, plainly = by_onnxruntime(detector, 1, count), by_numpy(detector, 1)
     network, halved = by_jax(detector, 1), by_jax(detector, 1, "bfloat16")
@@ -45,7 +45,7 @@ def main() -> None:
         "network in bfloat16": lambda: halved(frames),
         "all of a step": lambda: engine.step(state, samples),
         "onnxruntime: network": lambda: onnx(frames),
-        "numpy: log-mel": lambda: plain.log_mel(front, tail, samples),
+        "numpy: log-mel": lambda: numpy_network.log_mel(front, tail, samples),
         "numpy: network": lambda: plainly(frames),
         "numpy: all of a step": lambda: small.step(other, samples),
     }

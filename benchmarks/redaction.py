@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 
 from benchmarks.measure import ROOT
-from streamdet.detection.plain import PlainEngine
+from streamdet.detection.numpy_engine import PlainEngine
 from streamdet.model import bundle as bundles
 from train.data.checks import read_manifest
 from train.evaluation import hearing

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.model import plain
+from streamdet.model import numpy_network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 
@@ -75,11 +75,11 @@ def by_jax(
 def by_numpy(bundle: Bundle, streams: int) -> Callable[[np.ndarray], np.ndarray]:
     """The same by the plain network alone."""
     front, model = shapes(bundle)
-    ready = plain.ready(front, model, bundle.params)
-    state = [plain.init(front, model, streams)]
+    ready = numpy_network.ready(front, model, bundle.params)
+    state = [numpy_network.init(front, model, streams)]
 
     def step(heard: np.ndarray) -> np.ndarray:
-        state[0], logits = plain.network(ready, state[0], heard)
+        state[0], logits = numpy_network.network(ready, state[0], heard)
         return logits
 
     return step

@@ -21,7 +21,7 @@ import soundfile
 from benchmarks.measure import print_json, quantiles, rounded
 from streamdet import demo
 from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.store.query import Reader, Wanted
+from streamdet.store.reader import Reader, Wanted
 from streamdet.store.store import Store
 from streamdet.store.verdict import CAUSES, Verdict
 

@@ -50,7 +50,7 @@ def main() -> None:
     """Print what was found as JSON."""
     import jax
 
-    from streamdet.detection import compiled
+    from streamdet.detection import jax_engine
 
     detector = bundle.load()
     front, model = shapes(detector)
@@ -60,11 +60,11 @@ def main() -> None:
     bandwidth = large.nbytes / min(seconds_of(lambda: large.max(), 8))
     count = round(BLOCK_S * front.sample_rate)
     x = np.random.default_rng(0).normal(0, 0.1, (1, count)).astype(np.float32)
-    params, state = jax.device_put(detector.params), compiled.init(front, model, 1)
-    whole = partial(compiled.step, compiled.DETECTOR.stages, front, model, params)
+    params, state = jax.device_put(detector.params), jax_engine.init(front, model, 1)
+    whole = partial(jax_engine.step, jax_engine.DETECTOR.stages, front, model, params)
     rows, total = {}, operations(front, model)
-    for stage, before in zip(compiled.DETECTOR.stages, state, strict=True):
-        one = partial(compiled.step, (stage,), front, model, params, (before,))
+    for stage, before in zip(jax_engine.DETECTOR.stages, state, strict=True):
+        one = partial(jax_engine.step, (stage,), front, model, params, (before,))
         spent = min(seconds_of(lambda one=one, x=x: jax.block_until_ready(one(x)), 100)) / BLOCK_S
         name = stage.__name__
         rows[name] = _row(total[name], spent, peak)

@@ -10,10 +10,10 @@ from benchmarks.measure import ONE_CORE, print_json, quantiles, rounded, seconds
 from benchmarks.references import by_onnxruntime
 from streamdet import demo
 from streamdet.detection import decision
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
-from streamdet.detection.plain import PlainEngine
+from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.numpy_engine import PlainEngine
 from streamdet.model import bundle
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500)

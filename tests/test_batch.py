@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detection.batch import Batch
-from streamdet.detection.compiled import CompiledEngine
-from streamdet.detection.plain import PlainEngine
+from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.numpy_engine import PlainEngine
+from streamdet.detection.stream_batch import Batch
 
 
 def alone(bundle, samples):
@@ -67,7 +67,7 @@ def test_streams_that_come_and_go_hear_what_they_would_hear_alone(
 def test_a_stream_that_joins_is_not_compiled_for(bundle, scene):
     engine = CompiledEngine(bundle, streams=8, block_frames=1)
     batch = Batch(engine)
-    from streamdet.detection.compiled import step_rows
+    from streamdet.detection.jax_engine import step_rows
 
     def heard():
         stream = batch.stream()

@@ -178,7 +178,7 @@ def test_what_can_not_be_written_is_one_line(tmp_path, wav, options, words):
 
 
 def test_the_command_offers_every_form():
-    from streamdet.cli.outputs import Form
+    from streamdet.cli.event_outputs import Form
     from streamdet.formats import FORMS
 
     assert tuple(Form) == tuple(FORMS)

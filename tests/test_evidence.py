@@ -18,7 +18,7 @@ from streamdet.config.schema import Store as StoreTable
 from streamdet.daemon.clip_recorder import Cut
 from streamdet.daemon.event_storage import Evidence
 from streamdet.detection import incident
-from streamdet.store.query import Reader, Wanted
+from streamdet.store.reader import Reader, Wanted
 
 TRIAL = """
 threshold = 0.6

@@ -91,7 +91,7 @@ def test_a_gap_in_the_sound_stays_a_gap(tmp_path, scene):
 
 
 def test_a_clip_beside_a_gap_has_the_shot_in_its_place(tmp_path, scene):
-    from streamdet.store.query import Reader, Wanted
+    from streamdet.store.reader import Reader, Wanted
 
     first, second = tmp_path / "1.wav", tmp_path / "2.wav"
     soundfile.write(first, scene[: 16_000 * 8], 16_000)
@@ -226,7 +226,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, wav):
 
 
 def test_the_events_of_a_film_have_clips_and_pictures(tmp_path, wav):
-    from streamdet.store.query import Reader, Wanted
+    from streamdet.store.reader import Reader, Wanted
 
     made = film(tmp_path / "film.mp4", wav)
     store, clips = tmp_path / "e.db", tmp_path / "e-clips"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.model import lstm
-from streamdet.model.bands import above_background
+from streamdet.model.band_conv import above_background
 from streamdet.model.config import ModelConfig, param_shapes
 from streamdet.model.recurrence import recur
 

@@ -9,11 +9,11 @@ from conftest import records, streamdet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import Stream
-from streamdet.detection.pipeline import PipelinedStream
-from streamdet.detection.plain import PlainEngine
-from streamdet.model import frontend, lstm, plain
+from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.numpy_engine import PlainEngine
+from streamdet.detection.staged_stream import PipelinedStream
+from streamdet.model import frontend, lstm, numpy_network
 from streamdet.model.config import FrontendConfig, ModelConfig
 
 FRONT = FrontendConfig(window=100, hop=40, n_fft=128, bands=8)
@@ -49,11 +49,15 @@ def test_numpy_gives_what_jax_gives_for_any_network_in_any_blocks(config, cuts, 
     samples *= loudness
     _, frames = frontend.step(FRONT, frontend.init(FRONT, streams), samples)
     _, logits = lstm.step(config, params, lstm.init_state(config, streams), frames)
-    ready, state, at = plain.ready(FRONT, config, params), plain.init(FRONT, config, streams), 0
+    ready, state, at = (
+        numpy_network.ready(FRONT, config, params),
+        numpy_network.init(FRONT, config, streams),
+        0,
+    )
     parts = []
     for cut in cuts:
         block = samples[:, at * hop : (at + cut) * hop]
-        state, *heard = plain.step(ready, state, block)
+        state, *heard = numpy_network.step(ready, state, block)
         assert all(x.dtype == np.float32 for x in heard)
         parts.append(heard)
         at += cut
@@ -172,7 +176,7 @@ def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
 def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
     from threading import Thread
 
-    from streamdet.detection.abreast import Abreast
+    from streamdet.detection.lockstep import Abreast
 
     engine, seen = Abreast(bundle, streams=2, block_frames=1), []
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from streamdet import demo
 from streamdet.audio.resample import ChannelError, Converter
 from streamdet.audio.source import Block
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.jax_engine import CompiledEngine
 from streamdet.pipeline.source_pipeline import Road
 
 CONFIG = DecisionConfig(threshold=0.6)

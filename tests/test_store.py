@@ -17,7 +17,7 @@ from streamdet import sqlite
 from streamdet.detection.event import Detection, Event, ModelName, event_id
 from streamdet.model.spectrogram import Picture, of
 from streamdet.store import schema
-from streamdet.store.query import Reader, Wanted
+from streamdet.store.reader import Reader, Wanted
 from streamdet.store.store import ClipNote, Store, StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 

@@ -15,8 +15,8 @@ from conftest import ROOT
 from taggers import LAST, OURS, SMALL, class_list, train
 
 from streamdet.model import tagger, tagger_bundle, vggish
+from streamdet.model.bundle_files import BundleError
 from streamdet.model.config import TaggerModel
-from streamdet.model.disk import BundleError
 from train import config as configs
 from train import journal
 from train.audioset import batches, metrics, tfrecord

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import Stream
+from streamdet.detection.jax_engine import CompiledEngine
 from streamdet.model import bundle, tagger, tagger_bundle, vggish
+from streamdet.model.bundle_files import BundleError
 from streamdet.model.config import TaggerModel, VggishConfig
-from streamdet.model.disk import BundleError
 from train.audioset import checkpoint
 from train.audioset.checkpoint import CheckpointError
 from train.audioset.tfrecord import masked_crc

@@ -119,13 +119,13 @@ def _go(
     workers: int,
     hours: float,
 ) -> None:
-    from streamdet.model import bundle, disk, tagger_bundle
+    from streamdet.model import bundle, bundle_files, tagger_bundle
     from streamdet.model.bundle import BundleError
     from train import adapting
     from train.tagging import adapting as tagging
 
     try:
-        card = disk.read_card(base, (bundle.SCHEMA, tagger_bundle.SCHEMA))
+        card = bundle_files.read_card(base, (bundle.SCHEMA, tagger_bundle.SCHEMA))
         if card["schema"] == tagger_bundle.SCHEMA:
             rows = tagging.run(
                 base, kind, own, records, classes, run, to, share=share, steps=steps, rate=rate,

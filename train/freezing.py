@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import optax
 
-from streamdet.model.disk import Params
+from streamdet.model.bundle_files import Params
 from train.failure import TrainError
 
 Groups = Sequence[Sequence[str]]

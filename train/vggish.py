@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamdet.model import disk, tagger_bundle, vggish
-from streamdet.model.disk import BundleError, Params
+from streamdet.model import bundle_files, tagger_bundle, vggish
+from streamdet.model.bundle_files import BundleError, Params
 from train.audioset import checkpoint
 from train.failure import TrainError
 
@@ -31,10 +31,10 @@ def fetch(network: Path, pca: Path) -> Params:
     except (OSError, KeyError, ValueError) as error:
         raise TrainError(f"{pca}: {error}; vggish_pca_params.npz is wanted") from error
     try:
-        disk.check_tensors(flat, vggish.param_shapes(), network)
+        bundle_files.check_tensors(flat, vggish.param_shapes(), network)
     except BundleError as error:
         raise TrainError(str(error)) from error
-    return disk.nested(flat)
+    return bundle_files.nested(flat)
 
 
 def complete(tagger: Path, network: Path, pca: Path, to: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamdet.audio.demuxed import MediaSource
 from streamdet.audio.file import FileSource
+from streamdet.audio.media_source import MediaSource
 from streamdet.audio.network import pyav
 from streamdet.audio.source import SourceError
 

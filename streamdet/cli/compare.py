@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import Failure, quiet_pipe
+from streamdet.cli.errors import Failure, quiet_pipe
 
 if TYPE_CHECKING:
     from streamdet.scoring.comparison import Pair, Told

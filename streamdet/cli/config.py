@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import Failure
+from streamdet.cli.errors import Failure
 
 if TYPE_CHECKING:
     from streamdet.config.schema import Config

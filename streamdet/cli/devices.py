@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli.failure import CODES, Failure
+from streamdet.cli.errors import CODES, Failure
 
 
 def devices(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import Failure, quiet_pipe
+from streamdet.cli.errors import Failure, quiet_pipe
 
 if TYPE_CHECKING:
-    from streamdet.store.query import Reader, Wanted
+    from streamdet.store.reader import Reader, Wanted
 
 
 class Format(StrEnum):
@@ -197,7 +197,7 @@ def _wanted(
     max_score: float | None,
     verdict: Said | None,
 ) -> Wanted:
-    from streamdet.store.query import Wanted
+    from streamdet.store.reader import Wanted
 
     return Wanted(
         options.parse_when(since, "--since"),
@@ -211,7 +211,7 @@ def _wanted(
 
 @contextmanager
 def _reader(path: Path) -> Iterator[Reader]:
-    from streamdet.store.query import Reader
+    from streamdet.store.reader import Reader
     from streamdet.store.store import StoreError
 
     try:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli import options, outputs
-from streamdet.cli.failure import Failure, quiet_pipe
-from streamdet.cli.hearing import Task, hear_all
-from streamdet.cli.outputs import Form
-from streamdet.cli.showing import Showing
+from streamdet.cli import event_outputs, options
+from streamdet.cli.errors import Failure, quiet_pipe
+from streamdet.cli.event_outputs import Form
+from streamdet.cli.file_report import Showing
+from streamdet.cli.file_run import Task, hear_all
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
@@ -124,16 +124,16 @@ def file(
     engine = options.build_engine(
         lambda: engine_choice.for_files(bundle, platform, seconds, batch, lanes)
     )
-    reports, others = outputs.parted(output or [], paths)
+    reports, others = event_outputs.parted(output or [], paths)
     silent = bool(reports) and not others
-    wanted = outputs.Wanted(others, output_format, explain, fps, start_timecode, silent)
+    wanted = event_outputs.Wanted(others, output_format, explain, fps, start_timecode, silent)
     showing = Showing(
         reports, plot, clips if store is None else None, excerpts, decision.threshold, track,
         heard == "each",
     )  # fmt: skip
     with (
         quiet_pipe(),
-        outputs.opened(wanted, paths) as sink,
+        event_outputs.opened(wanted, paths) as sink,
         _kept(store, clips if store is not None else None, truth, track) as kept,
     ):
         raw = (raw_rate, raw_channels, raw_encoding.value)

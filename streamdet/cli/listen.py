@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import CODES, Failure
+from streamdet.cli.errors import CODES, Failure
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> S
 
 def _page(config: Config, evidence: Evidence, parts: Parts) -> Page:
     try:
-        from streamdet.web.page import open_page
+        from streamdet.web.server import open_page
     except ImportError as error:
         from streamdet.config.layers import ConfigError
 

@@ -19,7 +19,7 @@ from streamdet.cli import (
     scan,
     selftest,
 )
-from streamdet.cli.failure import Failure
+from streamdet.cli.errors import Failure
 
 app = typer.Typer(
     name="streamdet",

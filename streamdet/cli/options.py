@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli.failure import Failure
+from streamdet.cli.errors import Failure
 from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:

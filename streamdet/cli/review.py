@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import Failure
+from streamdet.cli.errors import Failure
 from streamdet.store.verdict import CAUSES, MOST_NOTE, Verdict
 
 if TYPE_CHECKING:
-    from streamdet.store.query import Reader, Stored
+    from streamdet.store.reader import Reader, Stored
     from streamdet.store.store import Store
 
 
@@ -52,7 +52,7 @@ def review(
 
     Example: streamdet review --store events.db --event ID --verdict false --cause fireworks
     """
-    from streamdet.store.query import Reader
+    from streamdet.store.reader import Reader
     from streamdet.store.store import Store, StoreError
 
     if (event is None) != (verdict is None):
@@ -91,7 +91,7 @@ def _serve(store: Path, clips: Path, address: str) -> None:
     from streamdet.config.schema import loopback
 
     try:
-        from streamdet.web.page import PageError, serve_alone
+        from streamdet.web.server import PageError, serve_alone
     except ImportError as error:
         raise Failure(f"--web: {options.NO_WEB}") from error
     if not loopback(address):
@@ -121,7 +121,7 @@ def _walk(
     *,
     again: bool,
 ) -> None:
-    from streamdet.store.query import Wanted
+    from streamdet.store.reader import Wanted
 
     wanted = Wanted(
         options.parse_when(since, "--since"),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli import options, outputs
-from streamdet.cli.failure import BAD_INPUT, DAMAGED, INTERRUPTED, Failure, quiet_pipe
-from streamdet.cli.outputs import Form
+from streamdet.cli import event_outputs, options
+from streamdet.cli.errors import BAD_INPUT, DAMAGED, INTERRUPTED, Failure, quiet_pipe
+from streamdet.cli.event_outputs import Form
 from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ def scan(
         raise Failure("--sidecar: beside what a URL names nothing is written; give --sidecar-dir")
     if (twice := beside.twice(found)) is not None:
         raise Failure(f"--sidecar-dir: two files would both write {twice}; scan them apart")
-    wanted = outputs.Wanted(output or [], output_format, False, None, None)
+    wanted = event_outputs.Wanted(output or [], output_format, False, None, None)
     names = [one.name for one in found]
-    outputs.check(wanted, names)
+    event_outputs.check(wanted, names)
     hear_all = _engine(engine, bundle, wishes, jobs, address)
     try:
         with _manifest(manifest) as kept:
             this = Scan(found, kept, wishes, bundle, beside)
             code = _scan(this, hear_all, faults)
-            with quiet_pipe(), outputs.opened(wanted, names) as sink:
+            with quiet_pipe(), event_outputs.opened(wanted, names) as sink:
                 for event in this.events():
                     sink.write(event)
                 sink.close()
@@ -202,7 +202,7 @@ def _sidecars(forms: list[Form] | None, folder: Path | None, fps: str | None) ->
         except ValueError as error:
             raise Failure(f"--fps {fps}: {error}") from error
     if "otio" in wanted:
-        outputs.need_otio()
+        event_outputs.need_otio()
     return Sidecars(wanted, folder, fps)
 
 

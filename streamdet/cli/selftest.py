@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.failure import CODES, Failure
+from streamdet.cli.errors import CODES, Failure
 from streamdet.pipeline.platform import Platform
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, TextIO
 
 from streamdet.detection.event import utc
 from streamdet.formats.csv import COLUMNS
-from streamdet.store.query import Stored
+from streamdet.store.reader import Stored
 from streamdet.text import printable
 
 

@@ -21,9 +21,9 @@ from streamdet.daemon.log import Log
 from streamdet.daemon.managed_source import Ear
 from streamdet.daemon.metrics import Metrics
 from streamdet.detection import incident
-from streamdet.detection.batch import Batch
 from streamdet.detection.event import Detection, Event
 from streamdet.detection.incident import Incident
+from streamdet.detection.stream_batch import Batch
 from streamdet.model.bundle import Bundle
 from streamdet.outputs.queue import Outbox
 from streamdet.outputs.store import StoreOutput

@@ -18,9 +18,9 @@ from streamdet.config.schema import Source
 from streamdet.daemon import supervision
 from streamdet.daemon.source_history import Past
 from streamdet.daemon.supervision import Action, Policy, Seen
-from streamdet.detection.batch import Batch
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.event import Detection, Event, ModelName, event_id
+from streamdet.detection.stream_batch import Batch
 from streamdet.pipeline.source_pipeline import Road
 
 _MOST_S = 0.5

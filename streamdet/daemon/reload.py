@@ -8,7 +8,7 @@ from streamdet.daemon import builders
 from streamdet.daemon.components import Parts
 from streamdet.daemon.log import Log
 from streamdet.daemon.managed_source import Ear
-from streamdet.detection.batch import Batch
+from streamdet.detection.stream_batch import Batch
 
 _PATIENCE_S = 2.0
 

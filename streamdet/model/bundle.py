@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streamdet.model import disk, tagger_bundle
+from streamdet.model import bundle_files, tagger_bundle
+from streamdet.model.bundle_files import BundleError, Params
 from streamdet.model.config import FrontendConfig, ModelConfig, VggishConfig, param_shapes
-from streamdet.model.disk import BundleError, Params
 from streamdet.model.tagger_bundle import ServedTagger
 
 SCHEMA = "streamdet.bundle/1"
@@ -62,18 +62,18 @@ def load(folder: Path | None = None) -> Bundle:
     foreign, or not what the card says.
     """
     folder = place(folder)
-    card = disk.read_card(folder, (SCHEMA, tagger_bundle.SCHEMA))
+    card = bundle_files.read_card(folder, (SCHEMA, tagger_bundle.SCHEMA))
     if card["schema"] == tagger_bundle.SCHEMA:
         return _of_tagger(folder)
-    path = folder / disk.WEIGHTS
-    flat = disk.read_weights(path, card.get("sha256"))
+    path = folder / bundle_files.WEIGHTS
+    flat = bundle_files.read_weights(path, card.get("sha256"))
     try:
         model = _model(card)
-        bundle = _from_card(card, model, disk.nested(flat))
+        bundle = _from_card(card, model, bundle_files.nested(flat))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder / disk.CARD}: not a usable card: {what}") from error
-    disk.check_tensors(flat, param_shapes(model), path)
+    bundle_files.check_tensors(flat, param_shapes(model), path)
     return bundle
 
 
@@ -109,7 +109,7 @@ def save(
     about: Mapping[str, Any],
 ) -> Path:
     """Write a bundle; ``about`` is whatever else its card should say. Returns the folder."""
-    raw, digest = disk.packed(params)
+    raw, digest = bundle_files.packed(params)
     card = {
         "schema": SCHEMA,
         "name": name,
@@ -121,7 +121,7 @@ def save(
         "operating_points": {k: asdict(p) for k, p in operating_points.items()},
         **about,
     }
-    disk.write(folder, card, raw)
+    bundle_files.write(folder, card, raw)
     return folder
 
 

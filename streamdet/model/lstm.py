@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from streamdet.model.bands import BandConv, above_background
+from streamdet.model.band_conv import BandConv, above_background
 from streamdet.model.config import ModelConfig
 from streamdet.model.recurrence import recur
 

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streamdet.model import disk
+from streamdet.model import bundle_files
+from streamdet.model.bundle_files import BundleError, Params
 from streamdet.model.config import TaggerModel, VggishConfig
-from streamdet.model.disk import BundleError, Params
 
 SCHEMA = "streamdet.tagger/1"
 VGGISH = "vggish.safetensors"
@@ -38,9 +38,9 @@ def save(
 ) -> None:
     """Write a tagger; ``about`` is whatever else its card should say. Raises BundleError where
     the folder can't be written."""
-    raw, digest = disk.packed(params)
+    raw, digest = bundle_files.packed(params)
     card = {"schema": SCHEMA, "name": name, "sha256": digest, "model": asdict(model), **about}
-    disk.write(folder, card, raw)
+    bundle_files.write(folder, card, raw)
 
 
 def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
@@ -50,17 +50,17 @@ def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
 
     from streamdet.model import tagger
 
-    card = disk.read_card(folder, (SCHEMA,))
-    path = folder / disk.WEIGHTS
-    flat = disk.read_weights(path, card.get("sha256"))
+    card = bundle_files.read_card(folder, (SCHEMA,))
+    path = folder / bundle_files.WEIGHTS
+    flat = bundle_files.read_weights(path, card.get("sha256"))
     try:
         model = TaggerModel(**{**card["model"], "cells": tuple(card["model"]["cells"])})
         like = jax.eval_shape(lambda: tagger.init_params(model, jax.random.key(0)))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / disk.CARD}: not a usable card: {error}") from error
     wanted = {f"{layer}/{t}": x.shape for layer, ts in like.items() for t, x in ts.items()}
-    disk.check_tensors(flat, wanted, path)
-    return model, disk.nested(flat), card
+    bundle_files.check_tensors(flat, wanted, path)
+    return model, bundle_files.nested(flat), card
 
 
 def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
@@ -75,8 +75,8 @@ def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
             f"{path}: no such file: this tagger hears sound through VGGish; give it your copy of "
             "the published weights with `python -m train vggish` (docs/audioset.md)"
         )
-    front = disk.read_weights(path, card.get("vggish_sha256"))
-    disk.check_tensors(front, vggish.param_shapes(), path)
+    front = bundle_files.read_weights(path, card.get("vggish_sha256"))
+    bundle_files.check_tensors(front, vggish.param_shapes(), path)
     try:
         names = tuple(str(name) for name in card["classes"])
         gunshots = tuple(int(c) for c in card["gunshots"])
@@ -86,13 +86,13 @@ def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
     if len(names) != model.classes or not gunshots or not set(gunshots) <= set(range(len(names))):
         raise BundleError(f"{folder / disk.CARD}: its classes are not those of its network")
     served = ServedTagger(model, gunshots, ("gunshot", *names), window)
-    return served, {"tagger": params, "vggish": disk.nested(front)}, card
+    return served, {"tagger": params, "vggish": bundle_files.nested(front)}, card
 
 
 def with_vggish(folder: Path, to: Path, front: Params) -> None:
     """Write the tagger of ``folder`` to ``to``, complete with these weights of VGGish."""
     _, params, card = load(folder)
-    raw, digest = disk.packed(front)
+    raw, digest = bundle_files.packed(front)
     about = {k: v for k, v in card.items() if k != "vggish_sha256"}
-    disk.write(to, {**about, "vggish_sha256": digest}, disk.packed(params)[0])
+    bundle_files.write(to, {**about, "vggish_sha256": digest}, bundle_files.packed(params)[0])
     (to / VGGISH).write_bytes(raw)

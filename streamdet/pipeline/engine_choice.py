@@ -33,7 +33,7 @@ def together(bundle: Bundle, platform: Platform, sources: int) -> Engine:
     JAX's as many as one compiled step will do for when others join."""
     platform = _chosen(bundle, platform, much=False)
     if platform is Platform.numpy:
-        from streamdet.detection.plain import PlainEngine
+        from streamdet.detection.numpy_engine import PlainEngine
 
         return PlainEngine(bundle, streams=max(1, sources), block_frames=1)
     seats = max(_FEWEST_SEATS, 1 << (max(1, sources) - 1).bit_length())
@@ -84,7 +84,7 @@ def _chosen(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
 
 
 def _plain(bundle: Bundle) -> Engine:
-    from streamdet.detection.plain import PlainEngine
+    from streamdet.detection.numpy_engine import PlainEngine
 
     return PlainEngine(bundle, block_frames=1)
 
@@ -101,7 +101,7 @@ def _compiled(
         # XLA's own pool would share each stage out over the cores that the others work on
         os.environ.setdefault("NPROC", "1")
     _set_up_jax(platform)
-    from streamdet.detection.compiled import CompiledEngine
+    from streamdet.detection.jax_engine import CompiledEngine
 
     size = block_frames(bundle, block_s)
     return CompiledEngine(bundle, streams=streams, block_frames=size, pipelined=pipelined)
@@ -113,7 +113,7 @@ def _abreast(bundle: Bundle, platform: Platform, streams: int) -> Engine:
     if isinstance(bundle.model, ServedTagger):
         raise PlatformError(f"--batch: {bundle.name} is a tagger, which hears one file at a time")
     _set_up_jax(platform)
-    from streamdet.detection.abreast import Abreast
+    from streamdet.detection.lockstep import Abreast
 
     return Abreast(bundle, streams=streams, block_frames=block_frames(bundle, FILE_BLOCK_S))
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import streamdet
 from streamdet.audio import media
-from streamdet.audio.ahead import Ahead
+from streamdet.audio.prefetch import Ahead
 from streamdet.audio.resample import ChannelError
 from streamdet.audio.source import SourceError
 from streamdet.detection.decision import DecisionConfig

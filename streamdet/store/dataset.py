@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 
 from streamdet.store.clips import ClipFolder
-from streamdet.store.query import Stored
+from streamdet.store.reader import Stored
 
 RATE = 16_000
 COLUMNS: tuple[str, ...] = (

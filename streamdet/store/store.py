@@ -1,6 +1,6 @@
 """The event store: every event, what was said of it, and what is kept of its sound.
 
-One connection writes, under a lock; whoever reads has one of its own (`streamdet.store.query`).
+One connection writes, under a lock; whoever reads has one of its own (`streamdet.store.reader`).
 What a call that has returned wrote is on disk. Another process may have the file open too.
 """
 

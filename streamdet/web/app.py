@@ -25,7 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from streamdet.store.query import Stored
+from streamdet.store.reader import Stored
 from streamdet.store.store import StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 from streamdet.web.guard import COOKIE, Guard, Lock

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from streamdet.store.query import Stored
+from streamdet.store.reader import Stored
 
 SLOT_S = 600
 SLOTS = 86_400 // SLOT_S

@@ -19,7 +19,7 @@ from starlette.templating import Jinja2Templates
 from streamdet.detection.event import unix_of, utc
 from streamdet.formats.table import clock
 from streamdet.store.clips import ClipFolder
-from streamdet.store.query import Reader, Stored, Wanted
+from streamdet.store.reader import Reader, Stored, Wanted
 from streamdet.store.store import Store
 from streamdet.store.verdict import CAUSES, VERDICTS
 from streamdet.web import charts

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.engine import block_frames
+from streamdet.detection.jax_engine import CompiledEngine
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.scoring.labels import WINDOW_S, LabelError, of_name

@@ -18,9 +18,9 @@ import numpy as np
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import Converter
 from streamdet.audio.source import SourceError
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.decision import Frames, Grid
 from streamdet.detection.engine import Engine, Stream, block_frames
+from streamdet.detection.jax_engine import CompiledEngine
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from streamdet.model import tagger_bundle
+from streamdet.model.bundle_files import Params
 from streamdet.model.config import TaggerModel
-from streamdet.model.disk import Params
 from train import journal
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order

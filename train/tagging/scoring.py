@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from streamdet.model import tagger, tagger_bundle
+from streamdet.model.bundle_files import BundleError, Params
 from streamdet.model.config import TaggerModel
-from streamdet.model.disk import BundleError, Params
 from train.audioset import classes, clips, metrics
 from train.audioset.batches import Batch, in_order
 from train.failure import TrainError

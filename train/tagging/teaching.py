@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.model.disk import Params
+from streamdet.model.bundle_files import Params
 from train import journal
 from train.audioset.batches import in_order
 from train.audioset.store import Store

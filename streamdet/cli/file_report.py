@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdet.cli.failure import Failure
+from streamdet.cli.errors import Failure
 
 if TYPE_CHECKING:
     from streamdet.pipeline.files import FileEvent

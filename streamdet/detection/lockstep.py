@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.compiled import CompiledEngine
 from streamdet.detection.decision import Frames
 from streamdet.detection.engine import Engine, Stream
+from streamdet.detection.jax_engine import CompiledEngine
 from streamdet.model.bundle import Bundle
 
 

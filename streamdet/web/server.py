@@ -22,7 +22,7 @@ from streamdet.daemon import builders as parts_of
 from streamdet.daemon.components import Parts
 from streamdet.daemon.event_storage import Evidence
 from streamdet.store.clips import ClipFolder
-from streamdet.store.query import Reader
+from streamdet.store.reader import Reader
 from streamdet.store.store import Store, StoreError
 from streamdet.web import app
 from streamdet.web.guard import Lock

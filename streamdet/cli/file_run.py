@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from streamdet.cli.failure import BAD_INPUT, CODES, INTERRUPTED, Failure
+from streamdet.cli.errors import BAD_INPUT, CODES, INTERRUPTED, Failure
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.source import Source
     from streamdet.cli.event_sink import Keeping
-    from streamdet.cli.showing import Showing
+    from streamdet.cli.file_report import Showing
     from streamdet.formats import Sink
     from streamdet.pipeline.files import FileEvent, Listener
 
@@ -140,10 +140,10 @@ class Hearing:
 def _source(path: str, task: Task) -> tuple[Source, int | None]:
     """What to hear, films decoded beside the listening where there is a core for it, and how many
     samples it has, if that is known."""
-    from streamdet.audio.ahead import Ahead
-    from streamdet.audio.demuxed import MediaSource
     from streamdet.audio.media import opened
+    from streamdet.audio.media_source import MediaSource
     from streamdet.audio.pipe import PipeSource, RawFormat
+    from streamdet.audio.prefetch import Ahead
     from streamdet.pipeline.engine_choice import cores
 
     if path != "-":

@@ -10,7 +10,7 @@ import numpy as np
 from streamdet.detection.analysis import POWER_TO_DB, RISE, flux_db, mean_square
 from streamdet.detection.decision import Frames
 from streamdet.detection.engine import Engine, Stream
-from streamdet.model import plain
+from streamdet.model import numpy_network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 
@@ -21,7 +21,7 @@ MOST_S = 1.28
 class PlainEngineState(NamedTuple):
     """``before``: (streams, 2, bands) log-mel frames that flux compares with."""
 
-    network: plain.PlainState
+    network: numpy_network.PlainState
     before: np.ndarray
 
 
@@ -34,7 +34,7 @@ class PlainEngine(Engine):
         if not isinstance(front, FrontendConfig) or not isinstance(model, ModelConfig):
             raise ValueError(f"{bundle.name} is a tagger; it needs JAX")
         self._front, self._model = front, model
-        self._ready = plain.ready(front, model, bundle.params)
+        self._ready = numpy_network.ready(front, model, bundle.params)
         self._silent = self._begun(1)
 
     def start(self) -> Any:
@@ -44,7 +44,7 @@ class PlainEngine(Engine):
     def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
         """``(streams, n) float32``, n any number of frames -> the new state and the frames of each
         stream."""
-        network, frames, logits = plain.step(self._ready, state.network, samples)
+        network, frames, logits = numpy_network.step(self._ready, state.network, samples)
         history = np.concatenate([state.before, frames], axis=1)
         flux = flux_db(history, self._front.scale * POWER_TO_DB, self._model.stride)
         level = mean_square(samples, flux.shape[1])
@@ -79,7 +79,7 @@ class PlainEngine(Engine):
         front = self._front
         silence = (np.log(front.floor) - front.mean) / front.scale
         before = np.full((streams, RISE, front.bands), silence, np.float32)
-        return PlainEngineState(plain.init(front, self._model, streams), before)
+        return PlainEngineState(numpy_network.init(front, self._model, streams), before)
 
 
 def _each(change: Callable[..., Any], *states: Any) -> Any:

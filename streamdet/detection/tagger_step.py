@@ -14,8 +14,8 @@ import numpy as np
 
 from streamdet.detection.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
 from streamdet.model import tagger, vggish
+from streamdet.model.bundle_files import Params
 from streamdet.model.config import VggishConfig
-from streamdet.model.disk import Params
 from streamdet.model.tagger_bundle import ServedTagger
 
 

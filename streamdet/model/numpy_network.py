@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from streamdet.model.bundle_files import Params
 from streamdet.model.config import FrontendConfig, ModelConfig
-from streamdet.model.disk import Params
 from streamdet.model.filters import background_mix, hann, mel_matrix
 
 Array = np.ndarray
@@ -105,7 +105,7 @@ def log_mel(config: FrontendConfig, tail: Array, samples: Array) -> tuple[Array,
 def _backgrounds(
     config: ModelConfig, means: tuple[Array, ...], frames: Array
 ) -> tuple[tuple[Array, ...], Array]:
-    """`streamdet.model.bands.above_background` for each mean: ``(streams, f, views * bands)``."""
+    """`streamdet.model.band_conv.above_background` for each mean: ``(streams, f, views * bands)``."""
     streams, count, bands = frames.shape
     views, after = [frames], []
     strides = frames.reshape(streams, -1, config.stride, bands)
@@ -150,7 +150,7 @@ def _dense(layer: Params, past: Array, kernel: int, stride: int, dilation: int =
 
 
 def _by_group(config: ModelConfig, patch: tuple[int, int], kernel: Array, bias: Array) -> Params:
-    """The kernel of `streamdet.model.bands.BandConv` as a matrix from a group of bands, over time
+    """The kernel of `streamdet.model.band_conv.BandConv` as a matrix from a group of bands, over time
     and views, to what each part of it adds to a position."""
     (high, step), (taps, _, channels) = patch, kernel.shape
     parts = -(-high // step)

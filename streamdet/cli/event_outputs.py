@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from streamdet.cli.failure import Failure
+from streamdet.cli.errors import Failure
 
 if TYPE_CHECKING:
     from streamdet.detection.event import Event

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.detection import tagging
+from streamdet.detection import tagger_step
 from streamdet.detection.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
 from streamdet.detection.decision import Frames
 from streamdet.detection.engine import Engine, Stream
-from streamdet.detection.pipeline import PipelinedStream
+from streamdet.detection.staged_stream import PipelinedStream
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
@@ -95,7 +95,7 @@ class Core(NamedTuple):
 
 
 DETECTOR = Core(init, (listen, hear, remember))
-TAGGER = Core(lambda *of: (tagging.init(*of),), (tagging.step,))
+TAGGER = Core(lambda *of: (tagger_step.init(*of),), (tagger_step.step,))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
