@@ -25,7 +25,7 @@ from streamdet.model.bundle import Bundle
 from streamdet.store.reader import Reader, Wanted
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions
-from train.evaluation import figures, hearing
+from train.evaluation import figures, scored_sets
 
 RATE, GAP_S, FLOOR_DB = 16_000, 4.0, -70.0
 SHARED = ROOT.parent / "shared"
@@ -75,8 +75,8 @@ def measured(
 ) -> dict[str, Any]:
     """Alarms on single clips, ``unheard`` being those of no training at all, and recall and false
     alarms an hour on the benchmark's scenes."""
-    alarms = np.array(hearing.peak_scores(bundle, others, 0.4)) >= threshold
-    files = hearing.hear(bundle, SHARED / "eval")
+    alarms = np.array(scored_sets.peak_scores(bundle, others, 0.4)) >= threshold
+    files = scored_sets.hear(bundle, SHARED / "eval")
     grid = figures.grid_of(bundle)
     row: dict[str, Any] = {"bundle": name, "threshold": round(threshold, 3)}
     row["alarms on other recordings"] = f"{int(alarms.sum())} / {len(alarms)}"

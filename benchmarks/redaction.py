@@ -15,7 +15,7 @@ from benchmarks.measure import ROOT
 from streamdet.detection.numpy_engine import PlainEngine
 from streamdet.model import bundle as bundles
 from train.data.checks import read_manifest
-from train.evaluation import hearing
+from train.evaluation import scored_sets
 
 DATA = ROOT.parent / "shared" / "data"
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -29,8 +29,8 @@ def main() -> None:
     highest: dict[str, list[float]] = defaultdict(list)
     for row in read_manifest(DATA):
         if row["split"] == "val" and row["category"] in ("speech", "gunshot", "ambient"):
-            samples = hearing.samples_of(DATA / row["path"], engine.grid.rate)
-            frames = hearing.frames_of(engine, samples)
+            samples = scored_sets.samples_of(DATA / row["path"], engine.grid.rate)
+            frames = scored_sets.frames_of(engine, samples)
             highest[row["category"]].append(float(frames.scores[:, speech].max()))
     sys.stdout.write("| from | " + " | ".join(highest) + " |\n|---")
     sys.stdout.write("|---" * len(highest) + "|\n")

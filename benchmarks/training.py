@@ -25,10 +25,10 @@ def of_detector(name: str, peak: float) -> dict[str, Any]:
     """A detector's config."""
     import jax
 
-    from train import config as configs
     from train.data.mixing import Scene
     from train.data.teacher import CLASSES
-    from train.loop import create_state, features, train_step
+    from train.detector import config as configs
+    from train.detector.loop import create_state, features, train_step
 
     config = replace(configs.load(name), start="")
     rng, rows = np.random.default_rng(0), config.batch
@@ -56,8 +56,8 @@ def of_tagger(name: str, peak: float) -> dict[str, Any]:
     """A tagger's config, without its teachers: what they said is known before a run."""
     import jax
 
-    from train import config as configs
     from train.audioset.batches import Batch
+    from train.detector import config as configs
     from train.tagging.config import TaggerConfig
     from train.tagging.loop import create_state, train_step
 

@@ -19,14 +19,14 @@ from test_train import SMALL as DETECTOR
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm, tagger, tagger_bundle
 from streamdet.model.bundle import OperatingPoint
-from train import adapting, freezing, journal, loop, validation
 from train.audioset import tfrecord
 from train.audioset.store import convert
 from train.data import mixtures, select
 from train.data.corpus import Corpus, CorpusError
 from train.data.mixing import Mixer
 from train.data.table import read_rows
-from train.failure import TrainError
+from train.detector import adaptation, freezing, journal, loop, validation
+from train.detector.errors import TrainError
 
 
 @pytest.fixture
@@ -98,9 +98,9 @@ def test_frozen_layers_are_the_lower_ones():
 def test_a_detector_learns_from_own_clips(
     detector, data, cache, val, tmp_path, small_validation, share, layers
 ):
-    own = adapting.Own(data, share, steps=4, rate=1e-2, layers=layers)
+    own = adaptation.Own(data, share, steps=4, rate=1e-2, layers=layers)
     asked = (cache, tmp_path / "run", val, tmp_path / "made", data, 0)
-    before, after = adapting.run(detector, own, "adapted", *asked)
+    before, after = adaptation.run(detector, own, "adapted", *asked)
     made = bundles.load(tmp_path / "made")
     assert made.name == "tiny-adapted"
     kept = {
@@ -114,10 +114,10 @@ def test_a_detector_learns_from_own_clips(
     about = journal.concluded(tmp_path / "run")
     assert about["data"]["own"] == 40
     assert about["config"]["mix"]["own_share"] == share
-    lines = adapting.as_markdown([before, after]).splitlines()
+    lines = adaptation.as_markdown([before, after]).splitlines()
     assert len(lines) == 4
     assert (tmp_path / "run" / "tensorboard").is_dir()
-    assert loop.fit(adapting.config_of(detector, own, "adapted"), cache, tmp_path / "run", 0)
+    assert loop.fit(adaptation.config_of(detector, own, "adapted"), cache, tmp_path / "run", 0)
 
 
 def test_a_run_of_a_detector_ends_by_loss_and_keeps_what_it_passes(

@@ -12,20 +12,20 @@ from conftest import ROOT, need_shared
 
 from streamdet.detection.decision import Frames
 from streamdet.model import bundle as bundles
-from train import calibration, metrics
 from train.data import mixtures
 from train.data.corpus import Corpus
 from train.data.labels import LABELS
+from train.detector import calibration, metrics
 from train.evaluation import (
     clips,
     figures,
-    hearing,
     page,
     peers,
     pictures,
     psds,
     report,
     robustness,
+    scored_sets,
 )
 
 
@@ -80,23 +80,23 @@ def test_the_command_prints_the_figures_as_json_and_as_tables(scenes, tmp_path):
     asked = [*map(str, ask), "--frames-to", str(tmp_path / "frames.jsonl")]
     said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
     ours = json.loads(said.stdout)
-    peer = peers.of_peer(tmp_path / "frames.jsonl", hearing.hear(bundles.load(), scenes))
+    peer = peers.of_peer(tmp_path / "frames.jsonl", scored_sets.hear(bundles.load(), scenes))
     assert peer["rare"]["best_error_rate"] == ours["rare"]["best_error_rate"]
-    with pytest.raises(hearing.SetError, match="no peer's scores"):
-        peers.of_peer(scenes / "truth.csv", hearing.hear(bundles.load(), scenes))
+    with pytest.raises(scored_sets.SetError, match="no peer's scores"):
+        peers.of_peer(scenes / "truth.csv", scored_sets.hear(bundles.load(), scenes))
 
 
 def test_the_benchmarks_ruler_counts_the_same(tmp_path):
     shared = need_shared()
     detector = bundles.load()
-    files = hearing.hear(detector, shared / "eval")
-    hearing.write_frames(tmp_path / "ours.jsonl", figures.grid_of(detector), files)
+    files = scored_sets.hear(detector, shared / "eval")
+    scored_sets.write_frames(tmp_path / "ours.jsonl", figures.grid_of(detector), files)
     ruler = [sys.executable, str(shared / "eval" / "score.py"), "frames"]
     said = subprocess.run(
         [*ruler, str(tmp_path / "ours.jsonl")], capture_output=True, text=True, check=True
     )
     theirs = json.loads(said.stdout.splitlines()[0].removeprefix("rare "))
-    ours = figures.of_scenes(detector, hearing.by_kind(files)["rare"])
+    ours = figures.of_scenes(detector, scored_sets.by_kind(files)["rare"])
     assert ours["best_error_rate"] == pytest.approx(theirs["best_ER"], abs=0.026)
     assert ours["recall_at_6_fa_h"] == pytest.approx(theirs["recall@6FA/h"], abs=0.026)
 
@@ -115,7 +115,7 @@ def test_a_change_of_the_scenes_is_heard(cache, tmp_path):
 def made_up(name, scores, events=(), contents=()):
     scores = np.asarray(scores, np.float32)[:, None].repeat(len(LABELS), axis=1)
     frames = Frames(scores, np.zeros((len(scores), 4), np.float32), scores[:, 0])
-    return hearing.ScoredFile(name, ROOT, frames, tuple(events), tuple(contents))
+    return scored_sets.ScoredFile(name, ROOT, frames, tuple(events), tuple(contents))
 
 
 def test_false_alarms_are_named_by_the_sound_that_begins_nearest():
@@ -123,9 +123,9 @@ def test_false_alarms_are_named_by_the_sound_that_begins_nearest():
     scores = np.zeros(1_500)
     scores[[250, 1_000]] = 0.9
     sounds = [
-        hearing.Heard((9.0, 12.0), "sound", "drum_hit", "a"),
-        hearing.Heard((9.9, 10.4), "sound", "door_slam", "b"),
-        hearing.Heard((0.0, 60.0), "bed", "rain", "c"),
+        scored_sets.Heard((9.0, 12.0), "sound", "drum_hit", "a"),
+        scored_sets.Heard((9.9, 10.4), "sound", "door_slam", "b"),
+        scored_sets.Heard((0.0, 60.0), "bed", "rain", "c"),
     ]
     file = made_up("film/0", scores, contents=sounds)
     found = [metrics.alarms(scores, 0.04, 0.5)]
@@ -149,7 +149,7 @@ def test_ranking_figures_on_known_orders():
     assert metrics.average_precision(positive, np.array([4, 3, 2, 1])) == pytest.approx(5 / 6)
     assert metrics.roc_auc(positive, np.array([4, 3, 2, 1])) == 0.75
     assert metrics.roc_auc(positive, np.ones(4)) == 0.5
-    clip = hearing.ScoredClip("a", "gunshot", "gunshot", "s", "g", "field", 0.5)
+    clip = scored_sets.ScoredClip("a", "gunshot", "gunshot", "s", "g", "field", 0.5)
     assert clips.is_far(clip)
     assert not clips.is_far(replace(clip, kind="range"))
 
@@ -175,7 +175,7 @@ def test_points_keep_their_budget_of_false_alarms():
         scores = np.zeros(15_000)
         scores[500:14_500:500] = rng.uniform(0.1, 0.9, 28)
         scores[10_000] = 0.97
-        event = hearing.Event((400.0, 400.5), f"g{i}", "6", None)
+        event = scored_sets.Event((400.0, 400.5), f"g{i}", "6", None)
         files.append(made_up(f"film/{i}", scores, [event]))
         rare = np.zeros(750)
         rare[200], rare[500] = 0.6, 0.3
@@ -198,7 +198,7 @@ def test_worst_alarms_are_of_different_things():
     scores = np.zeros(2_000)
     scores[[100, 500, 900, 1_300]] = [0.9, 0.95, 0.8, 0.7]
     spans = [("drum", 3.9), ("drum", 19.9), ("door", 35.9)]
-    heard = tuple(hearing.Heard((at, at + 1.0), "sound", label, label) for label, at in spans)
+    heard = tuple(scored_sets.Heard((at, at + 1.0), "sound", label, label) for label, at in spans)
     file = made_up("film/0", scores, [], heard)
     worst = pictures.worst_alarms(grid, [file], 0.5, 10)
     assert [(m.what, round(m.at_s)) for m in worst] == [("drum", 20), ("door", 36), ("unknown", 52)]
@@ -210,5 +210,5 @@ def test_psds_agrees_that_a_perfect_detector_is_perfect():
     grid = figures.grid_of(bundles.load())
     scores = np.zeros(750)
     scores[100:120] = 0.9
-    event = hearing.Event((4.0, 4.8), "g", "0", None)
+    event = scored_sets.Event((4.0, 4.8), "g", "0", None)
     assert psds.psds(grid, [made_up("rare/0", scores, [event])]) == 1.0

@@ -11,9 +11,9 @@ from conftest import ROOT
 
 from streamdet import demo
 from streamdet.model import bundle as bundles
+from train.detector.errors import TrainError
 from train.evaluation import film
 from train.evaluation.film import Window
-from train.failure import TrainError
 
 RATE = 16_000
 

@@ -8,7 +8,6 @@ import pytest
 from corpus import noise
 
 from streamdet.synth import muzzle_blast
-from train import loss
 from train.data import codecs, effects, labels, shots, sounds, spaces
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
@@ -16,6 +15,7 @@ from train.data.mixing import Mixer
 from train.data.recorder import recorded
 from train.data.strikes import struck
 from train.data.teacher import TeacherTrack
+from train.detector import loss
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 

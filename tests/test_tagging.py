@@ -17,15 +17,15 @@ from taggers import LAST, OURS, SMALL, class_list, train
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
 from streamdet.model.config import TaggerModel
-from train import config as configs
-from train import journal
 from train.audioset import batches, metrics, tfrecord
 from train.audioset.batches import Batch
 from train.audioset.clips import dequantised
 from train.audioset.store import Store, convert
-from train.config import ConfigError
-from train.failure import TrainError
-from train.tagging import calibration, loop, scoring, study, teaching
+from train.detector import config as configs
+from train.detector import journal
+from train.detector.config import ConfigError
+from train.detector.errors import TrainError
+from train.tagging import calibration, loop, scoring, study, teachers
 from train.tagging import clips as clips_of_run
 from train.tagging.config import TaggerConfig
 from train.tagging.export import export
@@ -126,7 +126,7 @@ def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
     (tmp_path / "cut" / "run.json").unlink()  # killed behind its last checkpoint
     last = loop.fit(SMALL, store, tmp_path / "cut", said=said.append)
     assert last == again
-    best = teaching.best_params(SMALL, tmp_path / "cut")
+    best = teachers.best_params(SMALL, tmp_path / "cut")
     ours, held = clips_of_run.split(Store(store), SMALL.validation)
     assert sorted([*ours, *held]) == list(range(80))
     assert 4 <= len(held) <= 30

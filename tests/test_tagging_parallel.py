@@ -12,9 +12,9 @@ from conftest import ROOT
 from taggers import SMALL
 
 from streamdet.model import tagger_bundle
-from train import journal
-from train.failure import TrainError
-from train.parallel import Spread
+from train.detector import journal
+from train.detector.errors import TrainError
+from train.detector.parallel import Spread
 
 PARALLEL = """
 import json, sys

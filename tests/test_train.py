@@ -14,15 +14,15 @@ from conftest import ROOT
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
 from streamdet.model.config import ModelConfig
-from train import config as configs
-from train import export, loop, metrics, recipe, sweep, validation
-from train.config import ConfigError, TrainConfig
 from train.data import labels, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
-from train.evaluation import hearing
-from train.failure import TrainError
+from train.detector import config as configs
+from train.detector import export, loop, metrics, recipe, sweep, validation
+from train.detector.config import ConfigError, TrainConfig
+from train.detector.errors import TrainError
+from train.evaluation import scored_sets
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 SMALL = TrainConfig(
@@ -105,8 +105,8 @@ def test_validation_hears_what_the_engine_hears(cache, tmp_path):
     detector = bundles.load()
     config = replace(SMALL, model=detector.model, frontend=detector.frontend)
     mixtures.write(mixtures.rare(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path)
-    served = hearing.hear(detector, tmp_path)
-    stacked = np.stack([hearing.samples_of(f.path, 16_000) for f in served])
+    served = scored_sets.hear(detector, tmp_path)
+    stacked = np.stack([scored_sets.samples_of(f.path, 16_000) for f in served])
     quick = validation.hear(config, detector.params, stacked)
     for file, scores in zip(served, quick, strict=True):
         np.testing.assert_allclose(file.frames.scores[:, 0], scores, atol=1e-4)
@@ -128,8 +128,8 @@ def test_an_unknown_config_or_set_is_named(tmp_path):
     assert "first" in configs.names()
     with pytest.raises(ConfigError, match="nope"):
         configs.load("nope")
-    with pytest.raises(hearing.SetError, match=r"truth\.csv"):
-        hearing.hear(bundles.load(), tmp_path)
+    with pytest.raises(scored_sets.SetError, match=r"truth\.csv"):
+        scored_sets.hear(bundles.load(), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from streamdet.model.config import TaggerModel, VggishConfig
 from train.audioset import checkpoint
 from train.audioset.checkpoint import CheckpointError
 from train.audioset.tfrecord import masked_crc
-from train.failure import TrainError
-from train.vggish import complete, fetch
+from train.detector.errors import TrainError
+from train.tagging.vggish import complete, fetch
 
 CONFIG = VggishConfig()
 SCOPES = {name: name for name in ("conv1", "conv2", "fc2")} | {

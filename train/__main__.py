@@ -2,8 +2,8 @@
 
 import sys
 
-from train.cli import app
-from train.failure import TrainError
+from train.cli.main import app
+from train.detector.errors import TrainError
 
 if __name__ == "__main__":
     try:

@@ -72,7 +72,7 @@ def load(folder: Path | None = None) -> Bundle:
         bundle = _from_card(card, model, bundle_files.nested(flat))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise BundleError(f"{folder / disk.CARD}: not a usable card: {what}") from error
+        raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {what}") from error
     bundle_files.check_tensors(flat, param_shapes(model), path)
     return bundle
 
@@ -82,7 +82,7 @@ def _of_tagger(folder: Path) -> Bundle:
     try:
         points, default = _points(card)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"{folder / disk.CARD}: not a usable card: {error}") from error
+        raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {error}") from error
     return Bundle(
         name=str(card["name"]),
         version=str(card.get("version", "1")),

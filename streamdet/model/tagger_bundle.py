@@ -57,7 +57,7 @@ def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
         model = TaggerModel(**{**card["model"], "cells": tuple(card["model"]["cells"])})
         like = jax.eval_shape(lambda: tagger.init_params(model, jax.random.key(0)))
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / disk.CARD}: not a usable card: {error}") from error
+        raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {error}") from error
     wanted = {f"{layer}/{t}": x.shape for layer, ts in like.items() for t, x in ts.items()}
     bundle_files.check_tensors(flat, wanted, path)
     return model, bundle_files.nested(flat), card
@@ -82,9 +82,9 @@ def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
         gunshots = tuple(int(c) for c in card["gunshots"])
         window = int(card.get("window", ServedTagger.window))
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / disk.CARD}: not a usable card: no {error}") from error
+        raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: no {error}") from error
     if len(names) != model.classes or not gunshots or not set(gunshots) <= set(range(len(names))):
-        raise BundleError(f"{folder / disk.CARD}: its classes are not those of its network")
+        raise BundleError(f"{folder / bundle_files.CARD}: its classes are not those of its network")
     served = ServedTagger(model, gunshots, ("gunshot", *names), window)
     return served, {"tagger": params, "vggish": bundle_files.nested(front)}, card
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.data.table import read_rows
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 GUNSHOT = "Gunshot, gunfire"
 

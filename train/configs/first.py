@@ -3,8 +3,8 @@
 python -m train fit first
 """
 
-from train.config import TrainConfig
 from train.data.config import MixConfig
+from train.detector.config import TrainConfig
 
 CONFIG = TrainConfig(
     name="streamdet-first",

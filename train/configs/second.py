@@ -8,9 +8,9 @@ About an hour on two cores, 42 min of it training; on val an event ER of 0.475 o
 """
 
 from streamdet.model.config import ModelConfig
-from train.config import TrainConfig
 from train.data.config import MixConfig
 from train.data.labels import LABELS
+from train.detector.config import TrainConfig
 
 CONFIG = TrainConfig(
     name="streamdet-second",

@@ -23,7 +23,7 @@ from train.data.labels import head_for
 from train.data.shots import strong_labels
 from train.data.table import read_rows
 from train.data.teacher import Teacher
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 RATE = 16_000
 TEACHER = "teacher.npz"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from train import metrics
-from train.evaluation.hearing import ScoredClip
+from train.detector import metrics
+from train.evaluation.scored_sets import ScoredClip
 
 FAR = ("field", "forest")
 DRAWS = 500

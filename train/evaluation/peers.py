@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from train import metrics
+from train.detector import metrics
 from train.evaluation.figures import BUDGETS
-from train.evaluation.hearing import ScoredFile, SetError, by_kind
+from train.evaluation.scored_sets import ScoredFile, SetError, by_kind
 
 
 def of_peer(path: Path, files: Sequence[ScoredFile]) -> dict[str, Any]:

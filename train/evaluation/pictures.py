@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streamdet.detection.decision import Grid
-from train import metrics
+from train.data.plots import spectrogram
+from train.detector import metrics
 from train.evaluation import figures
-from train.evaluation.hearing import ScoredFile, by_kind, samples_of
-from train.plots import spectrogram
+from train.evaluation.scored_sets import ScoredFile, by_kind, samples_of
 
 SIDE_S = 3.0
 

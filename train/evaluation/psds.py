@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamdet.detection.decision import Grid
-from train.evaluation.hearing import ScoredFile
+from train.evaluation.scored_sets import ScoredFile
 
 OVERLAP = 0.05
 """The share of an alarm, and of an event, that must overlap the other: shots are short in the

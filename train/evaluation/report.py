@@ -11,7 +11,7 @@ from streamdet.detection.decision import Grid
 from streamdet.model.bundle import Bundle
 from train.evaluation import clips as of_clip
 from train.evaluation import figures, peers, psds, robustness
-from train.evaluation.hearing import ScoredClip, ScoredFile, by_kind, hear, hear_clips
+from train.evaluation.scored_sets import ScoredClip, ScoredFile, by_kind, hear, hear_clips
 
 LEAD_S = 1.0
 

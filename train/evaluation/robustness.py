@@ -11,11 +11,11 @@ import numpy as np
 import soxr
 
 from streamdet.model.bundle import Bundle
-from train import metrics
 from train.data import codecs, effects, spaces
 from train.data.effects import RATE
+from train.detector import metrics
 from train.evaluation import figures
-from train.evaluation.hearing import Change, by_kind, hear
+from train.evaluation.scored_sets import Change, by_kind, hear
 
 CLIP_AT_DB = 12.0
 

@@ -13,7 +13,7 @@ from streamdet.model.bundle_files import Params
 from train.audioset import metrics
 from train.audioset.batches import Batch, Batches, in_order
 from train.audioset.store import Store
-from train.tagging import teaching
+from train.tagging import teachers
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import AT_ONCE, scored
 
@@ -36,7 +36,7 @@ class RunClips:
         if own is not None:
             mine = round(config.own_share * config.batch)
             rows = [mine, config.batch - mine]
-        taught = teaching.probabilities(config, self.stores[-1], runs)
+        taught = teachers.probabilities(config, self.stores[-1], runs)
         self._batches = [
             Batches(
                 store,

@@ -11,16 +11,16 @@ import numpy as np
 from streamdet.model import tagger_bundle
 from streamdet.model.bundle_files import Params
 from streamdet.model.config import TaggerModel
-from train import journal
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
-from train.failure import TrainError
+from train.detector import journal
+from train.detector.errors import TrainError
 from train.tagging import calibration
 from train.tagging.clips import split
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import AT_ONCE, scored
-from train.tagging.teaching import best_params
+from train.tagging.teachers import best_params
 
 POINT = "sensitive"
 

@@ -19,13 +19,13 @@ import optax
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import Params
 from train.audioset.batches import Batch
-from train.failure import TrainError
-from train.freezing import leaving
-from train.parallel import Spread
-from train.run import Run, ended, local, moving_loss, to_stderr
+from train.detector.errors import TrainError
+from train.detector.freezing import leaving
+from train.detector.parallel import Spread
+from train.detector.run import Run, ended, local, moving_loss, to_stderr
 from train.tagging.clips import RunClips
 from train.tagging.config import TaggerConfig
-from train.tagging.teaching import BEST
+from train.tagging.teachers import BEST
 
 SCORE = "map"
 LEAST_OF_EACH = 3
@@ -166,7 +166,7 @@ def fit(
     says. A run that has ended is not gone on with. ``records`` and a user's ``own`` are folders
     of converted clips (`RunClips`).
 
-    Beside what every run leaves (`train.run`) lie ``best/``, the tagger of the highest
+    Beside what every run leaves (`train.detector.run`) lie ``best/``, the tagger of the highest
     MAP on the held-out clips, and ``at-LOSS/``, the tagger of the weights when the loss first fell
     below each of ``config.keep_at``.
     """

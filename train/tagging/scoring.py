@@ -17,7 +17,7 @@ from streamdet.model.bundle_files import BundleError, Params
 from streamdet.model.config import TaggerModel
 from train.audioset import classes, clips, metrics
 from train.audioset.batches import Batch, in_order
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 AT_ONCE = 512
 """Rows of a batch to score."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from train import journal
-from train.failure import TrainError
+from train.detector import journal
+from train.detector.errors import TrainError
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import evaluate, load
-from train.tagging.teaching import BEST
+from train.tagging.teachers import BEST
 
 FIGURES = ("hit_at_1", "perr", "map", "gap", "avg_loss", "macro_map", "ap_any_gunshot")
 

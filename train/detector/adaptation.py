@@ -18,13 +18,13 @@ import numpy as np
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
-from train import export, loop, metrics
-from train.config import TrainConfig
 from train.data.config import MixConfig
 from train.data.corpus import Corpus, prepare
-from train.evaluation import hearing
-from train.failure import TrainError
-from train.freezing import frozen
+from train.detector import export, loop, metrics
+from train.detector.config import TrainConfig
+from train.detector.errors import TrainError
+from train.detector.freezing import frozen
+from train.evaluation import scored_sets
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def run(
 def scored(bundle: Bundle, data: Path, split: str = "val") -> dict[str, Any]:
     """Hits and false alarms of a bundle at its default point on the held-out clips of a data
     folder, each clip alone after 0.4 s of faint noise; and its average precision."""
-    clips = hearing.hear_clips(bundle, data, split, lead_s=0.4)
+    clips = scored_sets.hear_clips(bundle, data, split, lead_s=0.4)
     shot = np.array([c.category == "gunshot" for c in clips], bool)
     scores = np.array([c.score for c in clips])
     alarms = scores >= bundle.operating_points[bundle.default_point].threshold

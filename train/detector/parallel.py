@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 Tree = TypeVar("Tree")
 

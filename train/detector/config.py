@@ -10,7 +10,7 @@ from streamdet.model.config import FrontendConfig, ModelConfig
 from train import configs
 from train.data.config import MixConfig
 from train.data.labels import LABELS
-from train.failure import TrainError
+from train.detector.errors import TrainError
 from train.tagging.config import TaggerConfig
 
 
@@ -35,7 +35,7 @@ class TrainConfig:
     turns a band of the log-mel frames up or down, ``band_mask`` how often some of them are deaf:
     a batch that comes again does not come alike. ``matrix_rate`` and
     ``matrix_decay`` are the learning rate and weight decay of matrices and kernels under Muon;
-    at a rate of 0 they have AdamW, as the rest. The ``*_weight`` are those of `train.loss`;
+    at a rate of 0 they have AdamW, as the rest. The ``*_weight`` are those of `train.detector.loss`;
     ``mine_every`` is the steps between minings, 0 for none.
     """
 
@@ -77,7 +77,7 @@ class TrainConfig:
 
 def names() -> list[str]:
     """The configs there are."""
-    return sorted(m.name for m in pkgutil.iter_modules(configs.__path__))
+    return sorted(m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg)
 
 
 def load_any(name: str) -> TrainConfig | TaggerConfig:

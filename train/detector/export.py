@@ -11,12 +11,12 @@ from typing import Any
 from streamdet.model import bundle as bundles
 from streamdet.model import lstm
 from streamdet.model.bundle import Bundle, OperatingPoint
-from train import calibration, loop
-from train.config import TrainConfig
 from train.data.corpus import Corpus
+from train.detector import calibration, loop
+from train.detector.config import TrainConfig
+from train.detector.run import COMMIT
 from train.evaluation.figures import grid_of
-from train.evaluation.hearing import hear
-from train.run import COMMIT
+from train.evaluation.scored_sets import hear
 
 DEFAULT_POINT = "sensitive"
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
-from train import export, loop, sweeps
-from train.config import TrainConfig
+from train.configs import sweeps
 from train.data.corpus import Corpus
+from train.detector import export, loop
+from train.detector.config import TrainConfig
+from train.detector.errors import TrainError
 from train.evaluation import report
-from train.failure import TrainError
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -34,7 +35,7 @@ def load(name: str) -> dict[str, TrainConfig]:
     """The trials of the sweep called ``name``; raises SweepError where there is none."""
     if name not in names():
         raise SweepError(f"no sweep {name!r}; there are: {', '.join(names())}")
-    return importlib.import_module(f"train.sweeps.{name}").TRIALS
+    return importlib.import_module(f"train.configs.sweeps.{name}").TRIALS
 
 
 def run(

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from streamdet.model import lstm
-from train import config as configs
-from train import export, loop
-from train.config import TrainConfig
 from train.data import mixtures, packages
 from train.data.corpus import Corpus, prepare
+from train.detector import config as configs
+from train.detector import export, loop
+from train.detector.config import TrainConfig
 from train.evaluation import report
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A tagger goes on learning from a user's own clips, as `train.adapting` does for detectors."""
+"""A tagger goes on learning from a user's own clips, as `train.detector.adaptation` does for detectors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from streamdet.model.config import TaggerModel
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
-from train.failure import TrainError
-from train.freezing import frozen
+from train.detector.errors import TrainError
+from train.detector.freezing import frozen
 from train.tagging import loop
 from train.tagging.clips import split
 from train.tagging.config import TaggerConfig

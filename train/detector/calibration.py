@@ -11,9 +11,9 @@ from streamdet.detection.decision import DecisionConfig, Grid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.lstm import Params
 from train.data.labels import GUNSHOT
+from train.detector.metrics import Counts
 from train.evaluation import figures
-from train.evaluation.hearing import ScoredFile, by_kind
-from train.metrics import Counts
+from train.evaluation.scored_sets import ScoredFile, by_kind
 
 BUDGETS_H = {"balanced": 1.0, "strict": 0.1}
 """False alarms an hour on film-like scenes that these points may cost."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 if TYPE_CHECKING:
     from streamdet.model.bundle import Bundle
@@ -38,8 +38,8 @@ def loss_study(
     Example: python -m train loss-study lstm_yt8m docs/audioset
     --test ../shared/data/audioset/eval_half.tar.xz
     """
-    from train import config as configs
-    from train.run import to_stderr
+    from train.detector import config as configs
+    from train.detector.run import to_stderr
     from train.tagging import study
     from train.tagging.config import TaggerConfig
     from train.tagging.loop import fit as train_tagger
@@ -76,7 +76,7 @@ def film_report(
     """
     import json
 
-    from train.adapting import as_markdown
+    from train.detector.adaptation import as_markdown
     from train.evaluation import film
 
     if labels is None:
@@ -98,7 +98,7 @@ def vggish(
     Example: python -m train vggish vggish_model.ckpt vggish_pca_params.npz train/zoo/audioset-lstm
     .cache/audioset-lstm
     """
-    from train.vggish import complete
+    from train.tagging.vggish import complete
 
     complete(tagger, network, pca, to)
     typer.echo(f"{to}: hears sound now; try `streamdet file --model {to} movie.wav`")

@@ -1,6 +1,6 @@
 """What the training loops share: checkpoints, the journal, when a run ends, what it came to.
 
-A run lies in a folder: ``checkpoints/``, its `train.journal`, and, once it has ended,
+A run lies in a folder: ``checkpoints/``, its `train.detector.journal`, and, once it has ended,
 ``run.json``: by what it ended, config, seed, commits, data, and the figures of its best and last
 validation.
 """
@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from train import journal
-from train.commit import current_commit
-from train.failure import TrainError
-from train.journal import Journal
+from train.detector import journal
+from train.detector.commit import current_commit
+from train.detector.errors import TrainError
+from train.detector.journal import Journal
 
 LOSS_OVER = 50
 """Steps that the loss is averaged over, about."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from train.config import TrainConfig
 from train.configs.second import CONFIG
+from train.detector.config import TrainConfig
 
 BASE = replace(
     CONFIG, steps=2_000, warmup=100, mine_every=1_000, validate_every=1_000, checkpoint_every=500

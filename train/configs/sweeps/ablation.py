@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from train.config import TrainConfig
 from train.configs.second import CONFIG
+from train.detector.config import TrainConfig
 
 BASE = replace(
     CONFIG,

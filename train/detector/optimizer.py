@@ -14,8 +14,8 @@ import optax
 from optax import contrib
 
 from streamdet.model.lstm import Params
-from train.config import TrainConfig
-from train.freezing import leaving
+from train.detector.config import TrainConfig
+from train.detector.freezing import leaving
 
 MUON_RMS = 0.2
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train.config import TrainConfig
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
 from train.data.mixing import Scene
+from train.detector.config import TrainConfig
 
 LONG_BAG = 50
 """Frames of 40 ms."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 app = typer.Typer(no_args_is_help=True, help="Check, count, show and play a data folder.")
 
@@ -86,7 +86,7 @@ def plot(
 
     Example: python -m train data plot 50 --category gunshot --to shots.png
     """
-    from train import plots
+    from train.data import plots
     from train.data.corpus import boxes_s
     from train.data.shots import strong_labels
 
@@ -190,8 +190,8 @@ def speed(
     """
     import time
 
-    from train import config as configs
     from train.data.loader import Batches
+    from train.detector import config as configs
 
     asked = configs.load(config)
     mixed = Batches(cache, asked.mix, asked.seed, asked.batch)
@@ -224,7 +224,7 @@ def _chosen(data, count, category, split, seed, surprising):
         order = np.random.default_rng(seed).permutation(len(rows))
     else:
         from streamdet.model import bundle as bundles
-        from train.evaluation.hearing import peak_scores
+        from train.evaluation.scored_sets import peak_scores
 
         try:
             detector = bundles.load(surprising)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from streamdet.model.bundle_files import Params
-from train import journal
 from train.audioset.batches import in_order
 from train.audioset.store import Store
-from train.failure import TrainError
+from train.detector import journal
+from train.detector.errors import TrainError
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import AT_ONCE, load, scored
 
@@ -31,7 +31,7 @@ def probabilities(config: TaggerConfig, store: Store, runs: Path) -> np.ndarray 
     """The mean of what the config's teachers, whose runs lie in ``runs``, say of every clip of
     the store, (clips, classes) float16; None where it has none. Raises TrainError where one of
     them has not ended."""
-    from train.config import load_any
+    from train.detector.config import load_any
 
     total: Any = 0.0
     for name in config.teachers:

@@ -9,7 +9,7 @@ import numpy as np
 from streamdet.model import bundle_files, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError, Params
 from train.audioset import checkpoint
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 
 def fetch(network: Path, pca: Path) -> Params:

@@ -13,9 +13,9 @@ from collections import defaultdict
 import numpy as np
 
 from streamdet.model import lstm
-from train.config import TrainConfig
 from train.data.corpus import Clip, Corpus
-from train.validation import hear
+from train.detector.config import TrainConfig
+from train.detector.validation import hear
 
 CATEGORIES = ("hard_negative", "ambient", "speech", "music")
 LEAST = 0.02

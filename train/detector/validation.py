@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from streamdet.model import frontend, lstm
-from train import metrics
-from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.labels import GUNSHOT
 from train.data.mixtures import Mixture, film, rare
+from train.detector import metrics
+from train.detector.config import TrainConfig
 
 CHUNK_S = 30
 RARE, REELS = 240, 8

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 Base = Annotated[Path, typer.Argument(help="A detector's or a tagger's bundle to begin from.")]
 To = Annotated[Path, typer.Argument(help="Folder of the new bundle.")]
@@ -121,8 +121,8 @@ def _go(
 ) -> None:
     from streamdet.model import bundle, bundle_files, tagger_bundle
     from streamdet.model.bundle import BundleError
-    from train import adapting
-    from train.tagging import adapting as tagging
+    from train.detector import adaptation
+    from train.tagging import adaptation as tagging
 
     try:
         card = bundle_files.read_card(base, (bundle.SCHEMA, tagger_bundle.SCHEMA))
@@ -132,8 +132,8 @@ def _go(
                 layers=layers, held_out=held_out, seed=seed, hours=hours,
             )  # fmt: skip
         else:
-            asked = adapting.Own(own, share, steps, rate, layers, seed)
-            rows = adapting.run(
+            asked = adaptation.Own(own, share, steps, rate, layers, seed)
+            rows = adaptation.run(
                 bundle.load(base), asked, kind, cache, run, val, to, data, workers, hours
             )
     except BundleError as error:
@@ -141,4 +141,4 @@ def _go(
     if rows is None:
         typer.echo(f"{run}: not over yet: run this again to go on")
         return
-    typer.echo(adapting.as_markdown(rows))
+    typer.echo(adaptation.as_markdown(rows))

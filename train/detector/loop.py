@@ -23,15 +23,15 @@ from rich.console import Console
 from streamdet.model import bundle as bundles
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import OperatingPoint
-from train import loss, memory, mining, validation
-from train.config import TrainConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.data.mixing import Scene
-from train.failure import TrainError
-from train.optimizer import optimizer
-from train.parallel import Spread
-from train.run import Run, checkpoints, ended, local, moving_loss, newest
+from train.detector import loss, memory, mining, validation
+from train.detector.config import TrainConfig
+from train.detector.errors import TrainError
+from train.detector.optimizer import optimizer
+from train.detector.parallel import Spread
+from train.detector.run import Run, checkpoints, ended, local, moving_loss, newest
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 SCORE = "miss_rate"
@@ -150,7 +150,7 @@ def fit(
     a user's own prepared clips, of which ``config.mix.own_share`` is drawn. A run that has ended
     is not gone on with.
 
-    Beside what every run leaves (`train.run`) lie ``mined-N.json``, what alarmed at step N, and
+    Beside what every run leaves (`train.detector.run`) lie ``mined-N.json``, what alarmed at step N, and
     ``best/``, the averaged weights that detected best on the val scenes.
     """
     memory.keep_freed()

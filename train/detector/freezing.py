@@ -8,7 +8,7 @@ import jax
 import optax
 
 from streamdet.model.bundle_files import Params
-from train.failure import TrainError
+from train.detector.errors import TrainError
 
 Groups = Sequence[Sequence[str]]
 """The layers of a network from its input on, those that belong together in one."""

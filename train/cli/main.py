@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from train.adapt_commands import adapt, transfer
-from train.audioset_commands import app as audioset_commands
-from train.data_commands import app as data_commands
-from train.failure import TrainError
-from train.report_commands import film_report, loss_study, vggish
+from train.cli.adapt import adapt, transfer
+from train.cli.audioset import app as audioset_commands
+from train.cli.data import app as data_commands
+from train.cli.report import film_report, loss_study, vggish
+from train.detector.errors import TrainError
 
 if TYPE_CHECKING:
     from streamdet.model.bundle import Bundle
@@ -98,11 +98,11 @@ def fit(
 
     Example: python -m train fit second --hours 2
     """
-    from train import config as configs
     from train.data.corpus import Corpus
-    from train.loop import fit as train
-    from train.parallel import joined
-    from train.recipe import first_weights
+    from train.detector import config as configs
+    from train.detector.loop import fit as train
+    from train.detector.parallel import joined
+    from train.detector.recipe import first_weights
     from train.tagging.config import TaggerConfig
 
     asked = configs.load_any(config)
@@ -168,9 +168,9 @@ def export(
 
     Example: python -m train export first streamdet/model/zoo/first
     """
-    from train import config as configs
     from train.data.corpus import Corpus
-    from train.export import export as write
+    from train.detector import config as configs
+    from train.detector.export import export as write
     from train.tagging.config import TaggerConfig
 
     asked = configs.load_any(config)
@@ -208,7 +208,7 @@ def recipe(
 
     Example: python -m train recipe second .cache/bundle --hours 2
     """
-    from train.recipe import run
+    from train.detector.recipe import run
 
     typer.echo(run(config, to, data, cache, runs, val, more if packages else None, workers, hours))
 
@@ -226,7 +226,7 @@ def sweep(
 
     Example: python -m train sweep ablation
     """
-    from train import sweep as sweeping
+    from train.detector import sweep as sweeping
 
     trials = sweeping.load(name)
     rows = sweeping.run(trials, cache, runs / f"sweep-{name}", val, data, workers)
@@ -280,7 +280,7 @@ def evaluate(
         raise TrainError("--bundle: one detector at a time; the others go with --peer")
     from train.evaluation import page as pages
     from train.evaluation import report
-    from train.evaluation.hearing import write_frames
+    from train.evaluation.scored_sets import write_frames
 
     done = report.evaluate(
         _bundle(bundle[0] if bundle else None), scenes, data, split, peer or [], robust=robustness
