@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.measure import ONE_CORE, print_json, rounded, seconds_of
 from benchmarks.references import by_onnxruntime
-from streamdet.detection.engine import block_frames
-from streamdet.detection.jax_engine import CompiledEngine
-from streamdet.detection.numpy_engine import PlainEngine
+from streamdet.detection.engine import frames_per_block
+from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -22,14 +22,14 @@ CORES, ENVIRONMENT = 1, ONE_CORE
 def main() -> None:
     """Print what was found as JSON."""
     detector, rows = bundle.load(), []
-    frames = block_frames(detector, BLOCK_S)
+    frames = frames_per_block(detector, BLOCK_S)
     for count in COUNTS:
         row: dict[str, float] = {"batch": count}
-        for name, kind in (("numpy", PlainEngine), ("cpu", CompiledEngine)):
+        for name, kind in (("numpy", NumpyEngine), ("cpu", JaxEngine)):
             engine = kind(detector, streams=count, block_frames=frames)
             rng = np.random.default_rng(0)
             samples = rng.normal(0, 0.1, (count, engine.block)).astype(np.float32)
-            step, state = engine.step, engine.start()
+            step, state = engine.step, engine.initial_state()
             spent = seconds_of(lambda s=step, b=state, x=samples: s(b, x), 15)
             row[name] = rounded(float(np.median(spent)) / BLOCK_S / count * 1e6)
         onnx = by_onnxruntime(detector, count, 128)

@@ -14,9 +14,9 @@ import numpy as np
 from benchmarks.measure import ONE_CORE, ROOT, print_json, rounded, seconds_of
 from benchmarks.references import shapes
 from benchmarks.roofline import operations
-from streamdet.detection.engine import Engine, block_frames
-from streamdet.detection.jax_engine import CompiledEngine
-from streamdet.detection.numpy_engine import PlainEngine
+from streamdet.detection.engine import Engine, frames_per_block
+from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle
 from streamdet.synth import RATE
 
@@ -27,7 +27,7 @@ CORES, ENVIRONMENT = 1, ONE_CORE
 def cost(engine: Engine) -> float:
     """Microseconds for each second of sound."""
     samples = np.random.default_rng(0).normal(0, 0.1, (1, engine.block)).astype(np.float32)
-    state = engine.start()
+    state = engine.initial_state()
     spent = seconds_of(lambda: engine.step(state, samples), 60)
     return rounded(float(np.median(spent)) * RATE / engine.block * 1e6)
 
@@ -48,13 +48,13 @@ def main() -> None:
                 "weights": weights,
                 "mflop_a_second": rounded(sum(operations(*shapes(detector)).values()) / 1e6),
                 "jax_us_a_second": cost(
-                    CompiledEngine(detector, block_frames=block_frames(detector, 5.12))
+                    JaxEngine(detector, block_frames=frames_per_block(detector, 5.12))
                 ),
                 "numpy_us_a_second": cost(
-                    PlainEngine(detector, block_frames=block_frames(detector, 1.28))
+                    NumpyEngine(detector, block_frames=frames_per_block(detector, 1.28))
                 ),
                 "live_block_us": rounded(
-                    cost(PlainEngine(detector, block_frames=1)) * detector_frame(detector), 3
+                    cost(NumpyEngine(detector, block_frames=1)) * detector_frame(detector), 3
                 ),
                 "rare_recall_at_6_fa_h": row["rare_recall_at_6_fa_h"],
                 "film_recall_at_6_fa_h": row["film_recall_at_6_fa_h"],

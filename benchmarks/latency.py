@@ -19,7 +19,7 @@ from streamdet.detection.engine import Engine
 from streamdet.model import bundle, numpy_network
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
-from streamdet.pipeline.source_pipeline import Road
+from streamdet.pipeline.source_pipeline import SourcePipeline
 from streamdet.synth import RATE
 
 CHUNKS_MS = (20, 40, 80, 100, 200, 500, 1_000)
@@ -29,7 +29,11 @@ CORES, ENVIRONMENT = 1, ONE_CORE
 def chunks(engine: Engine, chunk_ms: int, seconds: float = 120.0) -> dict[str, float]:
     """Each chunk of a loud scene through a road of its own."""
     scene = np.tile(demo.scene(), 10)[: round(seconds * RATE), None]
-    road, size, spent = Road(engine, DecisionConfig(0.5), RATE, 1), RATE * chunk_ms // 1000, []
+    road, size, spent = (
+        SourcePipeline(engine, DecisionConfig(0.5), RATE, 1),
+        RATE * chunk_ms // 1000,
+        [],
+    )
     for at in range(0, len(scene) - size, size):
         block = Block(at, scene[at : at + size])
         began = time.perf_counter()
@@ -41,7 +45,7 @@ def chunks(engine: Engine, chunk_ms: int, seconds: float = 120.0) -> dict[str, f
 def main() -> None:
     """Print what was found as JSON."""
     detector = bundle.load()
-    made = {p: engine_choice.live(detector, p) for p in (Platform.numpy, Platform.cpu)}
+    made = {p: engine_choice.live_engine(detector, p) for p in (Platform.numpy, Platform.cpu)}
     for engine in made.values():
         engine.warm_up()
     rows = [
@@ -54,7 +58,7 @@ def main() -> None:
     other = seconds_of(lambda: onnx(numpy_network.log_mel(front, tail, block)[1]), 1_000)
     ours = {}
     for platform, engine in made.items():
-        step, state = engine.step, engine.start()
+        step, state = engine.step, engine.initial_state()
         spent = seconds_of(lambda step=step, state=state: step(state, block), 1_000)
         ours[platform.value] = quantiles(spent)
     print_json({"chunks": rows, "one_block_80_ms": {**ours, "onnxruntime": quantiles(other)}})

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from streamdet.model.bundle_files import Params
 from streamdet.model.config import ModelConfig
-from streamdet.model.filters import background_mix
+from streamdet.model.filters import background_weights
 
 
 class _Graph:
@@ -113,7 +113,7 @@ def _views(g: _Graph, config: ModelConfig, streams: int, frames: int) -> str:
     views = ["frames"]
     for i, constant in enumerate(config.backgrounds):
         g.inputs[f"mean_{i}"] = (streams, config.bands)
-        mix, faded = background_mix(constant, config.stride, ticks)
+        mix, faded = background_weights(constant, config.stride, ticks)
         before = g.shape(f"mean_{i}", streams, 1, config.bands)
         before = g.add("Mul", before, g.constant(faded[:, None]))
         levels = g.add("Add", before, g.add("MatMul", g.constant(mix), average))

@@ -27,7 +27,7 @@ from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.model import bundle
 from streamdet.pipeline import engine_choice
-from streamdet.pipeline.source_pipeline import Road
+from streamdet.pipeline.source_pipeline import SourcePipeline
 from streamdet.synth import RATE, muzzle_blast
 
 SHOTS, APART_S = 60, 1.5
@@ -83,9 +83,9 @@ def listened(platform: str, environment: dict[str, str], played: Path) -> dict[s
 def waited(samples: np.ndarray) -> list[float]:
     """Seconds of sound behind each onset that were heard before it was told, by samples alone."""
     detector = bundle.load()
-    engine = engine_choice.live(detector)
+    engine = engine_choice.live_engine(detector)
     threshold = detector.operating_points[detector.default_point].threshold
-    road = Road(engine, DecisionConfig(threshold), RATE, 1)
+    road = SourcePipeline(engine, DecisionConfig(threshold), RATE, 1)
     late: list[float] = []
     for at in range(0, len(samples) - engine.block, engine.block):
         block = samples[at : at + engine.block, None]

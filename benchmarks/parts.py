@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.measure import ONE_CORE, long_file, print_json, seconds_of, spread
 from benchmarks.references import by_jax, by_numpy, by_onnxruntime, shapes
 from streamdet.audio.file import FileSource
-from streamdet.audio.resample import Converter
+from streamdet.audio.resample import MonoResampler
 from streamdet.model import bundle, frontend, numpy_network
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
@@ -28,8 +28,8 @@ def main() -> None:
     """Print what was found as JSON."""
     detector = bundle.load()
     front, _ = shapes(detector)
-    engine = engine_choice.for_files(detector, Platform.cpu, SECONDS)
-    small = engine_choice.for_files(detector, Platform.numpy)
+    engine = engine_choice.file_engine(detector, Platform.cpu, SECONDS)
+    small = engine_choice.file_engine(detector, Platform.numpy)
     rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
     samples = rng.normal(0, 0.1, (1, engine.block)).astype(np.float32)
     tail = np.zeros((1, front.window - front.hop), np.float32)
@@ -38,7 +38,7 @@ def main() -> None:
     onnx, plainly = by_onnxruntime(detector, 1, count), by_numpy(detector, 1)
     network, halved = by_jax(detector, 1), by_jax(detector, 1, "bfloat16")
     np.testing.assert_allclose(onnx(frames), network(frames), atol=1e-3)
-    state, other = engine.start(), small.start()
+    state, other = engine.initial_state(), small.initial_state()
     work = {
         "log-mel": lambda: jax.block_until_ready(mel(silence, samples)),
         "network": lambda: network(frames),
@@ -54,7 +54,7 @@ def main() -> None:
 
         def decode() -> None:
             source = FileSource(path)
-            converter = Converter(source.rate, source.channels, RATE)
+            converter = MonoResampler(source.rate, source.channels, RATE)
             for block in source.blocks():
                 converter.feed(block.samples)
             source.close()

@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 
 from benchmarks.measure import ROOT
-from streamdet.detection.numpy_engine import PlainEngine
+from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle as bundles
 from train.data.checks import read_manifest
 from train.evaluation import scored_sets
@@ -24,7 +24,7 @@ THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)
 def main() -> None:
     """Print the table."""
     bundle = bundles.load()
-    engine = PlainEngine(bundle)
+    engine = NumpyEngine(bundle)
     speech = engine.grid.labels.index("speech")
     highest: dict[str, list[float]] = defaultdict(list)
     for row in read_manifest(DATA):

@@ -75,11 +75,11 @@ def by_jax(
 def by_numpy(bundle: Bundle, streams: int) -> Callable[[np.ndarray], np.ndarray]:
     """The same by the plain network alone."""
     front, model = shapes(bundle)
-    ready = numpy_network.ready(front, model, bundle.params)
+    ready = numpy_network.prepare_weights(front, model, bundle.params)
     state = [numpy_network.init(front, model, streams)]
 
     def step(heard: np.ndarray) -> np.ndarray:
-        state[0], logits = numpy_network.network(ready, state[0], heard)
+        state[0], logits = numpy_network.run_network(ready, state[0], heard)
         return logits
 
     return step

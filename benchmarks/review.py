@@ -20,7 +20,7 @@ import soundfile
 
 from benchmarks.measure import print_json, quantiles, rounded
 from streamdet import demo
-from streamdet.detection.event import Detection, Event, ModelName, event_id
+from streamdet.detection.event import Detection, Event, ModelId, event_id
 from streamdet.store.reader import Reader, Wanted
 from streamdet.store.store import Store
 from streamdet.store.verdict import CAUSES, Verdict
@@ -42,7 +42,7 @@ LABELS: tuple[str, ...] = (
     "gunshot", "explosion", "fireworks", "thunder", "impact", "drum", "impulsive", "speech",
     "music", "ambience",
 )  # fmt: skip
-MODEL = ModelName("trial", "1", "ab" * 32)
+MODEL = ModelId("trial", "1", "ab" * 32)
 
 
 def filled(path: Path, count: int) -> list[str]:

@@ -20,14 +20,14 @@ from selenium.webdriver.common.by import By
 
 from benchmarks.measure import ROOT
 from streamdet import demo
-from streamdet.detection.event import Detection, Event, ModelName, event_id
+from streamdet.detection.event import Detection, Event, ModelId, event_id
 from streamdet.store.store import Store
 from streamdet.store.verdict import CAUSES, Verdict
 
 PICTURES = ROOT / "docs" / "pictures"
 ADDRESS = "127.0.0.1:9478"
 FORMS = {"light": (1100, 900), "dark": (1100, 900), "phone": (390, 844)}
-MODEL = ModelName("streamdet-second", "1", "5e8c" * 16)
+MODEL = ModelId("streamdet-second", "1", "5e8c" * 16)
 
 
 def made_up(store: Store, count: int) -> None:

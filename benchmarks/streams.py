@@ -12,8 +12,8 @@ from streamdet import demo
 from streamdet.detection import decision
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
-from streamdet.detection.jax_engine import CompiledEngine
-from streamdet.detection.numpy_engine import PlainEngine
+from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -25,7 +25,7 @@ def together(engine: Engine) -> dict[str, float]:
     """Latency of a block of every stream, and the share of real time that it takes."""
     scene, config = np.tile(demo.scene(), 2), DecisionConfig(0.5)
     at = np.arange(engine.streams)[:, None] * 997 % len(demo.scene())
-    state = engine.start()
+    state = engine.initial_state()
     deciding = [decision.init(config, engine.grid) for _ in range(engine.streams)]
     spent = []
     for block in range(BLOCKS):
@@ -45,8 +45,8 @@ def main() -> None:
     rows = [
         {
             "streams": count,
-            "numpy": together(PlainEngine(detector, streams=count)),
-            "cpu": together(CompiledEngine(detector, streams=count)),
+            "numpy": together(NumpyEngine(detector, streams=count)),
+            "cpu": together(JaxEngine(detector, streams=count)),
         }
         for count in COUNTS
     ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.measure import print_json, rounded, seconds_of, spread
 from benchmarks.roofline import operations
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 
 CORES, ENVIRONMENT = None, {}
 STEPS, SCENE_S, CLIP_S = 12, 6, 10
@@ -76,7 +76,7 @@ def of_tagger(name: str, peak: float) -> dict[str, Any]:
     return _row(name, rows, spent, flops, peak, CLIP_S)
 
 
-def tagger_operations(model: TaggerModel, width: int = 128) -> float:
+def tagger_operations(model: TaggerModelConfig, width: int = 128) -> float:
     """Multiplications and additions of a second of a clip in the layers that run each second."""
     attending = model.pooling == "attention"
     total, ways = 0.0, 2 if attending and model.both_ways else 1

@@ -19,8 +19,8 @@ from streamdet.detection.event import Event, event_id
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
 from streamdet.pipeline import engine_choice
-from streamdet.pipeline.channels import Channels, Roads, parse_channels
-from streamdet.pipeline.files import Listener
+from streamdet.pipeline.channels import ChannelMode, ChannelPipelines, parse_channels
+from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def detect(
     model: str | Path | None = None,
     threshold: float | None = None,
     operating_point: str | None = None,
-    channels: Channels = "auto",
+    channels: ChannelMode = "auto",
     track: str | None = None,
     start_s: float = 0.0,
     end_s: float | None = None,
@@ -57,13 +57,13 @@ def detect(
     from streamdet.audio import media
 
     bundle, decision = _ready(model, threshold, operating_point)
-    source = media.opened(Path(path), start_s, end_s, track)
+    source = media.open_media(Path(path), start_s, end_s, track)
     try:
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
-        engine = engine_choice.for_files(bundle, Platform(platform), seconds)
-        listener = Listener(engine, decision, parse_channels(str(channels)))
-        for heard in listener.hear(source, str(path), start_unix_s=start_unix_s):
+        engine = engine_choice.file_engine(bundle, Platform(platform), seconds)
+        listener = FilePipeline(engine, decision, parse_channels(str(channels)))
+        for heard in listener.analyse(source, str(path), start_unix_s=start_unix_s):
             yield heard.event
     finally:
         source.close()
@@ -90,13 +90,15 @@ class Detector:
         model: str | Path | None = None,
         threshold: float | None = None,
         operating_point: str | None = None,
-        hear: Channels = "auto",
+        hear: ChannelMode = "auto",
         name: str = "stream",
         platform: str = "auto",
     ) -> None:
         bundle, decision = _ready(model, threshold, operating_point)
-        self._engine: Engine = engine_choice.live(bundle, Platform(platform))
-        self._road = Roads(self._engine, decision, rate, channels, parse_channels(str(hear)))
+        self._engine: Engine = engine_choice.live_engine(bundle, Platform(platform))
+        self._road = ChannelPipelines(
+            self._engine, decision, rate, channels, parse_channels(str(hear))
+        )
         self._rate, self._channels, self._name, self._fed = rate, channels, name, 0
         self._over = False
 
@@ -131,12 +133,12 @@ class Detector:
 
     def scores(self) -> Any:
         """(seconds (t,), gunshot probabilities (t,)) of the last 30 s of frames."""
-        return self._road.recent()
+        return self._road.recent_scores()
 
     def _events(self, found: list[Any]) -> list[Event]:
         name, rate, model = self._name, self._engine.grid.rate, self._engine.model
         finals = [d for d in found if d.phase == "final"]
-        ids = [event_id(self._road.called(name, d), model, d.onset, None, rate) for d in finals]
+        ids = [event_id(self._road.source_key(name, d), model, d.onset, None, rate) for d in finals]
         return [Event(d, i, name, rate, None, model) for d, i in zip(finals, ids, strict=True)]
 
 

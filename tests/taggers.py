@@ -9,14 +9,14 @@ import pytest
 from conftest import ROOT
 from records import example_of
 
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from train.audioset import tfrecord
 from train.audioset.clips import Clip
 from train.audioset.store import convert
 from train.tagging.config import TaggerConfig
 
-LAST = TaggerModel(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
-OURS = TaggerModel(cells=(6,), dense=7, classes=4)
+LAST = TaggerModelConfig(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
+OURS = TaggerModelConfig(cells=(6,), dense=7, classes=4)
 SMALL = TaggerConfig(
     name="tiny", version="0", model=OURS, batch=8, steps=12, warmup=2, learning_rate=0.02,
     dropout=0.1, mixup=0.4, balanced_share=0.5, missing=0.01, average=0.9, validation=0.2,

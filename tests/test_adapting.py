@@ -81,7 +81,7 @@ def test_alone_no_kind_is_drawn_that_a_user_has_none_of(cache):
 
 
 def test_frozen_layers_are_the_lower_ones():
-    groups = lstm.layers(DETECTOR.model)
+    groups = lstm.layer_names(DETECTOR.model)
     named = {name for group in groups for name in group}
     assert named == set(lstm.init_params(DETECTOR.model, jax.random.key(0)))
     assert freezing.frozen(groups, len(groups)) == ()
@@ -89,8 +89,11 @@ def test_frozen_layers_are_the_lower_ones():
     assert set(freezing.frozen(groups, 1)) == named - {"head"}
     with pytest.raises(TrainError, match="1 to 5 can be trained: head"):
         freezing.frozen(groups, 6)
-    for model in (TAGGER.model, tagger.TaggerModel(pooling="last_state", cells=(3, 3), mixtures=2)):
-        named = {name for group in tagger.layers(model) for name in group}
+    for model in (
+        TAGGER.model,
+        tagger.TaggerModelConfig(pooling="last_state", cells=(3, 3), mixtures=2),
+    ):
+        named = {name for group in tagger.layer_names(model) for name in group}
         assert named == set(tagger.init_params(model, jax.random.key(0)))
 
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detection.jax_engine import CompiledEngine
-from streamdet.detection.numpy_engine import PlainEngine
-from streamdet.detection.stream_batch import Batch
+from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.numpy_engine import NumpyEngine
+from streamdet.detection.stream_batch import StreamBatch
 
 
 def alone(bundle, samples):
-    stream = PlainEngine(bundle, block_frames=1).stream()
+    stream = NumpyEngine(bundle, block_frames=1).stream()
     return np.concatenate([f.scores for f in [*stream.feed(samples), *stream.finish()]])
 
 
@@ -23,8 +23,8 @@ def clip(seed, scene, seconds):
 @pytest.fixture(scope="module")
 def engines(bundle):
     return {
-        "numpy": lambda: PlainEngine(bundle, streams=2, block_frames=1),
-        "jax": lambda: CompiledEngine(bundle, streams=8, block_frames=1),
+        "numpy": lambda: NumpyEngine(bundle, streams=2, block_frames=1),
+        "jax": lambda: JaxEngine(bundle, streams=8, block_frames=1),
     }
 
 
@@ -34,7 +34,7 @@ def engines(bundle):
 def test_streams_that_come_and_go_hear_what_they_would_hear_alone(
     engines, bundle, scene, kind, plan
 ):
-    batch = Batch(engines[kind]())
+    batch = StreamBatch(engines[kind]())
     streams, done = {}, {}
     for number in range(plan.draw(st.integers(1, 6), "streams")):
         seconds = plan.draw(st.floats(0.01, 1.0), "seconds")
@@ -65,8 +65,8 @@ def test_streams_that_come_and_go_hear_what_they_would_hear_alone(
 
 
 def test_a_stream_that_joins_is_not_compiled_for(bundle, scene):
-    engine = CompiledEngine(bundle, streams=8, block_frames=1)
-    batch = Batch(engine)
+    engine = JaxEngine(bundle, streams=8, block_frames=1)
+    batch = StreamBatch(engine)
     from streamdet.detection.jax_engine import step_rows
 
     def heard():

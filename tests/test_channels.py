@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet import demo
-from streamdet.audio.loudest import Loudest
+from streamdet.audio.loudest import LoudestChannel
 
 RATE = 16_000
 
@@ -116,9 +116,9 @@ def test_the_loudest_is_the_same_for_any_chunks(seed, channels, sizes):
     gains = 10.0 ** random.uniform(-3, 0, (20, 1, channels))
     samples = (random.standard_normal((20, 700, channels)) * gains).reshape(-1, channels)
     samples = samples.astype(np.float32)
-    whole = Loudest(RATE, channels)
+    whole = LoudestChannel(RATE, channels)
     expected = [whole.feed(samples)[1], whole.finish()[1]]
-    chunked, parts, at = Loudest(RATE, channels), [], 0
+    chunked, parts, at = LoudestChannel(RATE, channels), [], 0
     while at < len(samples):
         size = sizes[len(parts) % len(sizes)]
         parts.append(chunked.feed(samples[at : at + size])[1])
@@ -132,7 +132,7 @@ def test_the_loudest_follows_what_is_told_apart_not_the_rumble():
     time_s = np.arange(RATE) / RATE
     rumble = 0.5 * np.sin(2 * np.pi * 40 * time_s)
     voice = 0.2 * np.sin(2 * np.pi * 500 * time_s) * (time_s > 0.3)
-    loudest = Loudest(RATE, 3)
+    loudest = LoudestChannel(RATE, 3)
     loudest.feed(np.stack([0 * voice, rumble, voice], axis=1).astype(np.float32))
     assert loudest.channel_at(round(0.2 * RATE)) == 2
     assert loudest.channel_at(round(0.5 * RATE)) == 3

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.config import layers, schedule
-from streamdet.config.layers import ConfigError, Layer, from_environment, from_settings, load
+from streamdet.config.layers import (
+    ConfigError,
+    ConfigLayer,
+    from_environment,
+    from_settings,
+    merge_layers,
+)
 from streamdet.config.schema import Config, slug
 
 EXAMPLE = files("streamdet.config").joinpath("example.toml").read_text()
@@ -22,7 +28,7 @@ def uncommented(text):
 
 
 def test_the_example_has_every_key_with_its_default():
-    assert load([Layer("example", tomllib.loads(EXAMPLE))]) == Config()
+    assert merge_layers([ConfigLayer("example", tomllib.loads(EXAMPLE))]) == Config()
     whole = tomllib.loads(uncommented(EXAMPLE))
     (source,) = whole.pop("sources")
     given_keys = {("sources", key) for key in source}
@@ -30,7 +36,7 @@ def test_the_example_has_every_key_with_its_default():
         (name, key) for name, table in whole.items() if isinstance(table, dict) for key in table
     }
     given_keys |= {(name,) for name, value in whole.items() if not isinstance(value, dict)}
-    assert given_keys == set(layers.keys(Config))
+    assert given_keys == set(layers.config_keys(Config))
     has_default = {
         ".".join(path): field.default
         for path, field in fields(Config)
@@ -56,7 +62,7 @@ def test_the_later_layer_goes_before_the_earlier(tmp_path):
     path.write_text(
         'stall_s = 1\nring_s = 20\n[[sources]]\nname = "The Gate"\ndevice = "USB"\ngain_db = 1\n'
     )
-    config = layers.read(
+    config = layers.read_config(
         path,
         from_settings(['sources."The Gate".gain_db=3', "http.address=off"]),
         environment={
@@ -84,7 +90,7 @@ def test_every_key_can_be_set_by_the_environment_and_by_a_flag():
 
     variables = {"STREAMDET_" + "__".join(p).upper(): json.dumps(v) for p, v in rows.items()}
     flags = [f"{'.'.join(p)}={json.dumps(v)}" for p, v in rows.items()]
-    assert load([from_environment(variables)]) == load([from_settings(flags)])
+    assert merge_layers([from_environment(variables)]) == merge_layers([from_settings(flags)])
 
 
 @pytest.mark.parametrize(
@@ -104,13 +110,13 @@ def test_every_key_can_be_set_by_the_environment_and_by_a_flag():
 )  # fmt: skip
 def test_a_mistake_is_a_line_that_names_where_and_what(setting, line):
     with pytest.raises(ConfigError, match=re.escape(line)):
-        load([from_settings([setting])])
+        merge_layers([from_settings([setting])])
 
 
 def test_names_that_metrics_and_topics_would_confuse_are_refused():
     rows = [{"name": n, "device": ""} for n in ("Gate 1", "gate-1")]
     with pytest.raises(ConfigError, match="'Gate 1' and 'gate-1'"):
-        load([Layer("f", {"sources": rows})])
+        merge_layers([ConfigLayer("f", {"sources": rows})])
 
 
 def faults_of(call):
@@ -126,7 +132,9 @@ JSONISH = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=12,
 )
-KEYS = st.sampled_from(["/".join(path) for path in layers.keys(Config)]) | st.text(max_size=6)
+KEYS = st.sampled_from(["/".join(path) for path in layers.config_keys(Config)]) | st.text(
+    max_size=6
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -139,7 +147,7 @@ def test_whatever_stands_in_it_is_a_configuration_or_clear_lines(tree):
         for table in tables:
             at = at.setdefault(table, {}) if isinstance(at.setdefault(table, {}), dict) else {}
         at[last] = value
-    faults = faults_of(lambda: load([Layer("f", nested)]))
+    faults = faults_of(lambda: merge_layers([ConfigLayer("f", nested)]))
     assert faults is None or (faults and all(f and "\n" not in f for f in faults))
 
 
@@ -197,7 +205,7 @@ def test_a_secret_is_no_part_of_any_message(tmp_path):
     ],
 )
 def test_schedules(text, at, inside):
-    assert schedule.active((schedule.parse(text),), datetime.fromisoformat(at)) is inside
+    assert schedule.is_active((schedule.parse_hours(text),), datetime.fromisoformat(at)) is inside
 
 
 @given(name=st.text(min_size=1, max_size=64), topic=st.text(max_size=20))
@@ -206,7 +214,10 @@ def test_any_name_and_topic_is_refused_or_one_that_a_broker_takes(name, topic):
 
     row = {"name": name, "device": ""}
     table = {"host": "h", "topic": topic}
-    if faults_of(lambda: load([Layer("f", {"sources": [row], "mqtt": table})])) is None:
+    if (
+        faults_of(lambda: merge_layers([ConfigLayer("f", {"sources": [row], "mqtt": table})]))
+        is None
+    ):
         where = f"{topic.strip()}/{slug(name)}/event"
         assert not set(where) & set("+#\0")
         assert topic_matches_sub("#", where)
@@ -218,12 +229,12 @@ def test_any_name_and_topic_is_refused_or_one_that_a_broker_takes(name, topic):
     wanted=st.none() | st.text(max_size=12),
 )
 def test_any_device_name_is_one_device_or_one_line(names, wanted):
-    from streamdet.audio.device import Device, choose
+    from streamdet.audio.device import Device, choose_device
     from streamdet.audio.source import SourceError
 
     there = [Device(n, "ALSA", 1, 48_000, i == 0, i) for i, n in enumerate(names)]
     try:
-        chosen = choose(there, wanted)
+        chosen = choose_device(there, wanted)
     except SourceError as error:
         line = str(error)
     else:

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.detection import decision
-from streamdet.detection.decision import DecisionConfig, Frames, Grid
+from streamdet.detection.decision import DecisionConfig, FrameGrid, ScoredFrames
 
-GRID = Grid(rate=16_000, hop=160, stride=4, labels=("gunshot", "drum"))
+GRID = FrameGrid(rate=16_000, hop=160, stride=4, labels=("gunshot", "drum"))
 CONFIG = DecisionConfig(threshold=0.6, margin=0.2, burst_gap_s=0.4, refractory_s=0.2, longest_s=4.0)
 
 
@@ -19,13 +19,13 @@ def heard(gunshot, rises=()):
     flux = np.zeros((count, 4), np.float32)
     for at in rises:
         flux[at // 4, at % 4] = 20.0
-    return Frames(scores, flux, np.full(count, 0.01, np.float32))
+    return ScoredFrames(scores, flux, np.full(count, 0.01, np.float32))
 
 
 def decide(frames, config=CONFIG, cuts=()):
     state, found = decision.init(config, GRID), []
     for part in zip(*(np.split(x, list(cuts)) for x in frames), strict=True):
-        state, some = decision.step(config, GRID, state, Frames(*part))
+        state, some = decision.step(config, GRID, state, ScoredFrames(*part))
         found += some
     state, some = decision.finish(config, GRID, state)
     return found + some

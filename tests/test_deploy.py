@@ -16,7 +16,7 @@ from conftest import ROOT, need
 
 from streamdet.cli.main import app
 from streamdet.daemon.metrics import Metrics
-from streamdet.detection.event import ModelName
+from streamdet.detection.event import ModelId
 
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -43,7 +43,7 @@ def tool(name: str) -> Path:
 
 
 def exported() -> set[str]:
-    metrics = Metrics(ModelName("m", "1", "0" * 64), ["s"], ["stdout"])
+    metrics = Metrics(ModelId("m", "1", "0" * 64), ["s"], ["stdout"])
     names = {s.name for family in metrics.registry.collect() for s in family.samples}
     return {n for n in names if n.startswith("streamdet_")}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need_shared
 
-from streamdet.detection.decision import Frames
+from streamdet.detection.decision import ScoredFrames
 from streamdet.model import bundle as bundles
 from train.data import mixtures
 from train.data.corpus import Corpus
@@ -114,7 +114,7 @@ def test_a_change_of_the_scenes_is_heard(cache, tmp_path):
 
 def made_up(name, scores, events=(), contents=()):
     scores = np.asarray(scores, np.float32)[:, None].repeat(len(LABELS), axis=1)
-    frames = Frames(scores, np.zeros((len(scores), 4), np.float32), scores[:, 0])
+    frames = ScoredFrames(scores, np.zeros((len(scores), 4), np.float32), scores[:, 0])
     return scored_sets.ScoredFile(name, ROOT, frames, tuple(events), tuple(contents))
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store import record_of
 
-from streamdet.config.schema import Clips
-from streamdet.config.schema import Store as StoreTable
+from streamdet.config.schema import ClipsConfig
+from streamdet.config.schema import StoreConfig as StoreTable
 from streamdet.daemon.clip_recorder import Cut
 from streamdet.daemon.event_storage import Evidence
 from streamdet.detection import incident
@@ -181,7 +181,7 @@ def test_sighup_moves_the_store_and_keeps_the_old_one_where_the_new_is_bad(daemo
 
 def test_beside_speech_only_the_shot_s_second_is_kept(tmp_path):
     table = StoreTable(path=tmp_path / "events.db", redact_speech=True)
-    evidence = Evidence(table, Clips(folder=tmp_path / "clips", min_free_bytes=0))
+    evidence = Evidence(table, ClipsConfig(folder=tmp_path / "clips", min_free_bytes=0))
     evidence.start(lambda *_: None)
     sound = np.linspace(-0.5, 0.5, 80_000, dtype=np.float32)
     for number, speech in enumerate((0.2, 0.8)):
@@ -246,7 +246,7 @@ def test_every_event_is_of_one_incident_and_each_has_a_beginning_and_an_end(step
     number = 0
     for source, final, wait in steps:
         at += wait
-        if incident.over(now, at, 5.0):
+        if incident.is_over(now, at, 5.0):
             assert now is not None
             told.append(now.record("final"))
             now = None
@@ -259,7 +259,7 @@ def test_every_event_is_of_one_incident_and_each_has_a_beginning_and_an_end(step
             seen += 1
         else:
             continue
-        now, begun = incident.heard(now, line, at)
+        now, begun = incident.add_event(now, line, at)
         if begun:
             told.append(begun)
     if now is not None:

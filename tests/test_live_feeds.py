@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from streamdet import demo
 from streamdet.audio.clock import SampleClock
-from streamdet.audio.network import NetworkStream
+from streamdet.audio.network import NetworkSource
 from streamdet.daemon.log import Log
 
 LISTEN = [sys.executable, "-m", "streamdet", "listen", "--metrics", "off", "--threshold", "0.6",
@@ -109,7 +109,7 @@ def test_an_address_that_nobody_is_at_is_one_line_without_its_password(url, word
 def test_a_server_that_takes_a_call_and_says_nothing_is_named_so():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.mp3"
-        feed = NetworkStream("x", url, 0.5, 0.5, 5, lambda: None)
+        feed = NetworkSource("x", url, 0.5, 0.5, 5, lambda: None)
         feed.start()
         feed.join(10)
     assert str(feed.failure) == f"{url}: no answer within 0.5 s"
@@ -118,7 +118,7 @@ def test_a_server_that_takes_a_call_and_says_nothing_is_named_so():
 @settings(max_examples=30, deadline=None)
 @given(tail=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30))
 def test_whatever_an_address_is_it_fails_with_one_kind_of_error(tail):
-    feed = NetworkStream("x", f"http://127.0.0.1:1/{tail}", 2, 2, 5, lambda: None)
+    feed = NetworkSource("x", f"http://127.0.0.1:1/{tail}", 2, 2, 5, lambda: None)
     feed.start()
     feed.join(10)
     assert feed.failure is not None
@@ -134,17 +134,17 @@ def test_the_clock_of_a_source_follows_a_card_that_runs_a_little_wrong(drift, la
     late[::3] = [0.0] * 34
     for i in range(100):
         true = (i + 1) * 6.0
-        clock.arrived(round(true * rate * (1 + drift)), began + true + late[i])
+        clock.record_arrival(round(true * rate * (1 + drift)), began + true + late[i])
     seconds = 100 * 6.0 * (1 + drift)
-    assert clock.at(seconds) == pytest.approx(began + 600.0, abs=70 * abs(drift) + 1e-3)
+    assert clock.time_of(seconds) == pytest.approx(began + 600.0, abs=70 * abs(drift) + 1e-3)
 
 
 def test_a_server_that_sends_the_last_seconds_at_once_is_not_early():
     clock = SampleClock(16_000)
-    clock.arrived(16_000 * 5, 100.0)  # five seconds at once: the last is of now
-    assert clock.at(5.0) == 100.0
-    clock.arrived(16_000 * 6, 101.0)
-    assert clock.at(6.0) == 101.0
+    clock.record_arrival(16_000 * 5, 100.0)  # five seconds at once: the last is of now
+    assert clock.time_of(5.0) == 100.0
+    clock.record_arrival(16_000 * 6, 101.0)
+    assert clock.time_of(6.0) == 101.0
 
 
 def test_lines_of_one_kind_are_counted_and_not_repeated():

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.model import lstm
-from streamdet.model.band_conv import above_background
+from streamdet.model.band_conv import subtract_background
 from streamdet.model.config import ModelConfig, param_shapes
-from streamdet.model.recurrence import recur
+from streamdet.model.recurrence import lstm_scan
 
 SMALL = ModelConfig(bands=8, conv=((6, 5, 2), (8, 3, 2)), cells=(8, 8), labels=("gunshot", "drum"))
 PATCHED = replace(SMALL, patch=(4, 2), residual=((3, 1), (3, 4)), norm_cells=True)
@@ -57,7 +57,7 @@ def test_steady_sound_stands_out_of_its_background_no_more():
     level = np.random.default_rng(0).normal(size=(2, 1, 8)).astype("f")
     frames = np.repeat(level, 400, axis=1)
     frames[:, 360:] += 2.0
-    mean, over = above_background(config, 50, np.zeros((2, 8), "f"), frames)
+    mean, over = subtract_background(config, 50, np.zeros((2, 8), "f"), frames)
     np.testing.assert_allclose(over[:, 356], 0.0, atol=5e-3)
     np.testing.assert_allclose(over[:, 360], 2.0, atol=5e-3)
     assert (np.asarray(mean) > level[:, 0]).all()
@@ -87,7 +87,7 @@ def test_the_recurrences_own_gradient_is_the_automatic_one():
         return jax.grad(of, argnums=(0, 1, 2))(state, driven, kernel)
 
     for ours, theirs in zip(
-        jax.tree.leaves(total(recur)), jax.tree.leaves(total(plainly)), strict=True
+        jax.tree.leaves(total(lstm_scan)), jax.tree.leaves(total(plainly)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 

@@ -18,7 +18,7 @@ from conftest import need, wait_for
 from daemons import free_port
 
 from streamdet import demo
-from streamdet.audio.network import NetworkStream
+from streamdet.audio.network import NetworkSource
 
 
 def sent(url, scene, form, codec="aac", rate=48_000, stop=None, **options):
@@ -120,7 +120,7 @@ def test_a_playlist_can_not_name_a_file_of_this_machine(tmp_path, wav):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/list.m3u8"
-        feed = NetworkStream("x", url, 5, 5, 10, lambda: None)
+        feed = NetworkSource("x", url, 5, 5, 10, lambda: None)
         feed.start()
         feed.join(20)
         server.shutdown()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_faults_outputs import Hook
 
-from streamdet.config.schema import Command, Webhook
+from streamdet.config.schema import CommandConfig, WebhookConfig
 from streamdet.outputs.command import CommandOutput
 from streamdet.outputs.jsonl import RotatingFile
 from streamdet.outputs.queue import Outbox, Output, OutputError
@@ -49,7 +49,7 @@ class Kept(Output):
 
 
 def test_a_webhook_is_signed_and_says_what_its_template_says(hook):
-    told = Webhook(url=hook.url, template='{"text": "$source, $rounds rounds, $$5, $time"}')
+    told = WebhookConfig(url=hook.url, template='{"text": "$source, $rounds rounds, $$5, $time"}')
     WebhookOutput(told, hook.url, "k3y").deliver(record())
     ((headers, body),) = hook.got
     assert json.loads(body) == {"text": 'gate "A", 2 rounds, $5, null'}
@@ -66,7 +66,7 @@ def test_a_webhook_is_signed_and_says_what_its_template_says(hook):
 )  # fmt: skip
 def test_what_a_webhook_refuses_for_good_and_what_it_may_take_later(hook, status, final):
     hook.status = status
-    output = WebhookOutput(Webhook(url=hook.url), hook.url, None)
+    output = WebhookOutput(WebhookConfig(url=hook.url), hook.url, None)
     with pytest.raises(OutputError, match=f"the answer was {status}") as raised:
         output.deliver(record())
     assert raised.value.final is final
@@ -76,7 +76,7 @@ def test_a_command_gets_the_event_and_no_shell(tmp_path, capfd):
     script, out = tmp_path / "on-gunshot", tmp_path / "out"
     script.write_text(f'#!/bin/sh\necho "$# $1"; cat > {out}\n')
     script.chmod(0o755)
-    CommandOutput(Command(argv=(str(script), "$(reboot) ; *"))).deliver(record())
+    CommandOutput(CommandConfig(argv=(str(script), "$(reboot) ; *"))).deliver(record())
     assert json.loads(out.read_text()) == record()
     assert capfd.readouterr() == ("", "1 $(reboot) ; *\n")
 
@@ -87,7 +87,7 @@ def test_a_command_gets_the_event_and_no_shell(tmp_path, capfd):
 )
 def test_a_command_that_fails_is_one_line_and_not_run_again(argv, line):
     with pytest.raises(OutputError, match=line) as raised:
-        CommandOutput(Command(argv=argv, timeout_s=0.3)).deliver(record())
+        CommandOutput(CommandConfig(argv=argv, timeout_s=0.3)).deliver(record())
     assert raised.value.final
 
 

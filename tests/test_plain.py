@@ -9,10 +9,10 @@ from conftest import records, streamdet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detection.engine import Stream
-from streamdet.detection.jax_engine import CompiledEngine
-from streamdet.detection.numpy_engine import PlainEngine
-from streamdet.detection.staged_stream import PipelinedStream
+from streamdet.detection.engine import ScoreStream
+from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.numpy_engine import NumpyEngine
+from streamdet.detection.staged_stream import StagedStream
 from streamdet.model import frontend, lstm, numpy_network
 from streamdet.model.config import FrontendConfig, ModelConfig
 
@@ -50,7 +50,7 @@ def test_numpy_gives_what_jax_gives_for_any_network_in_any_blocks(config, cuts, 
     _, frames = frontend.step(FRONT, frontend.init(FRONT, streams), samples)
     _, logits = lstm.step(config, params, lstm.init_state(config, streams), frames)
     ready, state, at = (
-        numpy_network.ready(FRONT, config, params),
+        numpy_network.prepare_weights(FRONT, config, params),
         numpy_network.init(FRONT, config, streams),
         0,
     )
@@ -78,13 +78,13 @@ def heard(stream, samples, sizes):
 
 @pytest.fixture(scope="module")
 def engines(bundle):
-    kinds = [PlainEngine(bundle, block_frames=n) for n in (1, 2, 32)]
-    return [*kinds, CompiledEngine(bundle, block_frames=32, pipelined=True)]
+    kinds = [NumpyEngine(bundle, block_frames=n) for n in (1, 2, 32)]
+    return [*kinds, JaxEngine(bundle, block_frames=32, pipelined=True)]
 
 
 @pytest.fixture(scope="module")
 def whole(bundle, scene):
-    return heard(Stream(CompiledEngine(bundle, block_frames=128)), scene, [len(scene)])
+    return heard(ScoreStream(JaxEngine(bundle, block_frames=128)), scene, [len(scene)])
 
 
 @given(kind=st.integers(0, 3), sizes=st.lists(st.integers(1, 90_000), min_size=1, max_size=5))
@@ -99,7 +99,7 @@ def test_the_shipped_detector_scores_the_same_in_every_form(engines, scene, whol
 def test_a_pipelined_stream_ends_where_a_plain_one_does(engines, scene):
     for length in (0, 1, 639, 640, 641, 20_480, 20_481):
         parts = [engine.stream() for engine in engines[2:]]
-        assert isinstance(parts[1], PipelinedStream)
+        assert isinstance(parts[1], StagedStream)
         counts = [
             sum(len(f.scores) for f in part.feed(scene[:length]) + part.finish()) for part in parts
         ]
@@ -110,18 +110,18 @@ def test_a_fault_in_a_stage_reaches_who_feeds(bundle):
     def broken(state, x):
         raise ArithmeticError("no luck")
 
-    engine = PlainEngine(bundle, block_frames=1)
+    engine = NumpyEngine(bundle, block_frames=1)
     passing = lambda state, x: (state, x)  # noqa: E731
-    stream = PipelinedStream(engine, [passing, broken], ahead=1)
+    stream = StagedStream(engine, [passing, broken], max_in_flight=1)
     with pytest.raises(ArithmeticError, match="no luck"):
         stream.feed(np.zeros(6_400, "f"))
 
 
 def test_streams_abreast_are_each_what_they_are_alone(bundle, scene):
     both = np.stack([scene[: 2 * 20_480], scene[20_480 : 3 * 20_480]])
-    for kind in (PlainEngine, CompiledEngine):
+    for kind in (NumpyEngine, JaxEngine):
         engine, alone = (kind(bundle, streams=n, block_frames=32) for n in (2, 1))
-        state, seen = engine.start(), []
+        state, seen = engine.initial_state(), []
         for at in (0, 20_480):
             state, frames = engine.step(state, both[:, at : at + 20_480])
             seen.append(frames)
@@ -176,9 +176,9 @@ def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
 def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
     from threading import Thread
 
-    from streamdet.detection.lockstep import Abreast
+    from streamdet.detection.lockstep import LockstepEngine
 
-    engine, seen = Abreast(bundle, streams=2, block_frames=1), []
+    engine, seen = LockstepEngine(bundle, streams=2, block_frames=1), []
 
     def broken(state, samples):
         raise ArithmeticError("no luck")

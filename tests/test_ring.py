@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.audio.ring import Ring
+from streamdet.audio.ring import RingBuffer
 
 
 @given(
@@ -19,7 +19,7 @@ from streamdet.audio.ring import Ring
 def test_two_threads_every_sample_is_read_once_in_order_or_counted_as_dropped(
     capacity, writes, read
 ):
-    ring = Ring(capacity, 2)
+    ring = RingBuffer(capacity, 2)
     total = sum(writes)
     numbered = np.arange(total, dtype=np.float32)
 
@@ -50,7 +50,7 @@ def test_two_threads_every_sample_is_read_once_in_order_or_counted_as_dropped(
 
 
 def test_overflow_drops_the_oldest():
-    ring = Ring(5, 1)
+    ring = RingBuffer(5, 1)
     assert ring.write(np.arange(4, dtype=np.float32)[:, None]) == 0
     assert ring.write(np.arange(4, 8, dtype=np.float32)[:, None]) == 3
     out = np.zeros((9, 1), np.float32)
@@ -60,27 +60,31 @@ def test_overflow_drops_the_oldest():
 
 
 def test_what_was_read_can_be_fetched_again_for_pre_roll():
-    ring = Ring(10, 1)
+    ring = RingBuffer(10, 1)
     ring.write(np.arange(8, dtype=np.float32)[:, None])
     out = np.zeros((8, 1), np.float32)
     ring.read_into(out, 0.0)
     ring.write(np.arange(8, 12, dtype=np.float32)[:, None])
     again = np.zeros((6, 1), np.float32)
-    assert ring.history_into(0, again) == (2, 4)
+    assert ring.copy_history(0, again) == (2, 4)
     assert again[:4, 0].tolist() == [2, 3, 4, 5]
-    assert ring.history_into(10, again) == (10, 2)
+    assert ring.copy_history(10, again) == (10, 2)
     assert ring.unread == 4
 
 
 def test_reading_does_not_wait_longer_than_asked():
-    ring = Ring(10, 1)
+    ring = RingBuffer(10, 1)
     assert ring.read_into(np.zeros((4, 1), np.float32), 0.01) == (0, 0)
 
 
 def test_a_block_takes_no_new_memory():
     import tracemalloc
 
-    ring, block, out = Ring(16_000, 2), np.zeros((320, 2), np.float32), np.zeros((320, 2), "f")
+    ring, block, out = (
+        RingBuffer(16_000, 2),
+        np.zeros((320, 2), np.float32),
+        np.zeros((320, 2), "f"),
+    )
     ring.write(block)
     ring.read_into(out, 0.0)
     tracemalloc.start()
@@ -96,11 +100,11 @@ def test_a_block_takes_no_new_memory():
 @pytest.mark.parametrize("shape", [(4,), (4, 3)])
 def test_a_block_of_other_channels_is_refused(shape):
     with pytest.raises(ValueError, match="channels"):
-        Ring(8, 2).write(np.zeros(shape, np.float32))
+        RingBuffer(8, 2).write(np.zeros(shape, np.float32))
 
 
 def test_nothing_is_written_after_the_end():
-    ring = Ring(8, 1)
+    ring = RingBuffer(8, 1)
     ring.close()
     with pytest.raises(ValueError, match="closed"):
         ring.write(np.zeros((1, 1), np.float32))

@@ -7,23 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet import demo
-from streamdet.audio.resample import ChannelError, Converter
+from streamdet.audio.resample import ChannelError, MonoResampler
 from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.jax_engine import CompiledEngine
-from streamdet.pipeline.source_pipeline import Road
+from streamdet.detection.jax_engine import JaxEngine
+from streamdet.pipeline.source_pipeline import SourcePipeline
 
 CONFIG = DecisionConfig(threshold=0.6)
 
 
 @pytest.fixture(scope="module")
 def engines(bundle):
-    return {frames: CompiledEngine(bundle, block_frames=frames) for frames in (1, 2, 128)}
+    return {frames: JaxEngine(bundle, block_frames=frames) for frames in (1, 2, 128)}
 
 
 def walk(engine, samples, rate=16_000, sizes=None, start=0, channel=None):
     """Events and scores of (n, channels) samples fed in chunks of these sizes, in turn."""
-    road = Road(engine, CONFIG, rate, samples.shape[1], channel, keep_scores=True)
+    road = SourcePipeline(engine, CONFIG, rate, samples.shape[1], channel, keep_scores=True)
     found, at, turn = [], 0, 0
     sizes = sizes or [len(samples)]
     while at < len(samples):
@@ -82,7 +82,7 @@ def test_the_demo_scene_is_heard_with_its_onsets_and_rounds(whole):
 def test_an_impulse_stays_at_its_time_through_the_resampler(rate):
     samples = np.zeros((rate, 1), np.float32)
     samples[rate // 2] = 1.0
-    converter = Converter(rate, 1, 16_000)
+    converter = MonoResampler(rate, 1, 16_000)
     out = np.concatenate(
         [converter.feed(samples[:100]), converter.feed(samples[100:]), converter.finish()]
     )
@@ -98,7 +98,7 @@ def test_onsets_keep_the_sources_own_time(engines, scene):
 
 
 def test_a_gap_ends_what_is_open_and_keeps_time_right(engines, scene):
-    road = Road(engines[2], CONFIG, 16_000, 1)
+    road = SourcePipeline(engines[2], CONFIG, 16_000, 1)
     first = road.feed(Block(0, scene[: round(4.4 * 16_000), None]))
     assert [d.phase for d in first] == ["onset"]
     late = 7 * 16_000
@@ -122,7 +122,7 @@ def test_one_channel_can_be_heard_alone(engines, scene):
     assert not walk(engines[128], both, channel=1)[0]
     assert walk(engines[128], both, channel=2)[0]
     with pytest.raises(ChannelError, match="no channel 3"):
-        Converter(16_000, 2, 16_000, 3)
+        MonoResampler(16_000, 2, 16_000, 3)
 
 
 def test_after_a_minute_of_digital_silence_every_shot_is_heard(engines, scene):

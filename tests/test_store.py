@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet import sqlite
-from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.model.spectrogram import Picture, of
+from streamdet.detection.event import Detection, Event, ModelId, event_id
+from streamdet.model.spectrogram import Spectrogram, compute_spectrogram
 from streamdet.store import schema
 from streamdet.store.reader import Reader, Wanted
 from streamdet.store.store import ClipNote, Store, StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 
-MODEL = ModelName("trial", "1", "ab" * 32)
+MODEL = ModelId("trial", "1", "ab" * 32)
 NOW = 1_795_000_000.0
 
 
@@ -207,10 +207,10 @@ def test_a_picture_shows_where_the_sound_is(store):
 
     samples = np.zeros(32_000, np.float32)
     samples[16_000:17_600] = np.sin(np.arange(1_600) * 2 * np.pi * 1_000 / 16_000) * 0.5
-    made = of(samples, 16_000, 1.0)
+    made = compute_spectrogram(samples, 16_000, 1.0)
     store.attach("x", picture=made)
     back = Reader(store.path).picture("x")
-    assert isinstance(back, Picture)
+    assert isinstance(back, Spectrogram)
     assert np.array_equal(back.levels, made.levels)
     loudest = np.argmax(made.levels.sum(1)) * made.hop_s
     assert 0.95 < loudest < 1.15

@@ -16,7 +16,7 @@ from taggers import LAST, OURS, SMALL, class_list, train
 
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from train.audioset import batches, metrics, tfrecord
 from train.audioset.batches import Batch
 from train.audioset.clips import dequantised
@@ -61,7 +61,7 @@ def test_what_lies_behind_a_clips_end_tells_nothing(model):
 
 def test_the_reports_lstm_is_flaxs_own_cell_by_cell():
     """Given the same weights, an independent LSTM ends in the same states."""
-    model = TaggerModel(pooling="last_state", cells=(6,), mixtures=0, classes=4)
+    model = TaggerModelConfig(pooling="last_state", cells=(6,), mixtures=0, classes=4)
     params = tagger.init_params(model, jax.random.key(1))
     frames, lengths = frames_of()
     x = dequantised(frames)
@@ -106,7 +106,7 @@ def test_a_mixture_of_experts_is_what_it_says():
 def test_features_are_the_dequantised_frames():
     frames = np.arange(256, dtype=np.uint8).reshape(1, 2, 128)
     np.testing.assert_allclose(
-        vggish.dequantised(jnp.asarray(frames)), dequantised(frames), atol=1e-6
+        vggish.dequantise(jnp.asarray(frames)), dequantised(frames), atol=1e-6
     )
 
 
@@ -284,7 +284,7 @@ def test_twenty_steps_on_real_records(tmp_path):
         (tmp_path / "shards" / f"{i}.tfrecord").write_bytes(file.read())
     about = convert(tmp_path / "shards", tmp_path / "store")
     assert about["clips"] > 150
-    config = replace(SMALL, steps=20, batch=32, model=TaggerModel(cells=(32,), dense=64),
+    config = replace(SMALL, steps=20, batch=32, model=TaggerModelConfig(cells=(32,), dense=64),
                      validate_every=20, checkpoint_every=20, learning_rate=1e-2)  # fmt: skip
     state, losses = loop.create_state(config), []
     for batch in clips_of_run.RunClips(config, tmp_path / "store", None, tmp_path).from_step(0):

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from streamdet.detection.engine import Stream
-from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.engine import ScoreStream
+from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model import bundle, tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
-from streamdet.model.config import TaggerModel, VggishConfig
+from streamdet.model.config import TaggerModelConfig, VggishConfig
 from train.audioset import checkpoint
 from train.audioset.checkpoint import CheckpointError
 from train.audioset.tfrecord import masked_crc
@@ -161,7 +161,7 @@ def test_embeddings_are_those_of_an_independent_network(published):
     params = fetch(folder / "vggish_model.ckpt", folder / "vggish_pca_params.npz")
     samples = noise(1.92, seed=1)
     _, frames = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None])
-    found = np.asarray(vggish.embedded(CONFIG, params, frames))[0].astype(int)
+    found = np.asarray(vggish.embed(CONFIG, params, frames))[0].astype(int)
     assert found.shape == (2, 128)
     by_hand = log_mel_by_hand(samples).reshape(2, 96, 64)
     for row, patch in zip(found, by_hand, strict=True):
@@ -203,7 +203,7 @@ def test_what_is_no_checkpoint_says_so(tmp_path, published):
         fetch(folder / "vggish_model.ckpt", ROOT / "README.md")
 
 
-MODEL = TaggerModel(cells=(6,), dense=7, classes=4)
+MODEL = TaggerModelConfig(cells=(6,), dense=7, classes=4)
 ABOUT = {
     "classes": ["Speech", "Gunshot, gunfire", "Cap gun", "Dog"],
     "gunshots": [1, 2],
@@ -228,7 +228,7 @@ def test_a_tagger_hears_the_last_embeddings_of_a_stream(complete_tagger):
     served = bundle.load(complete_tagger / "whole")
     assert served.model.labels == ("gunshot", *ABOUT["classes"])
     samples = noise(0.96 * 6 + 0.3, seed=2)
-    whole = [Stream(CompiledEngine(served, block_frames=n)) for n in (1, 3)]
+    whole = [ScoreStream(JaxEngine(served, block_frames=n)) for n in (1, 3)]
     heard = []
     for stream, chunk in zip(whole, (997, 40_000), strict=True):
         frames = []
@@ -243,7 +243,7 @@ def test_a_tagger_hears_the_last_embeddings_of_a_stream(complete_tagger):
     np.testing.assert_allclose(level[:6].mean(), 0.01, rtol=0.1)
     np.testing.assert_array_equal(scores[:, 0], scores[:, 2:4].max(axis=1))
     _, logs = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None, : 96 * 160 * 6])
-    patches = np.asarray(vggish.embedded(CONFIG, served.params["vggish"], logs))[0]
+    patches = np.asarray(vggish.embed(CONFIG, served.params["vggish"], logs))[0]
     for i in range(6):
         window = patches[max(0, i - 3) : i + 1]
         logits = tagger.logits(

@@ -21,7 +21,7 @@ from test_listen import Prometheus, sound, sound_server  # noqa: F401 - fixtures
 from test_store import record_of
 
 from streamdet import demo
-from streamdet.model.spectrogram import of
+from streamdet.model.spectrogram import compute_spectrogram
 from streamdet.store.store import Store
 
 AXE = "axe-core@4.11.0"
@@ -138,7 +138,7 @@ def many(tmp_path_factory):
         sound_of = scene[first : first + 80_000]
         size = clips.write(told, sound_of, 16_000)
         note = ClipNote(size, 2.0, 5.0, redacted=number == 4)
-        store.attach(told["id"], note, of(sound_of, 16_000, 2.0))
+        store.attach(told["id"], note, compute_spectrogram(sound_of, 16_000, 2.0))
         if number % 4 == 1:
             store.review(told["id"], Verdict("false", "door", "the barn's door", "ann"))
         elif number % 4 == 2:

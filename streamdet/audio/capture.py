@@ -31,8 +31,8 @@ _PR_SET_PDEATHSIG = 1
 def capture(name: str | None, most_channels: int, out: int) -> None:
     """Open a device and write what it gives until nobody reads; raises SourceError where it can't
     be opened."""
-    sd = audio.portaudio()
-    chosen = audio.choose(audio.devices(), name)
+    sd = audio.import_portaudio()
+    chosen = audio.choose_device(audio.list_devices(), name)
     channels = min(most_channels, chosen.channels)
     try:
         stream = sd.RawInputStream(

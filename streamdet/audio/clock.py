@@ -16,7 +16,7 @@ class SampleClock:
         self._least = self._least_before = float("inf")
         self._began = 0.0
 
-    def arrived(self, end: int, at: float) -> None:
+    def record_arrival(self, end: int, at: float) -> None:
         """At ``at`` all samples before index ``end`` were there."""
         offset = at - end / self.rate
         if self._least == float("inf"):
@@ -30,6 +30,6 @@ class SampleClock:
         """Whether anything has arrived."""
         return self._least != float("inf")
 
-    def at(self, seconds: float) -> float:
+    def time_of(self, seconds: float) -> float:
         """When what is so many seconds behind the first sample was in the air."""
         return min(self._least, self._least_before) + seconds

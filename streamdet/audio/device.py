@@ -24,9 +24,9 @@ class Device:
     index: int
 
 
-def devices() -> list[Device]:
+def list_devices() -> list[Device]:
     """The inputs there are now; raises SourceError where PortAudio is not installed."""
-    sd = portaudio()
+    sd = import_portaudio()
     apis = sd.query_hostapis()
     found = []
     for index, row in enumerate(sd.query_devices()):
@@ -45,7 +45,7 @@ def devices() -> list[Device]:
     return found
 
 
-def choose(found: list[Device], name: str | None) -> Device:
+def choose_device(found: list[Device], name: str | None) -> Device:
     """The device of that name, else the only one whose name holds it (letter case aside).
 
     Without a name, the system's default input. Raises SourceError where there is none, or
@@ -74,7 +74,7 @@ def cannot_open(device: Device, error: Exception) -> SourceError:
     )
 
 
-def portaudio() -> ModuleType:
+def import_portaudio() -> ModuleType:
     """The sounddevice module; raises SourceError where PortAudio is not installed."""
     try:
         import sounddevice

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from streamdet.audio.live import Feed
+from streamdet.audio.live import LiveSource
 from streamdet.audio.pipe import PipeSource, RawFormat
 from streamdet.audio.source import SourceError
 
 _LOOK_S = 0.25
 
 
-class Fifo(Feed):
+class FifoSource(LiveSource):
     """``path`` is "-" for stdin. A WAV stream, or PCM of the ``raw`` format; the end of stdin is
     the end, that of a FIFO means that its writer has gone. Whoever writes faster than is heard has
     to wait."""
@@ -28,16 +28,16 @@ class Fifo(Feed):
         super().__init__(name, ring_s, wake)
         self._path, self._raw = path, raw
 
-    def listen(self) -> None:
+    def capture(self) -> None:
         """Put what comes out of it."""
         called = "stdin" if self._path == "-" else self._path
         with self._open() as pipe:
-            waited_for = _Waited(pipe, self.stopping.is_set)
+            waited_for = _PollingReader(pipe, self.stopping.is_set)
             source = PipeSource(waited_for, self._raw, called)  # pyright: ignore[reportArgumentType]
-            self.opened(source.rate, source.channels)
+            self.set_format(source.rate, source.channels)
             try:
                 for block in source.blocks():
-                    self.put_with_room(block.samples)
+                    self.put_blocking(block.samples)
             except SourceError:
                 if self._path != "-":
                     raise  # the end of stdin is its end, in the midst of a header's promise too
@@ -58,7 +58,7 @@ class Fifo(Feed):
         return os.fdopen(descriptor, "rb", buffering=0)
 
 
-class _Waited:
+class _PollingReader:
     """A pipe whose `read` gives what there is, waits where there is nothing, and comes back with
     nothing at its end or once it is to stop."""
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import soundfile
 
-from streamdet.audio.source import RATES, Block, SourceError
-from streamdet.audio.wav import STREAMED
+from streamdet.audio.source import RATE_RANGE, Block, SourceError
+from streamdet.audio.wav import STREAMING_LENGTHS
 
-BLOCK_S, MOST_SAMPLES = 2.0, 1 << 21
+BLOCK_S, MAX_SAMPLES = 2.0, 1 << 21
 """What is read at once: so long, and no more samples of all channels than that."""
 
 
@@ -36,7 +36,7 @@ class FileSource:
             ) from error
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.frames = self._file.frames
-        if not RATES[0] <= self.rate <= RATES[1]:
+        if not RATE_RANGE[0] <= self.rate <= RATE_RANGE[1]:
             self.close()
             raise SourceError("bad", f"{path}: {self.rate} Hz is no audio")
         self._first = round(start_s * self.rate)
@@ -64,7 +64,7 @@ class FileSource:
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of 2 s, the last one shorter: so much is lost where a file is damaged."""
-        size, at = block_frames(self.rate, self.channels), self._first
+        size, at = samples_per_block(self.rate, self.channels), self._first
         try:
             if at:
                 self._file.seek(at)
@@ -84,7 +84,7 @@ class FileSource:
             raise SourceError(
                 "truncated", f"{self.path}: truncated: ends at {where:.3f} s of {whole:.3f} s"
             )
-        if self._last == self.frames and (missing := _missing_bytes(self.path)):
+        if self._last == self.frames and (missing := _describe_missing_data(self.path)):
             raise SourceError(
                 "truncated", f"{self.path}: truncated: {missing}; heard {self.seconds:.3f} s of it"
             )
@@ -94,9 +94,9 @@ class FileSource:
         self._file.close()
 
 
-def block_frames(rate: int, channels: int) -> int:
+def samples_per_block(rate: int, channels: int) -> int:
     """Samples a channel that are read at once."""
-    return max(1, min(round(BLOCK_S * rate), MOST_SAMPLES // channels))
+    return max(1, min(round(BLOCK_S * rate), MAX_SAMPLES // channels))
 
 
 def check_readable(path: Path) -> None:
@@ -111,7 +111,7 @@ def check_readable(path: Path) -> None:
         raise SourceError("bad", f"{path}: {error.strerror or error}") from error
 
 
-def _missing_bytes(path: Path) -> str:
+def _describe_missing_data(path: Path) -> str:
     """What a container's own lengths say is not there, in words; empty if nothing is.
 
     libsndfile takes a cut WAV or Ogg file for a short one, so their headers are read here.
@@ -124,7 +124,7 @@ def _missing_bytes(path: Path) -> str:
                 name, length = head[:4], struct.unpack("<I", head[4:])[0]
                 if name == b"data":
                     missing = file.tell() + length - size
-                    known = length not in STREAMED
+                    known = length not in STREAMING_LENGTHS
                     return f"its header promises {missing} bytes more" * (known and missing > 0)
                 file.seek(length + length % 2, 1)
         if magic[:4] == b"OggS":

@@ -14,13 +14,13 @@ from collections.abc import Callable
 import numpy as np
 
 from streamdet.audio.clock import SampleClock
-from streamdet.audio.ring import Ring
-from streamdet.audio.source import MOST_CHANNELS, RATES, SourceError
+from streamdet.audio.ring import RingBuffer
+from streamdet.audio.source import MAX_CHANNELS, RATE_RANGE, SourceError
 
 _ROOM_S = 0.005
 
 
-class Feed(ABC):
+class LiveSource(ABC):
     """One opening of a source. ``name`` is what messages call it; ``wake`` is called whenever
     there is something new. ``timed``: its samples come when they are in the air.
 
@@ -32,13 +32,13 @@ class Feed(ABC):
     """
 
     def __init__(self, name: str, ring_s: float, wake: Callable[[], None]) -> None:
-        self.name, self.timed = name, True
+        self.name, self.is_realtime = name, True
         self.rate = self.channels = 0
-        self.ring: Ring | None = None
+        self.ring: RingBuffer | None = None
         self.clock = SampleClock(1)
         self.failure: SourceError | None = None
         self.ended = False
-        self.overflows = self.lost = self.wanted = 0
+        self.overflows = self.lost = self.min_unread = 0
         self.stopping = threading.Event()
         self._ring_s, self._wake = ring_s, wake
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
@@ -69,17 +69,17 @@ class Feed(ABC):
         return self.ended or self.failure is not None
 
     @abstractmethod
-    def listen(self) -> None:
+    def capture(self) -> None:
         """Open, `opened`, then `put` until ``stopping``; returns at the end of what has one.
         Raises SourceError."""
 
-    def opened(self, rate: int, channels: int) -> None:
+    def set_format(self, rate: int, channels: int) -> None:
         """It gives samples of this rate and so many channels."""
-        if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= MOST_CHANNELS:
+        if not RATE_RANGE[0] <= rate <= RATE_RANGE[1] or not 1 <= channels <= MAX_CHANNELS:
             raise SourceError("bad", f"{self.name}: {rate} Hz in {channels} channels is no audio")
         self.rate, self.channels = rate, channels
         self.clock = SampleClock(rate)
-        self.ring = Ring(round(self._ring_s * rate), channels)
+        self.ring = RingBuffer(round(self._ring_s * rate), channels)
 
     def put(self, samples: np.ndarray, late_s: float = 0.0) -> None:
         """``(n, channels) float32``, the last of them in the air ``late_s`` ago."""
@@ -90,11 +90,11 @@ class Feed(ABC):
             ring.write(samples)
         except ValueError:
             return  # closed meanwhile
-        self.clock.arrived(ring.written, time.monotonic() - late_s)
-        if ring.unread >= self.wanted:
+        self.clock.record_arrival(ring.written, time.monotonic() - late_s)
+        if ring.unread >= self.min_unread:
             self._wake()
 
-    def put_with_room(self, samples: np.ndarray) -> None:
+    def put_blocking(self, samples: np.ndarray) -> None:
         """`put`, for what can wait: once the ring has room for all of it."""
         ring = self.ring
         while ring is not None and not self.stopping.is_set():
@@ -103,12 +103,12 @@ class Feed(ABC):
                 return
             self.stopping.wait(_ROOM_S)
 
-    def make_up(self, late_s: float = 0.0) -> None:
+    def fill_gap(self, late_s: float = 0.0) -> None:
         """Samples were lost: silence instead, as many as the clock says are missing."""
         self.overflows += 1
         if self.ring is None or not self.clock.started:
             return
-        due = time.monotonic() - late_s - self.clock.at(self.ring.written / self.rate)
+        due = time.monotonic() - late_s - self.clock.time_of(self.ring.written / self.rate)
         missing = min(int(due * self.rate), self.ring.capacity)
         if missing > 0:
             self.lost += missing
@@ -116,7 +116,7 @@ class Feed(ABC):
 
     def _run(self) -> None:
         try:
-            self.listen()
+            self.capture()
             self.ended = True
         except SourceError as error:
             self.failure = error

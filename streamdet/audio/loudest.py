@@ -15,7 +15,7 @@ _FLOOR = 1e-12
 _KEPT_S = 60.0
 
 
-class Loudest:
+class LoudestChannel:
     """One signal out of the channels: that of the loudest, until another is 6 dB louder.
 
     Louder in the difference of samples half a millisecond apart, in which 120 Hz is 12 dB down: the

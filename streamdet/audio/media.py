@@ -6,11 +6,11 @@ from pathlib import Path
 
 from streamdet.audio.file import FileSource
 from streamdet.audio.media_source import MediaSource
-from streamdet.audio.network import pyav
+from streamdet.audio.network import import_pyav
 from streamdet.audio.source import SourceError
 
 
-def opened(
+def open_media(
     path: Path, start_s: float = 0.0, end_s: float | None = None, track: str | None = None
 ) -> FileSource | MediaSource:
     """A file as a source: by libsndfile where it reads it, else by PyAV; so too where a ``track``
@@ -27,7 +27,7 @@ def opened(
     try:
         return FileSource(path, start_s, end_s)
     except SourceError as error:
-        if not error.foreign:
+        if not error.try_other_reader:
             raise
         try:
             return MediaSource(path, start_s, end_s)
@@ -38,10 +38,10 @@ def opened(
                               "'streamdet[media]'") from None  # fmt: skip
 
 
-def seconds_of(path: Path) -> float | None:
+def duration_s(path: Path) -> float | None:
     """How long a file is as far as its header tells; None where it can't be told."""
     try:
-        source = opened(path)
+        source = open_media(path)
     except SourceError:
         return None
     count, rate = source.samples_to_read, source.rate
@@ -59,10 +59,10 @@ def _is_mp3(path: Path) -> bool:
     return head == b"ID3" or frame or path.suffix.lower() == ".mp3"
 
 
-def timebase_of(path: Path) -> tuple[str | None, str | None]:
+def video_timebase(path: Path) -> tuple[str | None, str | None]:
     """A film's frame rate as a fraction and the timecode of its first frame, as far as it says."""
     try:
-        av = pyav()
+        av = import_pyav()
         with (
             path.open("rb") as file,
             av.open(

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.audio.file import block_frames, check_readable
-from streamdet.audio.network import pyav
-from streamdet.audio.source import MOST_CHANNELS, RATES, Block, SourceError
+from streamdet.audio.file import check_readable, samples_per_block
+from streamdet.audio.network import import_pyav
+from streamdet.audio.source import MAX_CHANNELS, RATE_RANGE, Block, SourceError
 
 _SLACK_S, _SILENCE_S, _BACK_S, _BEYOND_S = 0.005, 0.5, 1.0, 60.0
 _BUFFER = 1 << 18
@@ -37,15 +37,15 @@ class MediaSource:
         self, path: Path, start_s: float = 0.0, end_s: float | None = None, track: str | None = None
     ) -> None:
         check_readable(path)
-        self.path, self._av = path, pyav()
-        self._file = _File(path)
+        self.path, self._av = path, import_pyav()
+        self._file = _ReadableFile(path)
         try:
             # a file object and no protocol: what a playlist names is not opened
             self._container: Any = self._av.open(
                 self._file, options={"protocol_whitelist": "none"}, metadata_errors="replace",
                 buffer_size=_BUFFER,
             )  # fmt: skip
-            self._stream = self._chosen(track)
+            self._stream = self._choose_stream(track)
             codec = self._stream.codec_context
             if codec is None:
                 raise SourceError("bad", f"{path}: FFmpeg has no decoder for its sound track")
@@ -56,7 +56,10 @@ class MediaSource:
         except SourceError:
             self.close()
             raise
-        if not RATES[0] <= self.rate <= RATES[1] or not 1 <= self.channels <= MOST_CHANNELS:
+        if (
+            not RATE_RANGE[0] <= self.rate <= RATE_RANGE[1]
+            or not 1 <= self.channels <= MAX_CHANNELS
+        ):
             self.close()
             said = f"{self.rate} Hz in {self.channels} channels"
             raise SourceError("bad", f"{path}: {said} is no audio")
@@ -84,8 +87,8 @@ class MediaSource:
     def blocks(self) -> Iterator[Block]:
         """Blocks of 2 s, shorter before a jump."""
         waiting: list[np.ndarray] = []
-        start, held, most = 0, 0, block_frames(self.rate, self.channels)
-        for at, samples in self._placed():
+        start, held, most = 0, 0, samples_per_block(self.rate, self.channels)
+        for at, samples in self._aligned_frames():
             if waiting and (at != start + held or held >= most):
                 yield Block(start, np.concatenate(waiting))
                 waiting, held = [], 0
@@ -95,7 +98,7 @@ class MediaSource:
             held += len(samples)
         if waiting:
             yield Block(start, np.concatenate(waiting))
-        self._tell_of_faults()
+        self._raise_faults()
 
     def close(self) -> None:
         """Close the file."""
@@ -103,7 +106,7 @@ class MediaSource:
             self._container.close()
         self._file.close()
 
-    def _chosen(self, track: str | None) -> Any:
+    def _choose_stream(self, track: str | None) -> Any:
         streams = list(self._container.streams.audio)
         if not streams:
             raise SourceError("bad", f"{self.path}: no sound track in it")
@@ -120,7 +123,7 @@ class MediaSource:
                 return stream
         raise SourceError("bad", f"{self.path}: no track in {track!r}; it has {_listed(streams)}")
 
-    def _placed(self) -> Iterator[tuple[int, np.ndarray]]:
+    def _aligned_frames(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index, ``(n, channels)``) in order, without overlap, between start and end."""
         shift = 0
         for index, samples in self._decoded():
@@ -153,16 +156,16 @@ class MediaSource:
             with contextlib.suppress(errors.FFmpegError):
                 to = int((self._origin + Fraction(self._first, self.rate)) * 1_000_000)
                 self._container.seek(max(0, to - 1_000_000), backward=True)
-        same, index = _Same(self._av, stream), _Index(self._origin, self.rate)
+        same, index = _UniformFrames(self._av, stream), _SampleIndex(self._origin, self.rate)
         # where the track's own header has no length, the other tracks tell how far the file goes
-        packets = self._container.demux(*([stream] if self._due() else []))
+        packets = self._container.demux(*([stream] if self._declared_end_s() else []))
         while len(self._faults) < _MOST_FAULTS:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
             except IndexError:  # a packet of a stream that the head did not name
-                packets = self._container.demux(*([stream] if self._due() else []))
+                packets = self._container.demux(*([stream] if self._declared_end_s() else []))
                 continue
             except (errors.FFmpegError, OSError, ValueError):
                 self._fault()
@@ -191,19 +194,19 @@ class MediaSource:
     def _fault(self) -> None:
         self._faults.append(self._next / self.rate)
 
-    def _tell_of_faults(self) -> None:
+    def _raise_faults(self) -> None:
         if self._faults:
             more = f" and {len(self._faults) - 1} times more" if len(self._faults) > 1 else ""
             where = f"{self.path}: damaged at {self._faults[0]:.3f} s{more}"
             raise SourceError("truncated", f"{where}; what could be decoded was heard")
-        due, ends = self._due(), self._next / self.rate
+        due, ends = self._declared_end_s(), self._next / self.rate
         if not due:
             due, ends = self.seconds or 0.0, max(ends, self._seen_s)
         if self._last is None and ends < due - 1.0:
             where = f"ends at {ends:.3f} s of {due:.3f} s"
             raise SourceError("truncated", f"{self.path}: truncated: {where}")
 
-    def _due(self) -> float:
+    def _declared_end_s(self) -> float:
         """Where the track ends by its own header; 0 where that says nothing."""
         stream = self._stream
         if tagged := re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", "")):
@@ -214,7 +217,7 @@ class MediaSource:
         return float(begins + stream.duration * stream.time_base)
 
 
-class _File:
+class _ReadableFile:
     """A file to be read; where a broken one makes FFmpeg seek to nowhere it says so."""
 
     def __init__(self, path: Path) -> None:
@@ -237,7 +240,7 @@ class _File:
         self._file.close()
 
 
-class _Index:
+class _SampleIndex:
     """Presentation times as samples since the file's origin, in whole numbers: a film has fifty
     frames of sound a second, for each of which fractions would cost as much as decoding it."""
 
@@ -259,7 +262,7 @@ class _Index:
         return (2 * (frame.pts * self._scale - self._offset) + self._over) // (2 * self._over)
 
 
-class _Same:
+class _UniformFrames:
     """Frames as float32 of the rate and channels that the track began with."""
 
     def __init__(self, av: Any, stream: Any) -> None:

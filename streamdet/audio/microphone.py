@@ -11,11 +11,11 @@ from typing import IO
 import numpy as np
 
 from streamdet.audio.capture import FAILED, HEAD, OVERFLOWED
-from streamdet.audio.live import Feed
+from streamdet.audio.live import LiveSource
 from streamdet.audio.source import SourceError
 
 
-class Microphone(Feed):
+class MicrophoneSource(LiveSource):
     """An input device, found by name at each opening; the default one without a name."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Microphone(Feed):
         self._device, self._most_channels = device, most_channels
         self._process: subprocess.Popen[bytes] | None = None
 
-    def listen(self) -> None:
+    def capture(self) -> None:
         """Start the process, and put what it sends."""
         command = [
             sys.executable, "-P", "-m", "streamdet.audio.capture", str(self._most_channels),
@@ -62,7 +62,7 @@ class Microphone(Feed):
             raise self._gone("PortAudio ended before it was open") from None
         if "reason" in began:
             raise SourceError(began["reason"], began["message"])
-        self.opened(int(began["rate"]), int(began["channels"]))
+        self.set_format(int(began["rate"]), int(began["channels"]))
         while not self.stopping.is_set():
             head = stream.read(HEAD.size)
             if len(head) < HEAD.size:
@@ -72,7 +72,7 @@ class Microphone(Feed):
             if flags & FAILED:
                 raise self._gone(payload.decode(errors="replace"))
             if flags & OVERFLOWED:
-                self.make_up(late)
+                self.fill_gap(late)
             samples = np.frombuffer(payload, np.float32)
             self.put(samples.reshape(-1, self.channels), late)
 

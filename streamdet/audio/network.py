@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from streamdet.audio.live import Feed
+from streamdet.audio.live import LiveSource
 from streamdet.audio.source import SourceError
 
 
-class NetworkStream(Feed):
+class NetworkSource(LiveSource):
     """The first audio stream at an address. ``open_s`` and ``stall_s`` bound each wait for it."""
 
     def __init__(
@@ -31,11 +31,11 @@ class NetworkStream(Feed):
     ) -> None:
         super().__init__(name, ring_s, wake)
         self._url, self._open_s, self._stall_s = url, open_s, stall_s
-        self._where = redacted(url)
+        self._where = redact_url(url)
 
-    def listen(self) -> None:
+    def capture(self) -> None:
         """Connect, and put what is decoded; an end is a failure, as streams have none."""
-        av = pyav()
+        av = import_pyav()
         try:
             with av.open(
                 self._url,
@@ -73,7 +73,7 @@ class NetworkStream(Feed):
                 frames = packet.decode()
             for frame in frames:
                 if self.ring is None:
-                    self.opened(frame.sample_rate, frame.layout.nb_channels)
+                    self.set_format(frame.sample_rate, frame.layout.nb_channels)
                 elif (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
                     raise SourceError(
                         "lost",
@@ -85,14 +85,14 @@ class NetworkStream(Feed):
                     self.put(np.ascontiguousarray(samples, np.float32))
 
 
-def redacted(url: str) -> str:
+def redact_url(url: str) -> str:
     """An address for people: without user, password, query and fragment."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def pyav() -> ModuleType:
+def import_pyav() -> ModuleType:
     """The av module; raises SourceError where it is not installed."""
     try:
         import av

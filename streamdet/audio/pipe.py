@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from streamdet.audio.source import Block, SourceError
-from streamdet.audio.wav import STREAMED
+from streamdet.audio.wav import STREAMING_LENGTHS
 
 Encoding = Literal["s16", "s24", "s32", "f32", "f64", "u8"]
 WIDTHS: dict[Encoding, int] = {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8, "u8": 1}
@@ -74,19 +74,19 @@ class PipeSource:
         """Leave the pipe to whoever opened it."""
 
     def _wav_header(self) -> tuple[RawFormat, int | None]:
-        self._take(4)
-        if self._take(4) != b"WAVE":
+        self._read_exactly(4)
+        if self._read_exactly(4) != b"WAVE":
             raise SourceError("bad", f"{self.name}: RIFF, but not WAVE")
         fmt: RawFormat | None = None
         while True:
-            name, length = struct.unpack("<4sI", self._take(8))
+            name, length = struct.unpack("<4sI", self._read_exactly(8))
             if name == b"data":
                 if fmt is None:
                     raise SourceError("bad", f"{self.name}: a WAV without a fmt chunk")
-                return fmt, None if length in STREAMED else length
+                return fmt, None if length in STREAMING_LENGTHS else length
             if length > 1 << 24:
                 raise SourceError("bad", f"{self.name}: a WAV header chunk of {length} bytes")
-            chunk = self._take(length + length % 2)
+            chunk = self._read_exactly(length + length % 2)
             if name == b"fmt ":
                 fmt = self._wav_format(chunk)
 
@@ -115,7 +115,7 @@ class PipeSource:
             taken += got
         return taken
 
-    def _take(self, count: int) -> bytes:
+    def _read_exactly(self, count: int) -> bytes:
         taken = self._read(count)
         if len(taken) < count:
             raise SourceError("bad", f"{self.name}: truncated in its WAV header")

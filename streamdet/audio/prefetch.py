@@ -12,7 +12,7 @@ _AHEAD = 4
 _LOOK_S = 0.1
 
 
-class Ahead:
+class PrefetchedSource:
     """The same blocks as the source's, the same error behind them, at most 4 of them waiting."""
 
     def __init__(self, source: Source) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from streamdet.audio.file import FileSource
-from streamdet.audio.live import Feed
+from streamdet.audio.live import LiveSource
 
 _PIECE_S = 0.02
 
 
-class Replay(Feed):
+class ReplaySource(LiveSource):
     """A file that libsndfile reads. ``loop``: begin again at its end, without a gap."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Replay(Feed):
         super().__init__(name, ring_s, wake)
         self._path, self._loop, self.timed = path, loop, realtime
 
-    def listen(self) -> None:
+    def capture(self) -> None:
         """Put piece after piece, each when its end is due."""
         began, given = time.monotonic(), 0
         for samples in self._pieces():
@@ -39,7 +39,7 @@ class Replay(Feed):
                 self.stopping.wait(max(0.0, began + given / self.rate - time.monotonic()))
                 self.put(samples)
             else:
-                self.put_with_room(samples)
+                self.put_blocking(samples)
             if self.stopping.is_set():
                 return
 
@@ -47,7 +47,7 @@ class Replay(Feed):
         while True:
             source = FileSource(self._path)
             if self.ring is None:
-                self.opened(source.rate, source.channels)
+                self.set_format(source.rate, source.channels)
             size = round(_PIECE_S * self.rate)
             try:
                 for block in source.blocks():

@@ -10,7 +10,7 @@ class ChannelError(ValueError):
     """The channel asked for is not in the source."""
 
 
-class Converter:
+class MonoResampler:
     """Downmix and resample one source; the same samples come out for any chunking.
 
     The downmix is the mean of the channels, or one channel, counted from 1, made louder by
@@ -51,7 +51,7 @@ class Converter:
         return self._resampler.resample_chunk(nothing, last=True)
 
     def _downmixed(self, samples: np.ndarray) -> np.ndarray:
-        mono = downmixed(samples, self._channel)
+        mono = downmix(samples, self._channel)
         if not np.isfinite(mono).all():
             mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
         if self._gain != 1.0:
@@ -59,7 +59,7 @@ class Converter:
         return np.ascontiguousarray(mono, np.float32)
 
 
-def downmixed(samples: np.ndarray, channel: int | None) -> np.ndarray:
+def downmix(samples: np.ndarray, channel: int | None) -> np.ndarray:
     """``(n, channels) float32`` as ``(n,)``: one channel, from 1, or their mean; a copy but where
     there is one channel alone."""
     if channel is not None:

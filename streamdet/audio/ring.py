@@ -12,7 +12,7 @@ import threading
 import numpy as np
 
 
-class Ring:
+class RingBuffer:
     """``capacity`` samples of ``channels`` channels, float32; indices count from the first
     sample ever written."""
 
@@ -81,7 +81,7 @@ class Ring:
             self._read += count
             return start, count
 
-    def history_into(self, start: int, out: np.ndarray) -> tuple[int, int]:
+    def copy_history(self, start: int, out: np.ndarray) -> tuple[int, int]:
         """Copy from index ``start`` on, read or not; returns (index of the first, count).
 
         What is already gone is left out at the front, what is not yet there at the end.

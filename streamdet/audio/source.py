@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_CHANNELS, RATES = 64, (1_000, 768_000)
+MAX_CHANNELS, RATE_RANGE = 64, (1_000, 768_000)
 """What is taken for sound: channels, and rates in Hz."""
 Reason = Literal["bad", "truncated", "unavailable", "busy", "lost"]
 
@@ -25,7 +25,7 @@ class SourceError(Exception):
     def __init__(self, reason: Reason, message: str, *, foreign: bool = False) -> None:
         super().__init__(message)
         self.reason: Reason = reason
-        self.foreign = foreign
+        self.try_other_reader = foreign
 
 
 class Block(NamedTuple):

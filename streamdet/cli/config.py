@@ -49,9 +49,9 @@ def show(config: options.ConfigFile = None, settings: options.Settings = None) -
 
     Example: streamdet config show
     """
-    from streamdet.config.show import as_toml
+    from streamdet.config.show import to_toml
 
-    typer.echo(as_toml(_read(config, settings)), nl=False)
+    typer.echo(to_toml(_read(config, settings)), nl=False)
 
 
 @app.command()
@@ -68,6 +68,6 @@ def _read(config: options.ConfigFile, settings: options.Settings) -> Config:
     from streamdet.config import layers
 
     try:
-        return layers.read(config, layers.from_settings(settings or []))
+        return layers.read_config(config, layers.from_settings(settings or []))
     except layers.ConfigError as error:
         raise Failure("\nstreamdet: ".join(error.faults)) from error

@@ -22,7 +22,7 @@ def devices(
     from streamdet.audio.source import SourceError
 
     try:
-        found = device.devices()
+        found = device.list_devices()
     except SourceError as error:
         raise Failure(str(error), CODES[error.reason]) from error
     if as_json:

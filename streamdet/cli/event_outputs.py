@@ -151,7 +151,7 @@ def _timebase(wanted: Wanted, path: str) -> Timebase:
     if path != "-" and (fps is None or start is None):
         from streamdet.audio import media
 
-        its_fps, its_start = media.timebase_of(Path(path))
+        its_fps, its_start = media.video_timebase(Path(path))
         fps = fps or its_fps
         start = start or its_start
     if fps is None:

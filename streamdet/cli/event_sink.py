@@ -91,10 +91,10 @@ def _keep(
     event, record = heard.event, heard.event.record()
     onset_s = event.detection.onset / event.sample_rate
     store.add(record, [(round(at - onset_s, 3), score) for at, score in heard.scores])
-    if (cut := excerpt.of_event(event, path, track)) is None:
+    if (cut := excerpt.read_excerpt(event, path, track)) is None:
         return
     samples, rate, onset_s = cut
-    store.attach(event.id, picture=spectrogram.of(samples, rate, onset_s))
+    store.attach(event.id, picture=spectrogram.compute_spectrogram(samples, rate, onset_s))
     if clips is not None:
         size = clips.write(record, samples, rate)
         note = ClipNote(size, onset_s, len(samples) / rate, redacted=False)

@@ -86,14 +86,14 @@ def show(
     """
     import json
 
-    from streamdet.detection.event import utc
+    from streamdet.detection.event import format_utc
 
     with _reader(store) as reader:
         stored = reader.event(event)
         record = stored.record()
         record["curve"] = [list(point) for point in stored.curve]
         record["reviews"] = [
-            {**given, "given": utc(given.pop("given_s"))} for given in reader.history(event)
+            {**given, "given": format_utc(given.pop("given_s"))} for given in reader.history(event)
         ]
         typer.echo(json.dumps(record, indent=2))
 

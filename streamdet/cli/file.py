@@ -105,7 +105,7 @@ def file(
     Example: streamdet file movie.wav --operating-point sensitive --format csv
     """
     from streamdet.pipeline import engine_choice
-    from streamdet.pipeline.files import Listener
+    from streamdet.pipeline.files import FilePipeline
 
     _check_stems(paths, scores)
     truth = None if labels is None else options.read_labels(labels)
@@ -122,7 +122,7 @@ def file(
         raise Failure("--channels each: hears one file at a time; give --batch 1")
     lanes = 2 if heard == "auto" else 1
     engine = options.build_engine(
-        lambda: engine_choice.for_files(bundle, platform, seconds, batch, lanes)
+        lambda: engine_choice.file_engine(bundle, platform, seconds, batch, lanes)
     )
     reports, others = event_outputs.parted(output or [], paths)
     silent = bool(reports) and not others
@@ -137,7 +137,7 @@ def file(
         _kept(store, clips if store is not None else None, truth, track) as kept,
     ):
         raw = (raw_rate, raw_channels, raw_encoding.value)
-        listener = Listener(engine, decision, heard)
+        listener = FilePipeline(engine, decision, heard)
         task = Task(
             listener, sink, explain, scores, begin, until, began_at, raw, kept, track, showing
         )
@@ -151,9 +151,9 @@ def file(
 
 def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:
     """How much sound there is to hear, as far as the files' headers tell."""
-    from streamdet.audio.media import seconds_of
+    from streamdet.audio.media import duration_s
 
-    known = (seconds_of(Path(path)) or 0.0 for path in paths if path != "-")
+    known = (duration_s(Path(path)) or 0.0 for path in paths if path != "-")
     return sum(max(0.0, min(s, s if end_s is None else end_s) - start_s) for s in known)
 
 

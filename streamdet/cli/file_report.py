@@ -10,7 +10,7 @@ from streamdet.cli.errors import Failure
 
 if TYPE_CHECKING:
     from streamdet.pipeline.files import FileEvent
-    from streamdet.pipeline.source_pipeline import Watch
+    from streamdet.pipeline.source_pipeline import ScoreCallback
     from streamdet.report.collector import Gathering
     from streamdet.report.overview import Overview
 
@@ -49,7 +49,7 @@ class Showing:
     def _wanted(self) -> bool:
         return bool(self.reports) or self.plot is not None
 
-    def watch(self, path: str) -> Watch | None:
+    def watch(self, path: str) -> ScoreCallback | None:
         """What is to be told of a file's scores."""
         if not self._wanted:
             return None

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from streamdet.cli.event_sink import Keeping
     from streamdet.cli.file_report import Showing
     from streamdet.formats import Sink
-    from streamdet.pipeline.files import FileEvent, Listener
+    from streamdet.pipeline.files import FileEvent, FilePipeline
 
 
 @dataclass(frozen=True)
 class Task:
     """What to do with each file."""
 
-    listener: Listener
+    listener: FilePipeline
     sink: Sink
     explain: bool
     scores: Path | None
@@ -123,12 +123,12 @@ class Hearing:
         source, total = _source(self.path, task)
         shown = bar.add_task(name, total=total)
         try:
-            yield from task.listener.hear(
+            yield from task.listener.analyse(
                 source,
                 name,
                 start_unix_s=task.start_unix_s,
                 scores_to=task.scores / f"{Path(name).stem}.npz" if task.scores else None,
-                watch=task.showing.watch(self.path),
+                on_scores=task.showing.watch(self.path),
                 progress=lambda samples: bar.advance(shown, samples),
                 stopped=lambda: bool(self._interrupted),
             )
@@ -140,16 +140,16 @@ class Hearing:
 def _source(path: str, task: Task) -> tuple[Source, int | None]:
     """What to hear, films decoded beside the listening where there is a core for it, and how many
     samples it has, if that is known."""
-    from streamdet.audio.media import opened
+    from streamdet.audio.media import open_media
     from streamdet.audio.media_source import MediaSource
     from streamdet.audio.pipe import PipeSource, RawFormat
-    from streamdet.audio.prefetch import Ahead
-    from streamdet.pipeline.engine_choice import cores
+    from streamdet.audio.prefetch import PrefetchedSource
+    from streamdet.pipeline.engine_choice import available_cores
 
     if path != "-":
-        source = opened(Path(path), task.start_s, task.end_s, task.track)
-        beside = isinstance(source, MediaSource) and cores() > 1
-        return Ahead(source) if beside else source, source.samples_to_read
+        source = open_media(Path(path), task.start_s, task.end_s, task.track)
+        beside = isinstance(source, MediaSource) and available_cores() > 1
+        return PrefetchedSource(source) if beside else source, source.samples_to_read
     if task.start_s or task.end_s is not None:
         raise Failure("--start and --end: a pipe can't be cut; they are for files")
     return PipeSource(sys.stdin.buffer, RawFormat(*task.raw)), None

@@ -15,7 +15,7 @@ from streamdet.cli.errors import CODES, Failure
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
-    from streamdet.config.layers import Layer
+    from streamdet.config.layers import ConfigLayer
     from streamdet.config.schema import Config
     from streamdet.daemon.components import Page, Parts
     from streamdet.daemon.daemon import Daemon, Summary
@@ -101,7 +101,7 @@ def listen(
     # before numpy: a step of live sound is too small to be shared out, and waiting threads spin
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from streamdet.config import layers
-    from streamdet.config.layers import Layer
+    from streamdet.config.layers import ConfigLayer
 
     source: dict[str, Any] = {"device": device, "url": url, "pipe": pipe, "file": file}
     kinds = [kind for kind, value in source.items() if value is not None]
@@ -129,8 +129,10 @@ def listen(
     def read() -> Config:
         above = [*layers_above, layers.from_settings(settings or [])]
         if own:
-            return layers.read(config, Layer("flags", {"sources": [own]}), *above, only_flags=True)
-        return layers.read(config, *above)
+            return layers.read_config(
+                config, ConfigLayer("flags", {"sources": [own]}), *above, only_flags=True
+            )
+        return layers.read_config(config, *above)
 
     try:
         first = read()
@@ -166,9 +168,9 @@ def _row(
 
 def _called(kind: str, value: str) -> str:
     if kind == "url":
-        from streamdet.audio.network import redacted
+        from streamdet.audio.network import redact_url
 
-        return redacted(value)[:64]
+        return redact_url(value)[:64]
     return ("stdin" if value == "-" else Path(value).name if kind == "file" else value)[:64] or kind
 
 
@@ -176,9 +178,9 @@ def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _flags(*values: Any) -> list[Layer]:
+def _flags(*values: Any) -> list[ConfigLayer]:
     """A layer for each flag that was given, so that what is wrong with it names it."""
-    from streamdet.config.layers import Layer
+    from streamdet.config.layers import ConfigLayer
 
     keys = (
         ("--threshold", "threshold"), ("--operating-point", "operating_point"),
@@ -193,7 +195,7 @@ def _flags(*values: Any) -> list[Layer]:
             tree: Any = str(value) if isinstance(value, (StrEnum, Path)) else value
             for part in reversed(key.split(".")):
                 tree = {part: tree}
-            made.append(Layer(flag, tree))
+            made.append(ConfigLayer(flag, tree))
     return made
 
 

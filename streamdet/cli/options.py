@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.engine import Engine
     from streamdet.model.bundle import Bundle
-    from streamdet.pipeline.channels import Channels
+    from streamdet.pipeline.channels import ChannelMode
     from streamdet.scoring.labels import Label
 
 Threshold = Annotated[
@@ -138,20 +138,20 @@ def parse_when(text: str | None, option: str, now: float | None = None) -> float
     ``24h``, ``7d`` ago; None from None."""
     if text is None:
         return None
-    from streamdet.detection.event import unix_of
+    from streamdet.detection.event import parse_utc
 
     if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
         unit = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}[ago[2]]
         return (time.time() if now is None else now) - float(ago[1]) * unit
     try:
-        return unix_of(text)
+        return parse_utc(text)
     except ValueError as error:
         raise Failure(
             f"{option} {text}: no time; write 2026-11-22T19:54:03Z, or 24h or 7d for so long ago"
         ) from error
 
 
-def channels_of(text: str) -> Channels:
+def channels_of(text: str) -> ChannelMode:
     """What is heard of several channels, or a Failure with its line."""
     from streamdet.pipeline.channels import parse_channels
 

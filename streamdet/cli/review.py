@@ -88,13 +88,13 @@ def review(
 
 
 def _serve(store: Path, clips: Path, address: str) -> None:
-    from streamdet.config.schema import loopback
+    from streamdet.config.schema import is_loopback
 
     try:
         from streamdet.web.server import PageError, serve_alone
     except ImportError as error:
         raise Failure(f"--web: {options.NO_WEB}") from error
-    if not loopback(address):
+    if not is_loopback(address):
         raise Failure(
             f"--web {address}: only loopback is served without a token; use [web] of `listen`"
         )
@@ -187,7 +187,7 @@ def _ask_cause() -> str:
 
 
 def _described(stored: Stored) -> str:
-    from streamdet.detection.event import utc
+    from streamdet.detection.event import format_utc
     from streamdet.formats import Explanation
     from streamdet.text import printable
 
@@ -195,7 +195,7 @@ def _described(stored: Stored) -> str:
     others = Explanation(stored.curve).top(stored.event)
     rounds = "round" if d.rounds == 1 else "rounds"
     words = [
-        f"{utc(stored.at_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
+        f"{format_utc(stored.at_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
         f"score {d.score:.2f} (threshold {d.threshold:.2f})  {d.level_dbfs:.0f} dBFS",
         "  also: " + ", ".join(f"{name} {p:.2f}" for name, p in others),
     ]

@@ -179,10 +179,10 @@ def _engine(
         return lambda files: ray_cluster.hear_all(bundle, wishes, files, jobs, address)
     if address is not None:
         raise Failure("--address: is of a cluster; give --engine ray too")
-    from streamdet.pipeline.engine_choice import cores
+    from streamdet.pipeline.engine_choice import available_cores
     from streamdet.scan import processes
 
-    count = jobs or cores()
+    count = jobs or available_cores()
     return lambda files: processes.hear_all(bundle, wishes, files, count)
 
 

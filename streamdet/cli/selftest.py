@@ -33,12 +33,12 @@ def selftest(
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    engine = options.build_engine(lambda: engine_choice.live(bundle, platform))
+    engine = options.build_engine(lambda: engine_choice.live_engine(bundle, platform))
     if device is None:
-        heard = selftest.through_ring(engine, decision)
+        heard = selftest.run_in_memory(engine, decision)
     else:
         try:
-            heard = selftest.through_device(engine, decision, device)
+            heard = selftest.run_through_device(engine, decision, device)
         except SourceError as error:
             raise Failure(str(error), CODES[error.reason]) from error
     if heard is None:
@@ -47,5 +47,5 @@ def selftest(
     d = heard.detection
     typer.echo(
         f"heard: a synthetic muzzle blast, score {d.score:.2f} (threshold {d.threshold:.2f}), "
-        f"{heard.late_s * 1000:.0f} ms after it began"
+        f"{heard.latency_s * 1000:.0f} ms after it began"
     )

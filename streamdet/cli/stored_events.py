@@ -6,7 +6,7 @@ import csv
 import json
 from typing import Protocol, TextIO
 
-from streamdet.detection.event import utc
+from streamdet.detection.event import format_utc
 from streamdet.formats.csv import COLUMNS
 from streamdet.store.reader import Stored
 from streamdet.text import printable
@@ -78,7 +78,7 @@ class ReviewedTable:
         if stored.cause:
             said += f" ({stored.cause})"
         self._stream.write(
-            f"{utc(stored.at_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {said:<18}"
+            f"{format_utc(stored.at_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {said:<18}"
             f"  {printable(stored.event.source):<16}  {stored.event.id}\n"
         )
 

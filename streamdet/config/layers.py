@@ -17,13 +17,13 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from streamdet.config.schema import Config, Source, slug
+from streamdet.config.schema import Config, SourceConfig, slug
 from streamdet.text import printable
 
 PREFIX = "STREAMDET_"
 DEFAULT_PATH = Path("/etc/streamdet/streamdet.toml")
 ENVIRONMENT = "environment"
-_LARGEST = 4_000_000
+_MAX_BYTES = 4_000_000
 _APART = ("CONFIG",)
 """What begins with the prefix and is no key: where the file is."""
 
@@ -39,21 +39,21 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
-class Layer:
+class ConfigLayer:
     """Keys with where they come from: the file's name, "environment" or "flags"."""
 
     origin: str
     tree: Tree
 
 
-def load(layers: Iterable[Layer]) -> Config:
+def merge_layers(layers: Iterable[ConfigLayer]) -> Config:
     """The layers over each other and over the defaults; raises ConfigError with every fault."""
     merged: Tree = {}
     origins: dict[tuple[str, ...], str] = {}
     for layer in layers:
         tree = _by_name(layer)
-        _note(origins, (), tree, layer.origin)
-        merged = _over(merged, tree)
+        _record_origins(origins, (), tree, layer.origin)
+        merged = _merge(merged, tree)
     sources = merged.pop("sources", {})
     names = list(sources)
     rows = [{"name": name, **row} for name, row in sources.items()]
@@ -62,46 +62,46 @@ def load(layers: Iterable[Layer]) -> Config:
     try:
         return Config.model_validate({**merged, "sources": rows})
     except ValidationError as error:
-        raise ConfigError([_fault(e, names, origins) for e in error.errors()]) from None
+        raise ConfigError([_describe_error(e, names, origins) for e in error.errors()]) from None
 
 
-def from_file(path: Path) -> Layer:
+def from_file(path: Path) -> ConfigLayer:
     """The layer of a TOML file; raises ConfigError where it can't be read or is no TOML."""
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise ConfigError([f"{path}: larger than {_LARGEST} bytes"])
-        return Layer(str(path), tomllib.loads(text.decode()))
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ConfigError([f"{path}: larger than {_MAX_BYTES} bytes"])
+        return ConfigLayer(str(path), tomllib.loads(text.decode()))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([f"{path}: not TOML: {error}"]) from error
 
 
-def from_environment(environment: Mapping[str, str]) -> Layer:
+def from_environment(environment: Mapping[str, str]) -> ConfigLayer:
     """The layer of ``STREAMDET_KEY``, ``STREAMDET_TABLE__KEY`` and
     ``STREAMDET_SOURCES__NAME__KEY``; values are TOML's, or text where they are none."""
     tree: Tree = {}
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in _APART:
             path = variable.removeprefix(PREFIX).lower().split("__")
-            _place(tree, path, _value(text), variable)
-    return Layer(ENVIRONMENT, tree)
+            _set_key(tree, path, _value(text), variable)
+    return ConfigLayer(ENVIRONMENT, tree)
 
 
-def from_settings(settings: Iterable[str]) -> Layer:
+def from_settings(settings: Iterable[str]) -> ConfigLayer:
     """The layer of ``--set`` flags, each ``KEY=VALUE`` with a dotted key."""
     tree: Tree = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise ConfigError([f"--set {setting}: not KEY=VALUE"])
-        _place(tree, _dotted(key), _value(text), f"--set {key}")
-    return Layer("flags", tree)
+        _set_key(tree, _dotted(key), _value(text), f"--set {key}")
+    return ConfigLayer("flags", tree)
 
 
-def path_of(flag: Path | None, environment: Mapping[str, str]) -> Path | None:
+def config_path(flag: Path | None, environment: Mapping[str, str]) -> Path | None:
     """The file to read: that of the flag, of STREAMDET_CONFIG, else the default one if it is
     there."""
     if flag is not None:
@@ -111,14 +111,14 @@ def path_of(flag: Path | None, environment: Mapping[str, str]) -> Path | None:
     return DEFAULT_PATH if DEFAULT_PATH.is_file() else None
 
 
-def keys(table: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def config_keys(table: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every key of a table and of those in it; a source's stand under ``sources``."""
     for name, field in table.model_fields.items():
         inner = _table_of(field.annotation)
         if inner is None:
             yield (*path, name)
         else:
-            yield from keys(inner, (*path, name))
+            yield from config_keys(inner, (*path, name))
 
 
 def _table_of(annotation: Any) -> type[BaseModel] | None:
@@ -146,7 +146,7 @@ def _dotted(key: str) -> list[str]:
     return path
 
 
-def _place(tree: Tree, path: list[str], value: Any, origin: str) -> None:
+def _set_key(tree: Tree, path: list[str], value: Any, origin: str) -> None:
     *tables, last = path
     for name in tables:
         tree = tree.setdefault(name, {})
@@ -157,7 +157,7 @@ def _place(tree: Tree, path: list[str], value: Any, origin: str) -> None:
     tree[last] = value
 
 
-def _by_name(layer: Layer) -> Tree:
+def _by_name(layer: ConfigLayer) -> Tree:
     """The layer with its sources as a table from name to row."""
     if "sources" not in layer.tree:
         return layer.tree
@@ -197,17 +197,17 @@ def _unprintable(value: Any, path: tuple[str, ...]) -> Iterator[str]:
             yield f"{'.'.join(path)}: a control character in it"
 
 
-def _without_sources(layer: Layer) -> Layer:
-    return Layer(layer.origin, {k: v for k, v in layer.tree.items() if k != "sources"})
+def _without_sources(layer: ConfigLayer) -> ConfigLayer:
+    return ConfigLayer(layer.origin, {k: v for k, v in layer.tree.items() if k != "sources"})
 
 
-def _over(below: Tree, above: Tree, *, sources: bool = False) -> Tree:
+def _merge(below: Tree, above: Tree, *, sources: bool = False) -> Tree:
     merged = dict(below)
     for key, value in above.items():
         at = _same_source(merged, key) if sources else key
         old = merged.get(at)
         if isinstance(value, dict) and isinstance(old, dict):
-            merged[at] = _over(old, value, sources=at == "sources" and not sources)
+            merged[at] = _merge(old, value, sources=at == "sources" and not sources)
         else:
             merged[at] = value
     return merged
@@ -218,16 +218,16 @@ def _same_source(tree: Tree, key: str) -> str:
     return next((name for name in tree if slug(name) == slug(key)), key)
 
 
-def _note(
+def _record_origins(
     origins: dict[tuple[str, ...], str], path: tuple[str, ...], tree: Any, origin: str
 ) -> None:
     origins[tuple(slug(p) for p in path)] = origin
     if isinstance(tree, dict):
         for key, value in tree.items():
-            _note(origins, (*path, str(key)), value, origin)
+            _record_origins(origins, (*path, str(key)), value, origin)
 
 
-def _fault(error: Any, names: list[str], origins: Mapping[tuple[str, ...], str]) -> str:
+def _describe_error(error: Any, names: list[str], origins: Mapping[tuple[str, ...], str]) -> str:
     """One line: where it comes from, the key, what is wrong with it."""
     path = [str(part) for part in error["loc"]]
     if path[:1] == ["sources"] and len(path) > 1 and path[1].isdigit():
@@ -239,7 +239,7 @@ def _fault(error: Any, names: list[str], origins: Mapping[tuple[str, ...], str])
     if known[:-1] in origins and not origin:
         origin = origins[known[:-1]]
     if error["type"] == "extra_forbidden":
-        table = Source if path[:1] == ["sources"] else _inner(path[:-1])
+        table = SourceConfig if path[:1] == ["sources"] else _table_at(path[:-1])
         what = "unknown key"
         if near := difflib.get_close_matches(path[-1], table.model_fields, 1):
             what += f"; did you mean {near[0]}?"
@@ -251,7 +251,7 @@ def _fault(error: Any, names: list[str], origins: Mapping[tuple[str, ...], str])
     return ": ".join(part for part in (origin, key, what) if part)
 
 
-def _inner(path: list[str]) -> type[BaseModel]:
+def _table_at(path: list[str]) -> type[BaseModel]:
     table: type[BaseModel] = Config
     for name in path:
         field = table.model_fields.get(name)
@@ -259,18 +259,18 @@ def _inner(path: list[str]) -> type[BaseModel]:
     return table
 
 
-def read(
+def read_config(
     flag: Path | None,
-    *above: Layer,
+    *above: ConfigLayer,
     environment: Mapping[str, str] | None = None,
     only_flags: bool = False,
 ) -> Config:
     """The `Config` of the file, the environment and the layers above them, ``only_flags`` without
     the sources of file and environment; raises ConfigError."""
     there = os.environ if environment is None else environment
-    path = path_of(flag, there)
+    path = config_path(flag, there)
     below = [] if path is None else [from_file(path)]
     below.append(from_environment(there))
     if only_flags:
         below = [_without_sources(layer) for layer in below]
-    return load([*below, *above])
+    return merge_layers([*below, *above])

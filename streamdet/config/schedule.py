@@ -10,7 +10,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True)
-class Hours:
+class ActiveHours:
     """Some days of the week (0 is Monday) from ``start`` until ``end``; over midnight where the
     end is not later than the start, and then the days are those on which it begins."""
 
@@ -18,7 +18,7 @@ class Hours:
     start: time
     end: time
 
-    def contain(self, at: datetime) -> bool:
+    def contains(self, at: datetime) -> bool:
         """Whether a local time lies in them."""
         now, day = at.time(), at.weekday()
         if self.start < self.end:
@@ -27,19 +27,19 @@ class Hours:
         return (day in self.days and now >= self.start) or (before in self.days and now < self.end)
 
 
-def parse(text: str) -> Hours:
+def parse_hours(text: str) -> ActiveHours:
     """``08:00-18:00``, ``Mon-Fri 08:00-18:00`` or ``Sat,Sun 22:00-06:00``; raises ValueError."""
     match = re.fullmatch(r"(?:([A-Za-z,-]+)\s+)?(\d\d:\d\d)-(\d\d:\d\d)", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no schedule; write 08:00-18:00 or Mon-Fri 08:00-18:00")
     days, start, end = match.groups()
     chosen = frozenset(range(7)) if days is None else _days(days)
-    return Hours(chosen, _clock(start), _clock(end))
+    return ActiveHours(chosen, _clock(start), _clock(end))
 
 
-def active(schedule: tuple[Hours, ...], at: datetime) -> bool:
+def is_active(schedule: tuple[ActiveHours, ...], at: datetime) -> bool:
     """Whether a source of this schedule is to be heard; always, where it has none."""
-    return not schedule or any(hours.contain(at) for hours in schedule)
+    return not schedule or any(hours.contains(at) for hours in schedule)
 
 
 def _days(text: str) -> frozenset[int]:

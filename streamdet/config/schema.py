@@ -23,7 +23,7 @@ KINDS = ("device", "url", "pipe", "file")
 DELIVERIES = ("jsonl", "mqtt", "webhook", "command")
 
 
-class Table(BaseModel):
+class ConfigTable(BaseModel):
     """A table of the file: frozen, and without any key that is not here."""
 
     model_config = ConfigDict(
@@ -83,7 +83,7 @@ def _template(text: str) -> str:
 
 
 def _hours(text: str) -> str:
-    schedule.parse(text)
+    schedule.parse_hours(text)
     return text
 
 
@@ -96,12 +96,12 @@ Address = Annotated[str, AfterValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Phases = Literal["both", "onset", "final"]
-Tells = Literal["events", "incidents", "both"]
+RecordKinds = Literal["events", "incidents", "both"]
 Bytes = Annotated[int, Field(ge=4_096)]
 QueueLength = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class Source(Table):
+class SourceConfig(ConfigTable):
     """Something to hear: a ``name`` and one of device, url, pipe, file."""
 
     name: Name
@@ -123,7 +123,7 @@ class Source(Table):
     loop: bool = False
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Source:
+    def _one_kind(self) -> SourceConfig:
         given = [k for k in KINDS if getattr(self, k) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
@@ -138,7 +138,7 @@ class Source(Table):
         return next(k for k in KINDS if getattr(self, k) is not None)
 
 
-class Http(Table):
+class HttpConfig(ConfigTable):
     """/metrics, /healthz and /readyz."""
 
     address: Address = "127.0.0.1:9477"
@@ -147,38 +147,38 @@ class Http(Table):
     tls_key: Path | None = None
 
     @model_validator(mode="after")
-    def _whole(self) -> Http:
+    def _whole(self) -> HttpConfig:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key: give both or none")
         return self
 
 
-class Log(Table):
+class LogConfig(ConfigTable):
     """Lines on stderr."""
 
     format: Literal["text", "json"] = "text"
     repeat_s: Seconds = 60.0
 
 
-class Stdout(Table):
+class StdoutConfig(ConfigTable):
     """JSON lines on stdout."""
 
     phase: Phases | Literal["off"] = "both"
     queue: QueueLength = 1_000
 
 
-class Jsonl(Table):
+class JsonlConfig(ConfigTable):
     """JSON lines in a file that is set aside when it has grown."""
 
     path: Path
     max_bytes: Bytes = 10_000_000
     keep: Annotated[int, Field(ge=1, le=1_000)] = 5
     phase: Phases = "both"
-    tells: Tells = "events"
+    tells: RecordKinds = "events"
     queue: QueueLength = 10_000
 
 
-class Mqtt(Table):
+class MqttConfig(ConfigTable):
     """A broker, which is told every event at least once and in order."""
 
     host: str
@@ -192,12 +192,12 @@ class Mqtt(Table):
     discovery: bool = True
     discovery_prefix: Annotated[str, AfterValidator(_topic)] = "homeassistant"
     phase: Phases = "both"
-    tells: Tells = "events"
+    tells: RecordKinds = "events"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 1_000
 
 
-class Webhook(Table):
+class WebhookConfig(ConfigTable):
     """An address to which every event is posted, at least once and in order."""
 
     url: Annotated[str, AfterValidator(_web)] | None = None
@@ -206,35 +206,35 @@ class Webhook(Table):
     template: Annotated[str, AfterValidator(_template)] | None = None
     content_type: str = "application/json"
     phase: Phases = "final"
-    tells: Tells = "events"
+    tells: RecordKinds = "events"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 1_000
 
     @model_validator(mode="after")
-    def _one_address(self) -> Webhook:
+    def _one_address(self) -> WebhookConfig:
         if (self.url is None) == (self.url_file is None):
             raise ValueError("give one of url and url_file")
         return self
 
 
-class Command(Table):
+class CommandConfig(ConfigTable):
     """A program that is run for every event, the event as JSON on its stdin."""
 
     argv: Annotated[tuple[str, ...], Field(min_length=1)]
     phase: Phases = "onset"
-    tells: Tells = "events"
+    tells: RecordKinds = "events"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 100
 
 
-class Spool(Table):
+class SpoolConfig(ConfigTable):
     """Where events for MQTT and the webhook wait on disk until they are delivered."""
 
     folder: Path | None = None
     max_bytes: Bytes = 64_000_000
 
 
-class Store(Table):
+class StoreConfig(ConfigTable):
     """Where every event and what is said of it is kept. ``keep_events`` 0: all of them."""
 
     path: Path
@@ -245,7 +245,7 @@ class Store(Table):
     queue: QueueLength = 10_000
 
 
-class Clips(Table):
+class ClipsConfig(ConfigTable):
     """The sound of every event, from ``pre_s`` before its onset to ``post_s`` behind its end."""
 
     folder: Path
@@ -256,7 +256,7 @@ class Clips(Table):
     min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
 
 
-class Web(Table):
+class WebConfig(ConfigTable):
     """The review page. Beyond loopback it wants a token."""
 
     address: Annotated[str, AfterValidator(_address)]
@@ -266,15 +266,15 @@ class Web(Table):
     hosts: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _guarded(self) -> Web:
+    def _guarded(self) -> WebConfig:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key: give both or none")
-        if self.token_file is None and self.address != "off" and not loopback(self.address):
+        if self.token_file is None and self.address != "off" and not is_loopback(self.address):
             raise ValueError("beyond loopback a token is wanted: give token_file")
         return self
 
 
-class Config(Table):
+class Config(ConfigTable):
     """All of it. Seconds, decibels and bytes as the names say."""
 
     model: Path | None = None
@@ -289,19 +289,19 @@ class Config(Table):
     give_up_s: Annotated[float, Field(ge=0, le=604_800)] = 0.0
     silence_dbfs: Annotated[float, Field(ge=-200, le=0)] = -100.0
     silence_s: Seconds = 10.0
-    http: Http = Http()
-    log: Log = Log()
-    stdout: Stdout = Stdout()
-    jsonl: Jsonl | None = None
-    mqtt: Mqtt | None = None
-    webhook: Webhook | None = None
-    command: Command | None = None
-    spool: Spool = Spool()
-    store: Store | None = None
-    clips: Clips | None = None
-    web: Web | None = None
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
+    stdout: StdoutConfig = StdoutConfig()
+    jsonl: JsonlConfig | None = None
+    mqtt: MqttConfig | None = None
+    webhook: WebhookConfig | None = None
+    command: CommandConfig | None = None
+    spool: SpoolConfig = SpoolConfig()
+    store: StoreConfig | None = None
+    clips: ClipsConfig | None = None
+    web: WebConfig | None = None
     incident_gap_s: Seconds = 30.0
-    sources: Annotated[tuple[Source, ...], Field(max_length=1_000)] = ()
+    sources: Annotated[tuple[SourceConfig, ...], Field(max_length=1_000)] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -325,7 +325,7 @@ class Config(Table):
         return self
 
 
-def loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
     """Whether HOST:PORT is reached from this machine alone."""
     return address.rpartition(":")[0] in LOOPBACK
 

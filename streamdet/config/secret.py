@@ -8,11 +8,11 @@ from pathlib import Path
 
 from streamdet.config.layers import ConfigError
 
-_LARGEST = 65_536
+_MAX_BYTES = 65_536
 CREDENTIAL = "credential:"
 
 
-def read(where: str, key: str, environment: Mapping[str, str] | None = None) -> str:
+def read_secret(where: str, key: str, environment: Mapping[str, str] | None = None) -> str:
     """The text of a file without the spaces around it; "credential:NAME" is one that systemd
     brought (LoadCredential=). Raises ConfigError, naming the ``key``, never the text."""
     environment = os.environ if environment is None else environment
@@ -26,10 +26,10 @@ def read(where: str, key: str, environment: Mapping[str, str] | None = None) -> 
         path = Path(folder) / name
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST + 1).decode().strip()
+            text = file.read(_MAX_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError, ValueError) as error:
         said = getattr(error, "strerror", None) or "not text"
         raise ConfigError([f"{key}: {where}: {said}"]) from None
-    if not text or len(text) > _LARGEST or not text.isprintable():
+    if not text or len(text) > _MAX_BYTES or not text.isprintable():
         raise ConfigError([f"{key}: {where}: not one line of text"])
     return text

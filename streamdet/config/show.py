@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from streamdet.config.schema import Config
 
 
-def as_toml(config: Config) -> str:
+def to_toml(config: Config) -> str:
     """Every key that has a value; addresses without user and password."""
     lines = list(_table(config))
     for name, table in config:
@@ -28,7 +28,7 @@ def _table(table: BaseModel) -> Iterator[str]:
     for name, value in table:
         if value is None or isinstance(value, BaseModel) or name == "sources":
             continue
-        yield f"{name} = {_value(without_login(value) if name == 'url' else value)}"
+        yield f"{name} = {_value(strip_credentials(value) if name == 'url' else value)}"
 
 
 def _value(value: Any) -> str:
@@ -39,7 +39,7 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def without_login(url: str) -> str:
+def strip_credentials(url: str) -> str:
     """An address whose user and password are not shown."""
     parts = urlsplit(url)
     if "@" not in parts.netloc:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdet.audio.live import Feed
+from streamdet.audio.live import LiveSource
 from streamdet.audio.pipe import RawFormat
 from streamdet.config import secret
 from streamdet.config.layers import ConfigError
-from streamdet.config.schema import Config, Mqtt, Source, Webhook
+from streamdet.config.schema import Config, MqttConfig, SourceConfig, WebhookConfig
 from streamdet.daemon.supervision import Policy
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
@@ -42,12 +42,12 @@ def bundle(config: Config) -> Bundle:
 def engine(config: Config, of: Bundle) -> Engine:
     """The engine of all sources."""
     try:
-        return engine_choice.together(of, Platform(config.platform), len(config.sources))
+        return engine_choice.live_batch_engine(of, Platform(config.platform), len(config.sources))
     except PlatformError as error:
         raise ConfigError([str(error)]) from error
 
 
-def decision(config: Config, of: Bundle, source: Source) -> DecisionConfig:
+def decision(config: Config, of: Bundle, source: SourceConfig) -> DecisionConfig:
     """When a source's probability is an event: by its own keys before those of all."""
     for where, table in ((f"sources.{source.name}.", source), ("", config)):
         if table.threshold is not None:
@@ -60,7 +60,7 @@ def decision(config: Config, of: Bundle, source: Source) -> DecisionConfig:
     return DecisionConfig(of.operating_points[of.default_point].threshold)
 
 
-def policy(config: Config, source: Source) -> Policy:
+def policy(config: Config, source: SourceConfig) -> Policy:
     """How patient to be with a source."""
     return Policy(
         open_s=config.open_s,
@@ -71,27 +71,27 @@ def policy(config: Config, source: Source) -> Policy:
     )
 
 
-def feed(config: Config, source: Source, wake: Callable[[], None]) -> Feed:
+def feed(config: Config, source: SourceConfig, wake: Callable[[], None]) -> LiveSource:
     """A new opening of a source."""
     ring_s = config.ring_s
     if source.device is not None:
-        from streamdet.audio.microphone import Microphone
+        from streamdet.audio.microphone import MicrophoneSource
 
         most = max(2, source.channel or 0)
-        return Microphone(source.name, source.device or None, most, ring_s, wake)
+        return MicrophoneSource(source.name, source.device or None, most, ring_s, wake)
     if source.url is not None:
-        from streamdet.audio.network import NetworkStream
+        from streamdet.audio.network import NetworkSource
 
         stall_s = source.stall_s or config.stall_s
-        return NetworkStream(source.name, source.url, config.open_s, stall_s, ring_s, wake)
+        return NetworkSource(source.name, source.url, config.open_s, stall_s, ring_s, wake)
     if source.pipe is not None:
-        from streamdet.audio.fifo import Fifo
+        from streamdet.audio.fifo import FifoSource
 
         raw = RawFormat(source.rate, source.channels, source.encoding)
-        return Fifo(source.name, source.pipe, raw, ring_s, wake)
-    from streamdet.audio.replay import Replay
+        return FifoSource(source.name, source.pipe, raw, ring_s, wake)
+    from streamdet.audio.replay import ReplaySource
 
-    return Replay(
+    return ReplaySource(
         source.name, source.file or Path(), ring_s, wake, realtime=source.realtime,
         loop=source.loop,
     )  # fmt: skip
@@ -157,8 +157,8 @@ def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[]
         raise ConfigError([str(error)]) from error
 
 
-def _remote(table: Mqtt | Webhook, sources: Sequence[str]) -> Output:
-    if isinstance(table, Mqtt):
+def _remote(table: MqttConfig | WebhookConfig, sources: Sequence[str]) -> Output:
+    if isinstance(table, MqttConfig):
         from streamdet.outputs.mqtt import MqttOutput
 
         password = _secret(table.password_file, "mqtt.password_file")
@@ -213,4 +213,4 @@ def secret_faults(config: Config) -> list[str]:
 
 
 def _secret(where: str | None, key: str) -> str | None:
-    return None if where is None else secret.read(where, key)
+    return None if where is None else secret.read_secret(where, key)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Protocol
 
 from streamdet.config.layers import ConfigError
-from streamdet.config.schema import Config, Source
+from streamdet.config.schema import Config, SourceConfig
 from streamdet.daemon import builders
 from streamdet.daemon.builders import Box
 from streamdet.daemon.event_storage import Evidence
@@ -23,7 +23,7 @@ from streamdet.daemon.metrics import Metrics
 from streamdet.detection import incident
 from streamdet.detection.event import Detection, Event
 from streamdet.detection.incident import Incident
-from streamdet.detection.stream_batch import Batch
+from streamdet.detection.stream_batch import StreamBatch
 from streamdet.model.bundle import Bundle
 from streamdet.outputs.queue import Outbox
 from streamdet.outputs.store import StoreOutput
@@ -85,7 +85,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         config = self.config
-        batch = Batch(builders.engine(config, self.bundle))
+        batch = StreamBatch(builders.engine(config, self.bundle))
         self.metrics = Metrics(batch.engine.model, [s.name for s in config.sources])
         self.take_model(self.bundle, batch)
         self.ears = [self.new_ear(config, source) for source in config.sources]
@@ -100,12 +100,12 @@ class Parts:
         self.server = self.new_server(config)
         self.page = self.new_page(config)
 
-    def take_model(self, bundle: Bundle, batch: Batch) -> None:
+    def take_model(self, bundle: Bundle, batch: StreamBatch) -> None:
         """Hear by this bundle from now on."""
         self.bundle, self.batch, self.model = bundle, batch, batch.engine.model
         self.metrics.runs(self.model)
 
-    def new_ear(self, config: Config, source: Source) -> Ear:
+    def new_ear(self, config: Config, source: SourceConfig) -> Ear:
         """An ear for a source, not open yet."""
         return Ear(
             source,
@@ -179,7 +179,7 @@ class Parts:
             late = ear.late_s(detection, rate)
             event = ear.event(detection, self.model, rate)
             record = event.record()
-            self.incident, begun = incident.heard(self.incident, record, time.monotonic())
+            self.incident, begun = incident.add_event(self.incident, record, time.monotonic())
             for told in (record, *([begun] if begun else [])):
                 for name, box in self.boxes.items():
                     if name != "store":
@@ -197,7 +197,7 @@ class Parts:
     def look_after_incident(self, now: float, *, ending: bool = False) -> None:
         """Tell of an incident that is over, or of one that is open at the end."""
         was = self.incident
-        if was is not None and (ending or incident.over(was, now, self.config.incident_gap_s)):
+        if was is not None and (ending or incident.is_over(was, now, self.config.incident_gap_s)):
             self.incident = None
             for box in self.boxes.values():
                 box.offer(was.record("final"))

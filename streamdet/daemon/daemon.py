@@ -113,7 +113,7 @@ class Daemon:
         while not self._stop:
             self.turn()
             ears, limit = self.parts.ears, self.duration_s
-            if limit is not None and any(ear.counts.heard_s >= limit for ear in ears):
+            if limit is not None and any(ear.counts.analysed_s >= limit for ear in ears):
                 return
             if all(ear.condition.state is State.ended for ear in ears):
                 return
@@ -164,7 +164,7 @@ class Daemon:
         if parts.server is not None:
             parts.server.close()
         for ear in parts.ears:
-            self.summary.heard_s += ear.counts.heard_s
+            self.summary.heard_s += ear.counts.analysed_s
             self.summary.dropped_s += ear.counts.dropped_s + ear.counts.lost_s
             self.summary.events += ear.counts.events
             self.summary.rounds += ear.counts.rounds
@@ -218,7 +218,7 @@ class Daemon:
         after = ear.condition
         if closed and after.fault:
             parts.metrics.errors.labels("source").inc()
-            if self.hasty and not ear.counts.heard_s:
+            if self.hasty and not ear.counts.analysed_s:
                 self._give_up(ear)
                 return
         if after.state is not before.state:

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from streamdet.config.schema import Clips
-from streamdet.config.schema import Store as StoreTable
+from streamdet.config.schema import ClipsConfig
+from streamdet.config.schema import StoreConfig as StoreTable
 from streamdet.daemon.clip_recorder import Cut, Recorder
 from streamdet.model import spectrogram
 from streamdet.store.clips import ClipError, ClipFolder, Limits
@@ -35,7 +35,7 @@ class Evidence:
     what became of them), ``clip_bytes`` what they take. ``noted`` is called, from a thread of its
     own, with the id of each event whose clip or picture is there."""
 
-    def __init__(self, table: StoreTable, clips: Clips | None) -> None:
+    def __init__(self, table: StoreTable, clips: ClipsConfig | None) -> None:
         self._table, self._clips = table, clips
         self.store = Store(table.path)
         self.folder = None if clips is None else ClipFolder(clips.folder)
@@ -118,7 +118,7 @@ class Evidence:
         note = self._kept(cut, redacted)
         made = None
         if self._table.pictures:
-            made = spectrogram.of(cut.samples, cut.rate, cut.onset_s)
+            made = spectrogram.compute_spectrogram(cut.samples, cut.rate, cut.onset_s)
         if note is None and made is None:
             return
         event = cut.record["id"]
@@ -151,5 +151,5 @@ class Evidence:
         self.results[key] = self.results.get(key, 0) + 1
 
 
-def _limits(clips: Clips) -> Limits:
+def _limits(clips: ClipsConfig) -> Limits:
     return Limits(clips.max_bytes, clips.max_days, clips.min_free_bytes)

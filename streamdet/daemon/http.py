@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from streamdet.config.schema import Http
+from streamdet.config.schema import HttpConfig
 from streamdet.daemon.health import Answer
 
 _TEXT = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
@@ -28,7 +28,7 @@ class Server:
 
     def __init__(
         self,
-        config: Http,
+        config: HttpConfig,
         token: str | None,
         registry: CollectorRegistry,
         healthy: Callable[[], Answer],

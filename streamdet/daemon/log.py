@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
-from streamdet.detection.event import utc
+from streamdet.detection.event import format_utc
 from streamdet.text import printable
 
 Level = Literal["info", "warning", "error"]
@@ -78,7 +78,12 @@ class Log:
         self, kind: str, message: str, level: Level, held: int, fields: dict[str, Any]
     ) -> str:
         if self._form == "json":
-            row = {"time": utc(time.time()), "level": level, "event": kind, "message": message}
+            row = {
+                "time": format_utc(time.time()),
+                "level": level,
+                "event": kind,
+                "message": message,
+            }
             row |= fields | ({"repeated": held} if held else {})
             return json.dumps(row, separators=(",", ":"), default=str)
         more = f" ({held} more like it before)" if held else ""

@@ -10,18 +10,18 @@ from random import Random
 
 import numpy as np
 
-from streamdet.audio.live import Feed
-from streamdet.audio.resample import ChannelError, downmixed
+from streamdet.audio.live import LiveSource
+from streamdet.audio.resample import ChannelError, downmix
 from streamdet.audio.source import Block, Reason
 from streamdet.config import schedule
-from streamdet.config.schema import Source
+from streamdet.config.schema import SourceConfig
 from streamdet.daemon import supervision
 from streamdet.daemon.source_history import Past
 from streamdet.daemon.supervision import Action, Policy, Seen
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.detection.stream_batch import Batch
-from streamdet.pipeline.source_pipeline import Road
+from streamdet.detection.event import Detection, Event, ModelId, event_id
+from streamdet.detection.stream_batch import StreamBatch
+from streamdet.pipeline.source_pipeline import SourcePipeline
 
 _MOST_S = 0.5
 """So much of a source is taken in one turn, that one far behind does not keep the others."""
@@ -32,7 +32,7 @@ _FULL_SCALE = 0.999
 class Counts:
     """Sums since the daemon began, over every opening; seconds and samples as named."""
 
-    heard_s: float = 0.0
+    analysed_s: float = 0.0
     overflows: int = 0
     lost_s: float = 0.0
     dropped_s: float = 0.0
@@ -52,10 +52,10 @@ class Ear:
 
     def __init__(
         self,
-        source: Source,
+        source: SourceConfig,
         policy: Policy,
         decision: DecisionConfig,
-        open_feed: Callable[[], Feed],
+        open_feed: Callable[[], LiveSource],
         silence: float,
         random: Random,
     ) -> None:
@@ -65,10 +65,10 @@ class Ear:
         self.level = 0.0
         self.last_audio: float | None = None
         self._open_feed, self._silence, self._random = open_feed, silence, random
-        self._hours = tuple(schedule.parse(text) for text in source.active)
-        self._feed: Feed | None = None
-        self._road: Road | None = None
-        self._abandoned: list[Feed] = []
+        self._hours = tuple(schedule.parse_hours(text) for text in source.active)
+        self._feed: LiveSource | None = None
+        self._road: SourcePipeline | None = None
+        self._abandoned: list[LiveSource] = []
         self._origin: float | None = None
         self._wall = 0.0
         self._base = self._end = self._samples = 0
@@ -125,7 +125,7 @@ class Ear:
             self._begin()
         return action
 
-    def take(self, batch: Batch) -> list[Detection]:
+    def take(self, batch: StreamBatch) -> list[Detection]:
         """Put what has come into the batch; the detections that need no step: those that a gap
         ends."""
         feed = self._feed
@@ -142,16 +142,16 @@ class Ear:
         if self.past is not None:
             self.past.taken = start + count
         if self.taps:
-            mono = np.nan_to_num(downmixed(samples, self.source.channel))  # a copy
+            mono = np.nan_to_num(downmix(samples, self.source.channel))  # a copy
             for tap in tuple(self.taps):
                 tap(self, start, mono)
         self._measure(samples)
         self._samples += count
-        self.counts.heard_s += count / feed.rate
-        if feed.timed:
-            self.last_audio = self._wall + feed.clock.at((start + count) / feed.rate)
+        self.counts.analysed_s += count / feed.rate
+        if feed.is_realtime:
+            self.last_audio = self._wall + feed.clock.time_of((start + count) / feed.rate)
         found = road.feed(Block(start, samples))
-        feed.wanted = road.wanted
+        feed.min_unread = road.samples_needed
         return found
 
     def poll(self) -> list[Detection]:
@@ -195,18 +195,18 @@ class Ear:
         for feed in self._abandoned:
             feed.join(seconds)
 
-    def event(self, d: Detection, model: ModelName, rate: int) -> Event:
+    def event(self, d: Detection, model: ModelId, rate: int) -> Event:
         """A detection of this opening as an event: in samples since the first opening, and in
         UTC. Both lines of one have the time of the first."""
         if d.phase == "final" and self._open is not None:
             was, self._open = self._open, None
-            placed = d.moved(self._base)
+            placed = d.shifted(self._base)
             return Event(placed, was.id, self.name, rate, was.unix_s, model)
         feed = self._feed
         unix_s = None
-        if feed is not None and feed.timed:
-            unix_s = self._wall + feed.clock.at(d.onset / rate)
-        placed = d.moved(self._base)
+        if feed is not None and feed.is_realtime:
+            unix_s = self._wall + feed.clock.time_of(d.onset / rate)
+        placed = d.shifted(self._base)
         identity = event_id(self.name, model, placed.onset, unix_s, rate)
         event = Event(placed, identity, self.name, rate, unix_s, model)
         self._open = event if d.phase == "onset" else None
@@ -215,9 +215,9 @@ class Ear:
     def late_s(self, d: Detection, rate: int) -> float | None:
         """How long ago its onset was; None where that has no meaning."""
         feed = self._feed
-        if feed is None or not feed.timed:
+        if feed is None or not feed.is_realtime:
             return None
-        return time.monotonic() - feed.clock.at(d.onset / rate)
+        return time.monotonic() - feed.clock.time_of(d.onset / rate)
 
     def _begin(self) -> None:
         if self.condition.tries or self._samples:
@@ -227,13 +227,13 @@ class Ear:
         self._placed, self._reason = False, "lost"
         self._feed.start()
 
-    def _opened(self, feed: Feed, batch: Batch) -> Road | None:
+    def _opened(self, feed: LiveSource, batch: StreamBatch) -> SourcePipeline | None:
         """The road of a feed whose first samples are there, and where its first one stands."""
         if not feed.clock.started:
             return None
         source, rate = self.source, batch.grid.rate
         try:
-            self._road = Road(
+            self._road = SourcePipeline(
                 batch, self.decision, feed.rate, feed.channels, source.channel,
                 gain_db=source.gain_db,
             )  # fmt: skip
@@ -244,7 +244,7 @@ class Ear:
         if feed.ring is not None:
             self.past = Past(feed, feed.ring, self._road, source.channel, taken)
         if not self._placed:
-            first = feed.clock.at(0.0)
+            first = feed.clock.time_of(0.0)
             self._wall = time.time() - time.monotonic()
             self._origin = first if self._origin is None else self._origin
             self._base = max(self._end, round((first - self._origin) * rate))
@@ -265,7 +265,7 @@ class Ear:
 
     def _observed(self, local: datetime) -> Seen:
         feed = self._feed
-        wanted = schedule.active(self._hours, local)
+        wanted = schedule.is_active(self._hours, local)
         if feed is None:
             return Seen(wanted=wanted)
         drained = feed.ring is None or feed.ring.ended
@@ -283,7 +283,7 @@ class Ear:
             ended=feed.ended and drained and not feed.stopping.is_set(),
         )
 
-    def _count_losses(self, feed: Feed) -> None:
+    def _count_losses(self, feed: LiveSource) -> None:
         if feed.ring is None:
             return
         seen = (feed.overflows, feed.lost, feed.ring.dropped)

@@ -17,7 +17,7 @@ from prometheus_client import (
 import streamdet
 from streamdet.daemon.event_storage import WINDOWS
 from streamdet.daemon.supervision import State
-from streamdet.detection.event import Event, ModelName
+from streamdet.detection.event import Event, ModelId
 from streamdet.store.verdict import CAUSES, VERDICTS
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
@@ -33,7 +33,7 @@ class Metrics:
     """Every series of every source and sink stands at 0 from the start, so that none appears
     late; those of a source that is taken out go."""
 
-    def __init__(self, model: ModelName, sources: Iterable[str], sinks: Iterable[str] = ()) -> None:
+    def __init__(self, model: ModelId, sources: Iterable[str], sinks: Iterable[str] = ()) -> None:
         disable_created_metrics()
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -113,7 +113,7 @@ class Metrics:
         for sink in sinks:
             self.add_sink(sink)
 
-    def runs(self, model: ModelName) -> None:
+    def runs(self, model: ModelId) -> None:
         """This bundle speaks from now on."""
         self._build.clear()
         self._build.labels(streamdet.__version__, model.name, model.version, model.sha256).set(1)

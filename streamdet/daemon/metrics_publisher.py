@@ -65,7 +65,7 @@ class Publisher:
         m.up.labels(name).set(ear.condition.heard)
         for each in State:
             m.state.labels(name, each).set(each is state)
-        m.audio.labels(name).inc(now.heard_s - was.heard_s)
+        m.audio.labels(name).inc(now.analysed_s - was.analysed_s)
         m.overflows.labels(name).inc(now.overflows - was.overflows)
         lost, dropped = now.lost_s - was.lost_s, now.dropped_s - was.dropped_s
         m.dropped.labels(name, "overflow").inc(lost)

@@ -8,7 +8,7 @@ from streamdet.daemon import builders
 from streamdet.daemon.components import Parts
 from streamdet.daemon.log import Log
 from streamdet.daemon.managed_source import Ear
-from streamdet.detection.stream_batch import Batch
+from streamdet.detection.stream_batch import StreamBatch
 
 _PATIENCE_S = 2.0
 
@@ -26,7 +26,7 @@ def apply(parts: Parts, new: Config) -> None:
     other_model = bundle.sha256 != parts.bundle.sha256 or new.platform != old.platform
     for source in new.sources:
         builders.decision(new, bundle, source)
-    batch = Batch(builders.engine(new, bundle)) if other_model else None
+    batch = StreamBatch(builders.engine(new, bundle)) if other_model else None
     builders.token(new)
     boxes = [
         n for n in builders.OUTPUTS if builders.output_key(new, n) != builders.output_key(old, n)

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamdet.audio.live import Feed
-from streamdet.audio.resample import downmixed
-from streamdet.audio.ring import Ring
+from streamdet.audio.live import LiveSource
+from streamdet.audio.resample import downmix
+from streamdet.audio.ring import RingBuffer
 from streamdet.detection.event import Detection
-from streamdet.pipeline.source_pipeline import Road
+from streamdet.pipeline.source_pipeline import SourcePipeline
 
 
 @dataclass
 class Past:
     """``taken`` samples of it were taken from the ring so far. For the daemon's thread."""
 
-    feed: Feed
-    ring: Ring
-    road: Road
+    feed: LiveSource
+    ring: RingBuffer
+    road: SourcePipeline
     channel: int | None
     taken: int = 0
 
@@ -32,17 +32,19 @@ class Past:
         """What was taken from a sample on, as far as the ring still has it: the first one's index,
         and ``(n,) float32`` as they are heard."""
         room = np.zeros((max(0, self.taken - first), self.feed.channels), np.float32)
-        found, count = self.ring.history_into(first, room)
-        return found, np.nan_to_num(downmixed(room[:count], self.channel))
+        found, count = self.ring.copy_history(first, room)
+        return found, np.nan_to_num(downmix(room[:count], self.channel))
 
     def around(self, d: Detection, margin_s: float) -> list[tuple[float, float]]:
         """(seconds behind its onset, gunshot score) of the frames around a detection."""
         onset_s = d.onset / self.road.grid.rate
-        return [(round(at - onset_s, 3), score) for at, score in self.road.around(d, margin_s)]
+        return [
+            (round(at - onset_s, 3), score) for at, score in self.road.scores_around(d, margin_s)
+        ]
 
     def highest(self, label: str, first: int, last: int) -> float:
         """The highest score of a label between two samples, as far as it is remembered."""
         if label not in self.road.grid.labels:
             return 0.0
         to = self.road.grid.rate / self.rate
-        return self.road.highest(label, round(first * to), round(last * to))
+        return self.road.max_score(label, round(first * to), round(last * to))

@@ -15,7 +15,7 @@ Array = Any
 """An array of numpy or of JAX."""
 
 
-class Analysis(NamedTuple):
+class BlockAnalysis(NamedTuple):
     """A block's results: ``scores`` (streams, t, labels), ``flux`` (streams, t, stride) in
     dB, ``level`` (streams, t) mean square; float32."""
 

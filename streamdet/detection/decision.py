@@ -47,7 +47,7 @@ class DecisionConfig:
 
 
 @dataclass(frozen=True)
-class Grid:
+class FrameGrid:
     """How frames lie on samples: ``hop`` samples a log-mel frame, ``stride`` of them a
     frame of probabilities, at ``rate`` samples a second."""
 
@@ -62,7 +62,7 @@ class Grid:
         return self.hop * self.stride
 
 
-class Frames(NamedTuple):
+class ScoredFrames(NamedTuple):
     """What the engine heard in one stream: ``scores`` (t, labels) in [0, 1], ``flux``
     (t, stride) in dB, ``level`` (t,) mean square, all float32."""
 
@@ -77,7 +77,7 @@ class OpenEvent:
 
     opened: int
     onset: int
-    last_loud: int
+    last_active: int
     rounds: int
     last_round: int
     armed: bool
@@ -93,59 +93,61 @@ class DecisionState:
     frame: int
     flux: np.ndarray
     levels: np.ndarray
-    rest_until: int
+    refractory_until: int
     event: OpenEvent | None
 
 
-def init(config: DecisionConfig, grid: Grid) -> DecisionState:
+def init(config: DecisionConfig, grid: FrameGrid) -> DecisionState:
     """The state of a stream that has heard nothing."""
-    back = _frames(config.lookback_s, grid)
+    back = _to_frames(config.lookback_s, grid)
     return DecisionState(0, np.zeros((back, grid.stride)), np.zeros(back), 0, None)
 
 
 def step(
-    config: DecisionConfig, grid: Grid, state: DecisionState, heard: Frames
+    config: DecisionConfig, grid: FrameGrid, state: DecisionState, frames: ScoredFrames
 ) -> tuple[DecisionState, list[Detection]]:
     """Decide over ``t`` more frames of one stream; returns what was opened and closed."""
     back = len(state.levels)
-    flux = np.concatenate([state.flux, heard.flux])
-    levels = np.concatenate([state.levels, heard.level])
+    flux = np.concatenate([state.flux, frames.flux])
+    levels = np.concatenate([state.levels, frames.level])
     found: list[Detection] = []
-    event, rest_until = state.event, state.rest_until
-    gunshot = heard.scores[:, 0]
+    event, rest_until = state.event, state.refractory_until
+    gunshot = frames.scores[:, 0]
     loud = gunshot >= config.threshold
     for i in range(len(gunshot)) if event or loud.any() else ():
         frame = state.frame + i
         if event is None:
             if loud[i] and frame >= rest_until:
                 window = slice(i, back + i + 1)
-                event = _opened(config, grid, frame, flux[window], levels[window], heard.scores[i])
-                found.append(_detection("onset", config, grid, event, frame))
+                event = _open_event(
+                    config, grid, frame, flux[window], levels[window], frames.scores[i]
+                )
+                found.append(_make_detection("onset", config, grid, event, frame))
             continue
-        event = _continued(config, grid, event, frame, flux[back + i], heard, i)
-        quiet = frame - event.last_loud >= _frames(config.burst_gap_s, grid)
-        if quiet or frame - event.opened >= _frames(config.longest_s, grid):
-            found.append(_detection("final", config, grid, event, frame))
-            event, rest_until = None, frame + _frames(config.refractory_s, grid)
+        event = _extend_event(config, grid, event, frame, flux[back + i], frames, i)
+        quiet = frame - event.last_active >= _to_frames(config.burst_gap_s, grid)
+        if quiet or frame - event.opened >= _to_frames(config.longest_s, grid):
+            found.append(_make_detection("final", config, grid, event, frame))
+            event, rest_until = None, frame + _to_frames(config.refractory_s, grid)
     at = state.frame + len(gunshot)
     ending = len(levels) - back
     return DecisionState(at, flux[ending:], levels[ending:], rest_until, event), found
 
 
 def finish(
-    config: DecisionConfig, grid: Grid, state: DecisionState
+    config: DecisionConfig, grid: FrameGrid, state: DecisionState
 ) -> tuple[DecisionState, list[Detection]]:
     """Close what is open: the stream has ended or was broken."""
     if state.event is None:
         return state, []
     last = state.frame - 1
-    final = _detection("final", config, grid, state.event, last)
+    final = _make_detection("final", config, grid, state.event, last)
     return replace(state, event=None), [final]
 
 
-def _opened(
+def _open_event(
     config: DecisionConfig,
-    grid: Grid,
+    grid: FrameGrid,
     frame: int,
     flux: np.ndarray,
     levels: np.ndarray,
@@ -160,33 +162,33 @@ def _opened(
     event = OpenEvent(frame, onset, frame, rounds, last_round, armed, scores, float(levels.max()))
     for k in range(sharpest + 1, len(rises)):
         level = float(levels[k // grid.stride])
-        event = _round(config, grid, event, first + k, float(rises[k]), level)
+        event = _count_round(config, grid, event, first + k, float(rises[k]), level)
     return event
 
 
-def _continued(
+def _extend_event(
     config: DecisionConfig,
-    grid: Grid,
+    grid: FrameGrid,
     event: OpenEvent,
     frame: int,
     flux: np.ndarray,
-    heard: Frames,
+    frames: ScoredFrames,
     i: int,
 ) -> OpenEvent:
-    level = float(heard.level[i])
+    level = float(frames.level[i])
     for k in range(grid.stride):
-        event = _round(config, grid, event, frame * grid.stride + k, float(flux[k]), level)
-    loud = heard.scores[i, 0] >= config.release
+        event = _count_round(config, grid, event, frame * grid.stride + k, float(flux[k]), level)
+    loud = frames.scores[i, 0] >= config.release
     return replace(
         event,
-        last_loud=frame if loud else event.last_loud,
-        scores=np.maximum(event.scores, heard.scores[i]),
+        last_loud=frame if loud else event.last_active,
+        scores=np.maximum(event.scores, frames.scores[i]),
         level=max(event.level, level),
     )
 
 
-def _round(
-    config: DecisionConfig, grid: Grid, event: OpenEvent, at: int, flux: float, level: float
+def _count_round(
+    config: DecisionConfig, grid: FrameGrid, event: OpenEvent, at: int, flux: float, level: float
 ) -> OpenEvent:
     """Count a round at 10 ms frame ``at`` where the sound rises again after a fall."""
     if flux < config.round_flux_db / 2:
@@ -198,10 +200,10 @@ def _round(
     return event
 
 
-def _detection(
-    phase: str, config: DecisionConfig, grid: Grid, event: OpenEvent, frame: int
+def _make_detection(
+    phase: str, config: DecisionConfig, grid: FrameGrid, event: OpenEvent, frame: int
 ) -> Detection:
-    offset = (event.last_loud + 1) * grid.frame
+    offset = (event.last_active + 1) * grid.frame
     return Detection(
         phase="onset" if phase == "onset" else "final",
         onset=event.onset * grid.hop,
@@ -215,5 +217,5 @@ def _detection(
     )
 
 
-def _frames(seconds: float, grid: Grid) -> int:
+def _to_frames(seconds: float, grid: FrameGrid) -> int:
     return max(1, round(seconds * grid.rate / grid.frame))

@@ -38,7 +38,7 @@ class Detection:
     labels: Mapping[str, float]
     channel: str | None = None
 
-    def moved(self, samples: int) -> Detection:
+    def shifted(self, samples: int) -> Detection:
         """The same detection that many samples later."""
         offset = None if self.offset is None else self.offset + samples
         onset, detected = self.onset + samples, self.detected + samples
@@ -46,7 +46,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class ModelName:
+class ModelId:
     """Which bundle spoke."""
 
     name: str
@@ -63,7 +63,7 @@ class Event:
     source: str
     sample_rate: int
     unix_s: float | None
-    model: ModelName
+    model: ModelId
 
     @property
     def onset_s(self) -> float:
@@ -93,7 +93,7 @@ class Event:
             "rounds": d.rounds,
             "score": round(d.score, 4),
             "threshold": round(d.threshold, 4),
-            "time": None if self.unix_s is None else utc(self.unix_s),
+            "time": None if self.unix_s is None else format_utc(self.unix_s),
             "level_dbfs": round(d.level_dbfs, 1),
             "labels": {k: round(v, 4) for k, v in d.labels.items()},
             "model": {
@@ -118,18 +118,18 @@ class Event:
             float(record["level_dbfs"]), record["labels"], record.get("channel"),
         )  # fmt: skip
         time, model = record["time"], record["model"]
-        unix_s = None if time is None else unix_of(time)
-        named = ModelName(model["name"], model["version"], model["sha256"])
+        unix_s = None if time is None else parse_utc(time)
+        named = ModelId(model["name"], model["version"], model["sha256"])
         return cls(detection, record["id"], record["source"], rate, unix_s, named)
 
 
-def utc(unix_s: float) -> str:
+def format_utc(unix_s: float) -> str:
     """Seconds since 1970 as ``2026-11-22T19:54:03.120Z``."""
     text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 
-def unix_of(text: str) -> float:
+def parse_utc(text: str) -> float:
     """Seconds since 1970 of an ISO 8601 time, UTC where it names no zone; raises ValueError."""
     try:
         moment = datetime.fromisoformat(text)
@@ -138,7 +138,7 @@ def unix_of(text: str) -> float:
         raise ValueError(f"{text}: no time") from error
 
 
-def event_id(source: str, model: ModelName, onset: int, unix_s: float | None, rate: int) -> str:
+def event_id(source: str, model: ModelId, onset: int, unix_s: float | None, rate: int) -> str:
     """A UUID of version 7 (RFC 9562) that the same event of the same source always gets.
 
     Its 48 bits of time are the onset's: UTC milliseconds, or, where there is no clock,

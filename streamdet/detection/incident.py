@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 SCHEMA = "streamdet.incident/1"
-MOST_IDS = 100
+MAX_EVENT_IDS = 100
 """So many of its events are named; all are counted."""
 
 
@@ -52,7 +52,7 @@ class Incident:
         }
 
 
-def heard(
+def add_event(
     now: Incident | None, record: Mapping[str, Any], at: float
 ) -> tuple[Incident, dict[str, Any] | None]:
     """An event's line, as `Event.record` gives it, at a monotonic second: the incident that it is
@@ -70,14 +70,14 @@ def heard(
         rounds=now.rounds + (0 if onset else record["rounds"]),
         score=max(now.score, record["score"]),
         level_dbfs=max(now.level_dbfs, record["level_dbfs"]),
-        ids=(*now.ids, event) if is_new and len(now.ids) < MOST_IDS else now.ids,
+        ids=(*now.ids, event) if is_new and len(now.ids) < MAX_EVENT_IDS else now.ids,
         open=now.open | {event} if onset else now.open - {event},
     )
     told = replace(after, rounds=record["rounds"]) if first else after
     return after, told.record("onset") if first else None
 
 
-def over(now: Incident | None, at: float, gap_s: float) -> bool:
+def is_over(now: Incident | None, at: float, gap_s: float) -> bool:
     """Whether nothing more belongs to it: all its events have ended, ``gap_s`` ago."""
     return now is not None and not now.open and at - now.last >= gap_s
 

@@ -11,24 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from streamdet.detection import tagger_step
-from streamdet.detection.analysis import POWER_TO_DB, RISE, Analysis, flux_db, mean_square
-from streamdet.detection.decision import Frames
-from streamdet.detection.engine import Engine, Stream
-from streamdet.detection.staged_stream import PipelinedStream
+from streamdet.detection.analysis import POWER_TO_DB, RISE, BlockAnalysis, flux_db, mean_square
+from streamdet.detection.decision import ScoredFrames
+from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.staged_stream import StagedStream
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 from streamdet.model.tagger_bundle import ServedTagger
 
 
-class Listening(NamedTuple):
+class FrontendStageState(NamedTuple):
     """``before``: (streams, 2, bands) log-mel frames that flux compares with."""
 
     frontend: frontend.FrontendState
     before: jax.Array
 
 
-class Heard(NamedTuple):
+class StageOutput(NamedTuple):
     """``x``: (streams, t, width) what the network makes of a block so far; ``flux`` and ``level``
     as in `Analysis`."""
 
@@ -39,21 +39,21 @@ class Heard(NamedTuple):
 
 def init(
     front: FrontendConfig, model: ModelConfig, streams: int
-) -> tuple[Listening, lstm.Past, tuple[lstm.LstmState, ...]]:
+) -> tuple[FrontendStageState, lstm.EncoderState, tuple[lstm.LstmState, ...]]:
     """The state of ``streams`` streams that have heard nothing, a part for each stage."""
     silence = (np.log(front.floor) - front.mean) / front.scale
     before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
     network = lstm.init_state(model, streams)
-    return Listening(frontend.init(front, streams), before), network.past, network.lstm
+    return FrontendStageState(frontend.init(front, streams), before), network.encoder, network.head
 
 
-def listen(
+def frontend_stage(
     front: FrontendConfig,
     model: ModelConfig,
     params: lstm.Params,
-    state: Listening,
+    state: FrontendStageState,
     samples: jax.Array,
-) -> tuple[Listening, Heard]:
+) -> tuple[FrontendStageState, StageOutput]:
     """The first stage: ``(streams, n) float32`` at the model's rate, n a multiple of
     hop * stride, to log-mel frames."""
     del params
@@ -61,32 +61,36 @@ def listen(
     history = jnp.concatenate([state.before, frames], axis=1)
     flux = flux_db(history, front.scale * POWER_TO_DB, model.stride)
     level = mean_square(samples, flux.shape[1])
-    return Listening(carried, history[:, -RISE:]), Heard(frames, flux, level)
+    return FrontendStageState(carried, history[:, -RISE:]), StageOutput(frames, flux, level)
 
 
-def hear(
-    front: FrontendConfig, model: ModelConfig, params: lstm.Params, past: lstm.Past, heard: Heard
-) -> tuple[lstm.Past, Heard]:
+def encoder_stage(
+    front: FrontendConfig,
+    model: ModelConfig,
+    params: lstm.Params,
+    past: lstm.EncoderState,
+    heard: StageOutput,
+) -> tuple[lstm.EncoderState, StageOutput]:
     """The second stage: the network up to its LSTMs."""
     del front
-    past, x = lstm.hear(model, params, past, heard.x)
+    past, x = lstm.encode(model, params, past, heard.x)
     return past, heard._replace(x=x)
 
 
-def remember(
+def head_stage(
     front: FrontendConfig,
     model: ModelConfig,
     params: lstm.Params,
     memory: tuple[lstm.LstmState, ...],
-    heard: Heard,
-) -> tuple[tuple[lstm.LstmState, ...], Analysis]:
+    heard: StageOutput,
+) -> tuple[tuple[lstm.LstmState, ...], BlockAnalysis]:
     """The third stage: the LSTMs and the head."""
     del front
-    memory, logits = lstm.remember(model, params, memory, heard.x)
-    return memory, Analysis(jax.nn.sigmoid(logits), heard.flux, heard.level)
+    memory, logits = lstm.run_head(model, params, memory, heard.x)
+    return memory, BlockAnalysis(jax.nn.sigmoid(logits), heard.flux, heard.level)
 
 
-class Core(NamedTuple):
+class NetworkStages(NamedTuple):
     """How a kind of network starts, and its stages: ``stage(front, model, params, state, x) ->
     (state, y)``, from samples to an `Analysis`."""
 
@@ -94,8 +98,8 @@ class Core(NamedTuple):
     stages: tuple[Callable[..., tuple[Any, Any]], ...]
 
 
-DETECTOR = Core(init, (listen, hear, remember))
-TAGGER = Core(lambda *of: (tagger_step.init(*of),), (tagger_step.step,))
+DETECTOR = NetworkStages(init, (frontend_stage, encoder_stage, head_stage))
+TAGGER = NetworkStages(lambda *of: (tagger_step.init(*of),), (tagger_step.step,))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -137,7 +141,7 @@ def _where(rows: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.where(rows.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
-class CompiledEngine(Engine):
+class JaxEngine(Engine):
     """An engine by JAX; a ``pipelined`` one gives streams that keep several cores busy."""
 
     def __init__(
@@ -149,22 +153,22 @@ class CompiledEngine(Engine):
         self._pipelined = pipelined and len(self._core.stages) > 1
         self._silent: Any = None
 
-    def start(self) -> Any:
+    def initial_state(self) -> Any:
         """The state before the first sample, a part for each stage."""
         return self._core.init(self.bundle.frontend, self.bundle.model, self.streams)
 
-    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[Frames]]:
+    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[ScoredFrames]]:
         """``(streams, block) float32`` -> the new state and the frames of each stream."""
         state, heard = self._compiled(self._core.stages, state, samples)
         return state, self._frames(heard)
 
     def step_rows(
         self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
-    ) -> tuple[Any, list[Frames]]:
+    ) -> tuple[Any, list[ScoredFrames]]:
         """A step of some streams alone: all are stepped, since one shape is compiled, and what
         the others would have become is left out."""
         if self._silent is None:
-            self._silent = self.start()
+            self._silent = self.initial_state()
         padded = np.zeros((self.streams, self.block), np.float32)
         masks = np.zeros((2, self.streams), bool)
         padded[rows], masks[0, rows], masks[1, rows[fresh]] = samples, True, True
@@ -174,19 +178,19 @@ class CompiledEngine(Engine):
             self._core.stages, front, model, self._params, states, padded, marked
         )
         scores, flux, level = (np.asarray(x) for x in heard)
-        return state, [Frames(scores[i], flux[i], level[i]) for i in rows]
+        return state, [ScoredFrames(scores[i], flux[i], level[i]) for i in rows]
 
-    def widened(self, state: Any, streams: int) -> Any:
+    def grow(self, state: Any, streams: int) -> Any:
         """The state with more streams that have heard nothing; the next step is compiled anew."""
         had, self.streams, self._silent = self.streams, streams, None
-        return jax.tree.map(lambda fresh, now: fresh.at[:had].set(now), self.start(), state)
+        return jax.tree.map(lambda fresh, now: fresh.at[:had].set(now), self.initial_state(), state)
 
-    def stream(self) -> Stream:
+    def stream(self) -> ScoreStream:
         """A stream that has heard nothing, through the stages where it is pipelined."""
         if not self._pipelined:
-            return Stream(self)
+            return ScoreStream(self)
         *first, last = (partial(self._stage, stage) for stage in self._core.stages)
-        return PipelinedStream(self, [*first, partial(self._last, last)])
+        return StagedStream(self, [*first, partial(self._last, last)])
 
     def _stage(self, stage: Callable[..., tuple[Any, Any]], state: Any, x: Any) -> tuple[Any, Any]:
         (state,), y = self._compiled((stage,), (state,), x)
@@ -199,6 +203,6 @@ class CompiledEngine(Engine):
     def _compiled(self, stages: Any, state: Any, x: Any) -> tuple[Any, Any]:
         return step(stages, self.bundle.frontend, self.bundle.model, self._params, state, x)
 
-    def _frames(self, heard: Analysis) -> list[Frames]:
+    def _frames(self, heard: BlockAnalysis) -> list[ScoredFrames]:
         scores, flux, level = (np.asarray(x) for x in heard)
-        return [Frames(scores[i], flux[i], level[i]) for i in range(self.streams)]
+        return [ScoredFrames(scores[i], flux[i], level[i]) for i in range(self.streams)]

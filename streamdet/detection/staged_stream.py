@@ -14,37 +14,37 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.decision import Frames
-from streamdet.detection.engine import Engine, Stream
+from streamdet.detection.decision import ScoredFrames
+from streamdet.detection.engine import Engine, ScoreStream
 
 Stage = Callable[[Any, Any], tuple[Any, Any]]
 """``(state, x) -> (state, y)``; the first one's x are ``(1, block) float32`` samples, the last
 one's y are Frames."""
 
 
-class PipelinedStream(Stream):
+class StagedStream(ScoreStream):
     """A `Stream` through stages, ``ahead`` blocks on their way at most."""
 
-    def __init__(self, engine: Engine, stages: Sequence[Stage], ahead: int = 8) -> None:
+    def __init__(self, engine: Engine, stages: Sequence[Stage], max_in_flight: int = 8) -> None:
         super().__init__(engine)
         self._stages, self._states = stages, list(self._state)
-        self._ahead = ahead
+        self._ahead = max_in_flight
         self._workers = [ThreadPoolExecutor(1, f"streamdet-stage-{i}") for i in range(len(stages))]
-        self._under_way: deque[Future[Any]] = deque()
+        self._in_flight: deque[Future[Any]] = deque()
 
-    def _run(self, block: np.ndarray) -> list[Frames]:
+    def _run(self, block: np.ndarray) -> list[ScoredFrames]:
         task = self._workers[0].submit(self._advance, 0, block.copy())
         for i in range(1, len(self._stages)):
-            task = self._workers[i].submit(self._behind, i, task)
-        self._under_way.append(task)
+            task = self._workers[i].submit(self._advance_after, i, task)
+        self._in_flight.append(task)
         done = []
-        while len(self._under_way) > self._ahead:
-            done.append(self._under_way.popleft().result())
+        while len(self._in_flight) > self._ahead:
+            done.append(self._in_flight.popleft().result())
         return done
 
-    def _rest(self) -> list[Frames]:
-        done = [task.result() for task in self._under_way]
-        self._under_way.clear()
+    def _drain(self) -> list[ScoredFrames]:
+        done = [task.result() for task in self._in_flight]
+        self._in_flight.clear()
         return done
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class PipelinedStream(Stream):
         for worker in self._workers:
             worker.shutdown(wait=False, cancel_futures=True)
 
-    def _behind(self, i: int, before: Future[Any]) -> Any:
+    def _advance_after(self, i: int, before: Future[Any]) -> Any:
         return self._advance(i, before.result())
 
     def _advance(self, i: int, x: Any) -> Any:

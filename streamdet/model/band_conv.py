@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from streamdet.model.config import ModelConfig
-from streamdet.model.filters import background_mix
+from streamdet.model.filters import background_weights
 
 
-def above_background(
+def subtract_background(
     config: ModelConfig, constant: int, background: jax.Array, frames: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The running mean ``(streams, bands)`` after ``(streams, f, bands)`` frames, and the frames
@@ -22,7 +22,7 @@ def above_background(
     ticks = count // config.stride
     strides = frames.reshape(streams, ticks, config.stride, bands)
     mix, faded = (
-        jnp.asarray(x, frames.dtype) for x in background_mix(constant, config.stride, ticks)
+        jnp.asarray(x, frames.dtype) for x in background_weights(constant, config.stride, ticks)
     )
     levels = faded[:, None] * background[:, None]
     levels += jnp.einsum("tj,sjb->stb", mix, strides.mean(axis=2))

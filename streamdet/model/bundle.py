@@ -45,7 +45,7 @@ class Bundle:
     card: Mapping[str, Any]
 
 
-def place(named: Path | None) -> Path:
+def bundle_folder(named: Path | None) -> Path:
     """The folder of a bundle: one that is shipped by its name where there is no such folder here,
     the default one for None."""
     if named is None:
@@ -61,7 +61,7 @@ def load(folder: Path | None = None) -> Bundle:
     Raises BundleError where the folder, its card or its weights are missing, damaged,
     foreign, or not what the card says.
     """
-    folder = place(folder)
+    folder = bundle_folder(folder)
     card = bundle_files.read_card(folder, (SCHEMA, tagger_bundle.SCHEMA))
     if card["schema"] == tagger_bundle.SCHEMA:
         return _of_tagger(folder)
@@ -69,7 +69,7 @@ def load(folder: Path | None = None) -> Bundle:
     flat = bundle_files.read_weights(path, card.get("sha256"))
     try:
         model = _model(card)
-        bundle = _from_card(card, model, bundle_files.nested(flat))
+        bundle = _from_card(card, model, bundle_files.unflatten(flat))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {what}") from error
@@ -109,7 +109,7 @@ def save(
     about: Mapping[str, Any],
 ) -> Path:
     """Write a bundle; ``about`` is whatever else its card should say. Returns the folder."""
-    raw, digest = bundle_files.packed(params)
+    raw, digest = bundle_files.pack_weights(params)
     card = {
         "schema": SCHEMA,
         "name": name,
@@ -121,7 +121,7 @@ def save(
         "operating_points": {k: asdict(p) for k, p in operating_points.items()},
         **about,
     }
-    bundle_files.write(folder, card, raw)
+    bundle_files.write_bundle(folder, card, raw)
     return folder
 
 

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
-_LARGEST_CARD = 4 << 20
+_MAX_CARD_BYTES = 4 << 20
 
 Params = dict[str, Any]
 
@@ -29,7 +29,7 @@ def read_card(folder: Path, schemas: tuple[str, ...]) -> dict[str, Any]:
     """The card of a bundle, of one of these schemas."""
     path = folder / CARD
     try:
-        if path.stat().st_size > _LARGEST_CARD:
+        if path.stat().st_size > _MAX_CARD_BYTES:
             raise BundleError(f"{path}: too large for a card; is {folder} a bundle?")
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -68,7 +68,7 @@ def check_tensors(
             raise BundleError(f"{path}: {name} is not finite float32; copy it again")
 
 
-def nested(flat: Mapping[str, np.ndarray]) -> Params:
+def unflatten(flat: Mapping[str, np.ndarray]) -> Params:
     """``layer/tensor`` as layers of tensors."""
     params: Params = {}
     for path, array in flat.items():
@@ -77,7 +77,7 @@ def nested(flat: Mapping[str, np.ndarray]) -> Params:
     return params
 
 
-def packed(params: Params) -> tuple[bytes, str]:
+def pack_weights(params: Params) -> tuple[bytes, str]:
     """Layers of tensors as a safetensors file of float32, and its sha256."""
     flat = {
         f"{layer}/{tensor}": np.ascontiguousarray(array, np.float32)
@@ -88,7 +88,7 @@ def packed(params: Params) -> tuple[bytes, str]:
     return raw, hashlib.sha256(raw).hexdigest()
 
 
-def write(folder: Path, card: dict[str, Any], weights: bytes) -> None:
+def write_bundle(folder: Path, card: dict[str, Any], weights: bytes) -> None:
     """Write both files; raises BundleError where the folder can't be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

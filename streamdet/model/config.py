@@ -129,7 +129,7 @@ class VggishConfig:
 
 
 @dataclass(frozen=True)
-class TaggerModel:
+class TaggerModelConfig:
     """The shape of a tagger over ``(seconds, 128)`` embeddings.
 
     ``cells`` are the widths of its LSTMs. A ``last_state`` tagger is the YouTube-8M starter

@@ -34,7 +34,7 @@ def _mel(hertz: float) -> float:
 
 
 @lru_cache(maxsize=32)
-def background_mix(constant: int, stride: int, ticks: int) -> tuple[np.ndarray, np.ndarray]:
+def background_weights(constant: int, stride: int, ticks: int) -> tuple[np.ndarray, np.ndarray]:
     """How a running mean over ``constant`` frames, in steps of a stride, follows from the means of
     ``ticks`` strides and from what it was: ``(ticks + 1, ticks)`` and ``(ticks + 1,)`` float32,
     row t being the mean before stride t, and the last one that after all of them."""

@@ -57,12 +57,12 @@ def step(
 def _power_spectrum(config: FrontendConfig, heard: jax.Array, count: int) -> jax.Array:
     """(streams, samples) -> (streams, count, n_fft // 2 + 1), a full-scale sine reading 1."""
     taper = hann(config.window)
-    windows = framed(heard, config.window, config.hop, count) * (taper * (2.0 / taper.sum()))
+    windows = frame_signal(heard, config.window, config.hop, count) * (taper * (2.0 / taper.sum()))
     spectrum = jnp.fft.rfft(windows, config.n_fft)
     return spectrum.real**2 + spectrum.imag**2
 
 
-def framed(heard: jax.Array, window: int, hop: int, count: int) -> jax.Array:
+def frame_signal(heard: jax.Array, window: int, hop: int, count: int) -> jax.Array:
     """The first ``count`` windows of ``(streams, samples)``, a hop apart:
     ``(streams, count, window)``."""
     hops = -(-window // hop)

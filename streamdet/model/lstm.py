@@ -19,9 +19,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from streamdet.model.band_conv import BandConv, above_background
+from streamdet.model.band_conv import BandConv, subtract_background
 from streamdet.model.config import ModelConfig
-from streamdet.model.recurrence import recur
+from streamdet.model.recurrence import lstm_scan
 
 Params = dict[str, Any]
 
@@ -33,7 +33,7 @@ class LstmState(NamedTuple):
     cell: jax.Array
 
 
-class Past(NamedTuple):
+class EncoderState(NamedTuple):
     """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
     that it looks back on; ``background``: a running mean, (streams, bands), for each of the
     config's."""
@@ -42,15 +42,15 @@ class Past(NamedTuple):
     background: tuple[jax.Array, ...]
 
 
-class ModelState(NamedTuple):
+class NetworkState(NamedTuple):
     """All that a stream remembers: ``past`` of the layers up to the LSTMs, ``lstm`` a state for
     each of them."""
 
-    past: Past
-    lstm: tuple[LstmState, ...]
+    encoder: EncoderState
+    head: tuple[LstmState, ...]
 
 
-SHUT = 1e9
+CLOSED_GATE = 1e9
 """Less than a gate's log-odds by so much, it is closed."""
 
 
@@ -72,9 +72,9 @@ class Lstm(nn.Module):
         bias = self.param("bias", _remembering_bias, (4 * self.cells,))
         driven = x @ kernel + bias
         if inside is not None:
-            shut = jnp.where(inside[..., None], 0.0, -SHUT)
+            shut = jnp.where(inside[..., None], 0.0, -CLOSED_GATE)
             driven = driven.at[..., : self.cells].add(shut)
-        (hidden, cell), out = recur(tuple(state), driven.swapaxes(0, 1), recurrent)
+        (hidden, cell), out = lstm_scan(tuple(state), driven.swapaxes(0, 1), recurrent)
         return LstmState(hidden, cell), out.swapaxes(0, 1)
 
 
@@ -90,7 +90,7 @@ def _remembering_bias(_key: jax.Array, shape: tuple[int]) -> jax.Array:
     return jnp.zeros(shape).at[cells : 2 * cells].set(1.0)
 
 
-class Detector(nn.Module):
+class DetectorNetwork(nn.Module):
     """The network as a Flax module; `step` and `init_params` are its usual doors."""
 
     config: ModelConfig
@@ -98,28 +98,28 @@ class Detector(nn.Module):
 
     @nn.compact
     def __call__(
-        self, state: ModelState, frames: jax.Array, *, train: bool = False
-    ) -> tuple[ModelState, jax.Array]:
+        self, state: NetworkState, frames: jax.Array, *, train: bool = False
+    ) -> tuple[NetworkState, jax.Array]:
         """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
         & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
-        past, x = _hear(self.config, state.past, frames)
+        past, x = _encode(self.config, state.encoder, frames)
         drop = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)
-        lstm, logits = _remember(self.config, state.lstm, x, drop)
-        return ModelState(past, lstm), logits
+        lstm, logits = _run_head(self.config, state.head, x, drop)
+        return NetworkState(past, lstm), logits
 
 
-class Ears(nn.Module):
+class Encoder(nn.Module):
     """The detector up to its LSTMs, with the same parameters."""
 
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, past: Past, frames: jax.Array) -> tuple[Past, jax.Array]:
+    def __call__(self, past: EncoderState, frames: jax.Array) -> tuple[EncoderState, jax.Array]:
         """``(streams, f, bands)`` to ``(streams, f / stride, width)``."""
-        return _hear(self.config, past, frames)
+        return _encode(self.config, past, frames)
 
 
-class Memory(nn.Module):
+class RecurrentHead(nn.Module):
     """The detector from its LSTMs on, with the same parameters."""
 
     config: ModelConfig
@@ -129,14 +129,16 @@ class Memory(nn.Module):
         self, state: tuple[LstmState, ...], x: jax.Array
     ) -> tuple[tuple[LstmState, ...], jax.Array]:
         """``(streams, t, width)`` to ``(streams, t, labels)`` logits."""
-        return _remember(self.config, state, x, lambda x: x)
+        return _run_head(self.config, state, x, lambda x: x)
 
 
-def _hear(config: ModelConfig, past: Past, frames: jax.Array) -> tuple[Past, jax.Array]:
+def _encode(
+    config: ModelConfig, past: EncoderState, frames: jax.Array
+) -> tuple[EncoderState, jax.Array]:
     """Backgrounds and convolutions; inside a compact module, whose layers they become."""
     views, means, tails = [frames], [], []
     for constant, mean in zip(config.backgrounds, past.background, strict=True):
-        mean, over = above_background(config, constant, mean, frames)
+        mean, over = subtract_background(config, constant, mean, frames)
         views.append(over)
         means.append(mean)
     x = jnp.concatenate(views, axis=-1)
@@ -157,10 +159,10 @@ def _hear(config: ModelConfig, past: Past, frames: jax.Array) -> tuple[Past, jax
         name = f"residual_{i}"
         conv = nn.Conv(x.shape[-1], (kernel,), kernel_dilation=dilation, padding="VALID", name=name)
         x = x + nn.relu(nn.LayerNorm(name=f"{name}_norm")(conv(known)))
-    return Past(tuple(tails), tuple(means)), x
+    return EncoderState(tuple(tails), tuple(means)), x
 
 
-def _remember(
+def _run_head(
     config: ModelConfig,
     state: tuple[LstmState, ...],
     x: jax.Array,
@@ -177,7 +179,7 @@ def _remember(
     return tuple(states), nn.Dense(len(config.labels), name="head")(drop(x))
 
 
-def layers(config: ModelConfig) -> list[list[str]]:
+def layer_names(config: ModelConfig) -> list[list[str]]:
     """The names of its layers from the input on, those that belong together in one list."""
     conv = [[f"conv_{i}", *([f"norm_{i}"] if config.norm else [])] for i in range(len(config.conv))]
     residual = [[f"residual_{i}", f"residual_{i}_norm"] for i in range(len(config.residual))]
@@ -186,56 +188,56 @@ def layers(config: ModelConfig) -> list[list[str]]:
     return [*conv, *residual, *lstms, ["head"]]
 
 
-def init_state(config: ModelConfig, streams: int) -> ModelState:
+def init_state(config: ModelConfig, streams: int) -> NetworkState:
     """The state of ``streams`` streams that have heard nothing: all zeros."""
     tails = tuple(jnp.zeros((streams, *tail), jnp.float32) for tail in config.tails())
     lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
     means = tuple(jnp.zeros((streams, config.bands), jnp.float32) for _ in config.backgrounds)
-    return ModelState(Past(tails, means), lstm)
+    return NetworkState(EncoderState(tails, means), lstm)
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
     """Fresh parameters, a nested dict of float32 arrays."""
     frames = jnp.zeros((1, config.stride, config.bands), jnp.float32)
-    variables: Any = Detector(config).init(key, init_state(config, 1), frames)
+    variables: Any = DetectorNetwork(config).init(key, init_state(config, 1), frames)
     return variables["params"]
 
 
 def step(
-    config: ModelConfig, params: Params, state: ModelState, frames: jax.Array
-) -> tuple[ModelState, jax.Array]:
+    config: ModelConfig, params: Params, state: NetworkState, frames: jax.Array
+) -> tuple[NetworkState, jax.Array]:
     """``(streams, f, bands) -> (streams, f // stride, labels)`` logits, state carried.
 
     Raises ValueError, at trace time, where ``f`` is not a multiple of ``config.stride``.
     """
     if frames.shape[1] % config.stride:
         raise ValueError(f"{frames.shape[1]} frames are not a multiple of {config.stride}")
-    return apply(Detector(config), params, state, frames)
+    return apply(DetectorNetwork(config), params, state, frames)
 
 
-def hear(
-    config: ModelConfig, params: Params, past: Past, frames: jax.Array
-) -> tuple[Past, jax.Array]:
+def encode(
+    config: ModelConfig, params: Params, past: EncoderState, frames: jax.Array
+) -> tuple[EncoderState, jax.Array]:
     """The first part of `step`: ``(streams, f, bands) -> (streams, f // stride, width)``."""
-    answer: Any = Ears(config).apply({"params": params}, past, frames)
+    answer: Any = Encoder(config).apply({"params": params}, past, frames)
     return answer
 
 
-def remember(
+def run_head(
     config: ModelConfig, params: Params, state: tuple[LstmState, ...], x: jax.Array
 ) -> tuple[tuple[LstmState, ...], jax.Array]:
     """The second part of `step`: what `hear` gives to ``(streams, t, labels)`` logits."""
-    answer: Any = Memory(config).apply({"params": params}, state, x)
+    answer: Any = RecurrentHead(config).apply({"params": params}, state, x)
     return answer
 
 
 def apply(
-    module: Detector,
+    module: DetectorNetwork,
     params: Params,
-    state: ModelState,
+    state: NetworkState,
     frames: jax.Array,
     dropout_key: jax.Array | None = None,
-) -> tuple[ModelState, jax.Array]:
+) -> tuple[NetworkState, jax.Array]:
     """`step` of a module; with a key for its dropout, as training runs it."""
     train = dropout_key is not None
     rngs = {"dropout": dropout_key} if train else {}

@@ -15,12 +15,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from streamdet.model.bundle_files import Params
 from streamdet.model.config import FrontendConfig, ModelConfig
-from streamdet.model.filters import background_mix, hann, mel_matrix
+from streamdet.model.filters import background_weights, hann, mel_matrix
 
 Array = np.ndarray
 
 
-class PlainState(NamedTuple):
+class NumpyState(NamedTuple):
     """As `lstm.ModelState` and `frontend.FrontendState` have it, all float32: ``tail`` (streams,
     k) samples, ``tails`` (streams, frames, channels) for each convolution, ``background``
     (streams, bands) for each mean, ``lstm`` a (hidden, cell) for each LSTM, (streams, cells)."""
@@ -31,7 +31,7 @@ class PlainState(NamedTuple):
     lstm: tuple[tuple[Array, Array], ...]
 
 
-class Ready(NamedTuple):
+class NumpyWeights(NamedTuple):
     """A detector with its weights as `step` wants them: kernels as matrices, and those of the
     LSTMs by `_gates`."""
 
@@ -40,7 +40,7 @@ class Ready(NamedTuple):
     params: Params
 
 
-def ready(front: FrontendConfig, model: ModelConfig, params: Params) -> Ready:
+def prepare_weights(front: FrontendConfig, model: ModelConfig, params: Params) -> NumpyWeights:
     """Lay a bundle's weights out for `step`."""
     laid = {layer: dict(tensors) for layer, tensors in params.items()}
     for i in range(len(model.conv)):
@@ -53,13 +53,13 @@ def ready(front: FrontendConfig, model: ModelConfig, params: Params) -> Ready:
         laid[f"residual_{i}"]["kernel"] = kernel.reshape(-1, kernel.shape[2])
     for i in range(len(model.cells)):
         laid[f"lstm_{i}"] = {name: _gates(w) for name, w in laid[f"lstm_{i}"].items()}
-    return Ready(front, model, laid)
+    return NumpyWeights(front, model, laid)
 
 
-def init(front: FrontendConfig, model: ModelConfig, streams: int) -> PlainState:
+def init(front: FrontendConfig, model: ModelConfig, streams: int) -> NumpyState:
     """The state of ``streams`` streams that have heard nothing."""
     cells = [np.zeros((2, streams, c), np.float32) for c in model.cells]
-    return PlainState(
+    return NumpyState(
         np.zeros((streams, front.window - front.hop), np.float32),
         tuple(np.zeros((streams, *tail), np.float32) for tail in model.tails()),
         tuple(np.zeros((streams, model.bands), np.float32) for _ in model.backgrounds),
@@ -67,26 +67,30 @@ def init(front: FrontendConfig, model: ModelConfig, streams: int) -> PlainState:
     )
 
 
-def step(to: Ready, state: PlainState, samples: Array) -> tuple[PlainState, Array, Array]:
+def step(
+    weights: NumpyWeights, state: NumpyState, samples: Array
+) -> tuple[NumpyState, Array, Array]:
     """``(streams, n) float32`` samples, n a multiple of hop * stride, to ``(streams, n / hop,
     bands)`` log-mel frames and ``(streams, n / hop / stride, labels)`` logits."""
-    tail, frames = log_mel(to.front, state.tail, samples)
-    state, logits = network(to, state._replace(tail=tail), frames)
+    tail, frames = log_mel(weights.front, state.tail, samples)
+    state, logits = run_network(weights, state._replace(tail=tail), frames)
     return state, frames, logits
 
 
-def network(to: Ready, state: PlainState, frames: Array) -> tuple[PlainState, Array]:
+def run_network(
+    weights: NumpyWeights, state: NumpyState, frames: Array
+) -> tuple[NumpyState, Array]:
     """`streamdet.model.lstm.step`: ``(streams, f, bands)`` to ``(streams, f / stride, labels)``."""
-    background, views = _backgrounds(to.model, state.background, frames)
-    tails, x = _convolved(to, state.tails, views)
+    background, views = _backgrounds(weights.model, state.background, frames)
+    tails, x = _convolve(weights, state.tails, views)
     memory = []
     for i, (hidden, cell) in enumerate(state.lstm):
-        heard = _normalised(x, to.params[f"lstm_{i}_norm"]) if to.model.norm_cells else x
-        carried, out = _lstm(to.params[f"lstm_{i}"], hidden, cell, heard)
+        heard = _normalise(x, weights.params[f"lstm_{i}_norm"]) if weights.model.norm_cells else x
+        carried, out = _lstm(weights.params[f"lstm_{i}"], hidden, cell, heard)
         x = x + out if x.shape[-1] == out.shape[-1] else out
         memory.append(carried)
-    logits = x @ to.params["head"]["kernel"] + to.params["head"]["bias"]
-    return PlainState(state.tail, tails, background, tuple(memory)), logits
+    logits = x @ weights.params["head"]["kernel"] + weights.params["head"]["bias"]
+    return NumpyState(state.tail, tails, background, tuple(memory)), logits
 
 
 def log_mel(config: FrontendConfig, tail: Array, samples: Array) -> tuple[Array, Array]:
@@ -111,29 +115,31 @@ def _backgrounds(
     strides = frames.reshape(streams, -1, config.stride, bands)
     average = strides.mean(axis=2)
     for constant, mean in zip(config.backgrounds, means, strict=True):
-        mix, faded = background_mix(constant, config.stride, count // config.stride)
+        mix, faded = background_weights(constant, config.stride, count // config.stride)
         levels = faded[:, None] * mean[:, None] + mix @ average
         views.append((strides - levels[:, :-1, None]).reshape(frames.shape))
         after.append(levels[:, -1])
     return tuple(after), np.concatenate(views, axis=2)
 
 
-def _convolved(to: Ready, tails: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
-    config, kept = to.model, []
+def _convolve(
+    weights: NumpyWeights, tails: tuple[Array, ...], x: Array
+) -> tuple[tuple[Array, ...], Array]:
+    config, kept = weights.model, []
     for i, (_, kernel, stride) in enumerate(config.conv):
         past = np.concatenate([tails[i], x], axis=1)
         kept.append(past[:, past.shape[1] - (kernel - stride) :])
-        layer = to.params[f"conv_{i}"]
+        layer = weights.params[f"conv_{i}"]
         if i == 0 and config.patch is not None:
             x = _over_bands(config, config.patch, layer, past, kernel, stride)
         else:
             x = _dense(layer, past, kernel, stride)
-        x = np.maximum(_normalised(x, to.params[f"norm_{i}"]) if config.norm else x, 0.0)
+        x = np.maximum(_normalise(x, weights.params[f"norm_{i}"]) if config.norm else x, 0.0)
     for i, (kernel, dilation) in enumerate(config.residual):
         past = np.concatenate([tails[len(config.conv) + i], x], axis=1)
         kept.append(past[:, past.shape[1] - (kernel - 1) * dilation :])
-        out = _dense(to.params[f"residual_{i}"], past, kernel, 1, dilation)
-        x = x + np.maximum(_normalised(out, to.params[f"residual_{i}_norm"]), 0.0)
+        out = _dense(weights.params[f"residual_{i}"], past, kernel, 1, dilation)
+        x = x + np.maximum(_normalise(out, weights.params[f"residual_{i}_norm"]), 0.0)
     return tuple(kept), x
 
 
@@ -184,7 +190,7 @@ def _over_bands(
     return out.reshape(*out.shape[:2], -1) + layer["bias"]
 
 
-def _normalised(x: Array, layer: Params) -> Array:
+def _normalise(x: Array, layer: Params) -> Array:
     """Layer normalisation, as flax has it; a product with a column is the fastest sum here."""
     share = np.full((x.shape[-1], 1), 1.0 / x.shape[-1], np.float32)
     x = x - x @ share

@@ -18,7 +18,7 @@ State = tuple[jax.Array, jax.Array]
 
 
 @jax.custom_vjp
-def recur(state: State, driven: jax.Array, recurrent: jax.Array) -> tuple[State, jax.Array]:
+def lstm_scan(state: State, driven: jax.Array, recurrent: jax.Array) -> tuple[State, jax.Array]:
     """Run t ticks: ``driven`` (t, streams, 4 cells) are the input's share of the gates (input,
     forget, candidate, output), ``recurrent`` (cells, 4 cells); gives the state after them and
     the (t, streams, cells) hidden values."""
@@ -77,4 +77,4 @@ def _backward(kept: Any, gradient: Any) -> tuple[State, jax.Array, jax.Array]:
     return d_state, d_driven, d_recurrent
 
 
-recur.defvjp(_forward, _backward)
+lstm_scan.defvjp(_forward, _backward)

@@ -19,7 +19,7 @@ _FRONT = FrontendConfig(bands=BANDS, hop=320)
 
 
 @dataclass(frozen=True)
-class Picture:
+class Spectrogram:
     """``levels`` (frames, bands) uint8: from 0, FLOOR_DB or less under a full-scale sine, to 255,
     RANGE_DB above that; a frame every ``hop_s``, the event ``onset_s`` behind the first."""
 
@@ -32,24 +32,24 @@ class Picture:
         """Mel bands from 60 to 7,800 Hz."""
         return self.levels.shape[1]
 
-    def packed(self) -> bytes:
+    def pack(self) -> bytes:
         """The levels as they lie in the store."""
         return zlib.compress(np.ascontiguousarray(self.levels).tobytes())
 
     @staticmethod
-    def unpacked(packed: bytes, onset_s: float, hop_s: float, bands: int) -> Picture:
+    def unpack(packed: bytes, onset_s: float, hop_s: float, bands: int) -> Spectrogram:
         """Back from the store."""
         levels = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, bands)
-        return Picture(levels, onset_s, hop_s)
+        return Spectrogram(levels, onset_s, hop_s)
 
 
-def of(samples: np.ndarray, rate: int, onset_s: float) -> Picture:
+def compute_spectrogram(samples: np.ndarray, rate: int, onset_s: float) -> Spectrogram:
     """The picture of ``(n,) float32`` samples at any rate, ``onset_s`` being where in them the
     event begins."""
-    return Picture(columns(samples, rate), onset_s)
+    return Spectrogram(spectrogram_levels(samples, rate), onset_s)
 
 
-def columns(samples: np.ndarray, rate: int) -> np.ndarray:
+def spectrogram_levels(samples: np.ndarray, rate: int) -> np.ndarray:
     """``(n,) float32`` samples at any rate as ``(frames, BANDS) uint8`` levels, a frame every
     HOP_S."""
     front = _FRONT

@@ -13,19 +13,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from streamdet.model.lstm import Lstm, LstmState
-from streamdet.model.vggish import WIDTH, dequantised
+from streamdet.model.vggish import WIDTH, dequantise
 
 Params = dict[str, Any]
 
-LEAST = 1e-7
+MIN_PROBABILITY = 1e-7
 
 
-class LastState(nn.Module):
+class LastStateTagger(nn.Module):
     """The YouTube-8M starter code's frame-level LSTM (Abu-El-Haija et al., 2016, section 4)."""
 
-    config: TaggerModel
+    config: TaggerModelConfig
 
     @nn.compact
     def __call__(self, x: jax.Array, lengths: jax.Array, *, train: bool = False) -> jax.Array:
@@ -42,11 +42,11 @@ class LastState(nn.Module):
             last += [ended.cell, ended.hidden]
         state = jnp.concatenate(last, axis=-1)
         if not self.config.mixtures:
-            return _calibrated(self.config, nn.Dense(self.config.classes, name="logistic")(state))
-        return _calibrated(self.config, _mixture(self.config, state))
+            return _calibrate(self.config, nn.Dense(self.config.classes, name="logistic")(state))
+        return _calibrate(self.config, _mixture(self.config, state))
 
 
-def _mixture(config: TaggerModel, state: jax.Array) -> jax.Array:
+def _mixture(config: TaggerModelConfig, state: jax.Array) -> jax.Array:
     """Log-odds of a mixture of logistic experts and an expert that always says no (Jordan &
     Jacobs, 1994), gates and experts of every class its own."""
     classes, experts = config.classes, config.mixtures
@@ -54,14 +54,14 @@ def _mixture(config: TaggerModel, state: jax.Array) -> jax.Array:
     votes = nn.Dense(classes * experts, name="experts")(state)
     gates = nn.softmax(gates.reshape(-1, classes, experts + 1))
     p = jnp.sum(gates[..., :experts] * nn.sigmoid(votes.reshape(-1, classes, experts)), axis=-1)
-    p = jnp.clip(p, LEAST, 1.0 - LEAST)
+    p = jnp.clip(p, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
     return jnp.log(p) - jnp.log1p(-p)
 
 
-class Attention(nn.Module):
+class AttentionTagger(nn.Module):
     """Our own: a dense layer, LSTMs one way or both, and for every class a pooling of its own."""
 
-    config: TaggerModel
+    config: TaggerModelConfig
     dropout_in: float = 0.0
     dropout: float = 0.0
 
@@ -86,11 +86,13 @@ class Attention(nn.Module):
         votes = nn.Dense(self.config.classes, name="votes")(x)
         heed = nn.Dense(self.config.classes, name="attention")(x)
         weight = nn.softmax(jnp.where(inside[..., None], heed, -1e9), axis=1)
-        p = jnp.clip(jnp.sum(weight * nn.sigmoid(votes), axis=1), LEAST, 1.0 - LEAST)
-        return _calibrated(self.config, jnp.log(p) - jnp.log1p(-p))
+        p = jnp.clip(
+            jnp.sum(weight * nn.sigmoid(votes), axis=1), MIN_PROBABILITY, 1.0 - MIN_PROBABILITY
+        )
+        return _calibrate(self.config, jnp.log(p) - jnp.log1p(-p))
 
 
-class Calibration(nn.Module):
+class ClassCalibration(nn.Module):
     """Log-odds through a common scale and a bias for each class."""
 
     @nn.compact
@@ -100,8 +102,8 @@ class Calibration(nn.Module):
         return x * scale + self.param("bias", nn.initializers.zeros, (x.shape[-1],))
 
 
-def _calibrated(config: TaggerModel, x: jax.Array) -> jax.Array:
-    return Calibration(name="calibration")(x) if config.calibrated else x
+def _calibrate(config: TaggerModelConfig, x: jax.Array) -> jax.Array:
+    return ClassCalibration(name="calibration")(x) if config.calibrated else x
 
 
 def _run(lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array, back: bool) -> jax.Array:
@@ -114,14 +116,16 @@ def _run(lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array, back: bool) -
     return jnp.take_along_axis(hidden, turn, axis=1)
 
 
-def module(config: TaggerModel, dropout_in: float = 0.0, dropout: float = 0.0) -> nn.Module:
+def build_tagger(
+    config: TaggerModelConfig, dropout_in: float = 0.0, dropout: float = 0.0
+) -> nn.Module:
     """The tagger of a config; dropout is for training alone."""
     if config.pooling == "last_state":
-        return LastState(config)
-    return Attention(config, dropout_in, dropout)
+        return LastStateTagger(config)
+    return AttentionTagger(config, dropout_in, dropout)
 
 
-def layers(config: TaggerModel) -> list[list[str]]:
+def layer_names(config: TaggerModelConfig) -> list[list[str]]:
     """The names of its layers from the input on, those that belong together in one list."""
     last = ["calibration"] if config.calibrated else []
     names = [f"lstm_{i}" for i in range(len(config.cells))]
@@ -133,16 +137,18 @@ def layers(config: TaggerModel) -> list[list[str]]:
     return [["norm_in", "dense"], *both, ["votes", "attention", *last]]
 
 
-def init_params(config: TaggerModel, key: jax.Array) -> Params:
+def init_params(config: TaggerModelConfig, key: jax.Array) -> Params:
     """Fresh parameters, a nested dict of float32 arrays."""
     x, lengths = jnp.zeros((1, 2, WIDTH)), jnp.full((1,), 2)
-    variables: Any = jax.jit(module(config).init)(key, x, lengths)
+    variables: Any = jax.jit(build_tagger(config).init)(key, x, lengths)
     return variables["params"]
 
 
-def logits(config: TaggerModel, params: Params, frames: jax.Array, lengths: jax.Array) -> jax.Array:
+def logits(
+    config: TaggerModelConfig, params: Params, frames: jax.Array, lengths: jax.Array
+) -> jax.Array:
     """Log-odds ``(rows, classes)`` of quantised frames, as the module's docstring says."""
-    return apply(module(config), params, dequantised(frames), lengths)
+    return apply(build_tagger(config), params, dequantise(frames), lengths)
 
 
 def apply(

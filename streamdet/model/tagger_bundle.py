@@ -14,7 +14,7 @@ from typing import Any
 
 from streamdet.model import bundle_files
 from streamdet.model.bundle_files import BundleError, Params
-from streamdet.model.config import TaggerModel, VggishConfig
+from streamdet.model.config import TaggerModelConfig, VggishConfig
 
 SCHEMA = "streamdet.tagger/1"
 VGGISH = "vggish.safetensors"
@@ -26,7 +26,7 @@ class ServedTagger:
     frame of scores each 0.96 s. ``labels`` are ``gunshot``, the highest of its gunshot classes,
     and all its classes."""
 
-    tagger: TaggerModel
+    tagger: TaggerModelConfig
     gunshots: tuple[int, ...]
     labels: tuple[str, ...]
     window: int = 10
@@ -34,16 +34,16 @@ class ServedTagger:
 
 
 def save(
-    folder: Path, name: str, model: TaggerModel, params: Params, about: Mapping[str, Any]
+    folder: Path, name: str, model: TaggerModelConfig, params: Params, about: Mapping[str, Any]
 ) -> None:
     """Write a tagger; ``about`` is whatever else its card should say. Raises BundleError where
     the folder can't be written."""
-    raw, digest = bundle_files.packed(params)
+    raw, digest = bundle_files.pack_weights(params)
     card = {"schema": SCHEMA, "name": name, "sha256": digest, "model": asdict(model), **about}
-    bundle_files.write(folder, card, raw)
+    bundle_files.write_bundle(folder, card, raw)
 
 
-def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
+def load(folder: Path) -> tuple[TaggerModelConfig, Params, dict[str, Any]]:
     """The shape, the weights and the card of a tagger; raises BundleError where a file of it is
     missing, damaged, foreign, or not what the card says."""
     import jax  # a detector is loaded without it
@@ -54,13 +54,13 @@ def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
     path = folder / bundle_files.WEIGHTS
     flat = bundle_files.read_weights(path, card.get("sha256"))
     try:
-        model = TaggerModel(**{**card["model"], "cells": tuple(card["model"]["cells"])})
+        model = TaggerModelConfig(**{**card["model"], "cells": tuple(card["model"]["cells"])})
         like = jax.eval_shape(lambda: tagger.init_params(model, jax.random.key(0)))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {error}") from error
     wanted = {f"{layer}/{t}": x.shape for layer, ts in like.items() for t, x in ts.items()}
     bundle_files.check_tensors(flat, wanted, path)
-    return model, bundle_files.nested(flat), card
+    return model, bundle_files.unflatten(flat), card
 
 
 def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
@@ -86,13 +86,15 @@ def load_served(folder: Path) -> tuple[ServedTagger, Params, dict[str, Any]]:
     if len(names) != model.classes or not gunshots or not set(gunshots) <= set(range(len(names))):
         raise BundleError(f"{folder / bundle_files.CARD}: its classes are not those of its network")
     served = ServedTagger(model, gunshots, ("gunshot", *names), window)
-    return served, {"tagger": params, "vggish": bundle_files.nested(front)}, card
+    return served, {"tagger": params, "vggish": bundle_files.unflatten(front)}, card
 
 
-def with_vggish(folder: Path, to: Path, front: Params) -> None:
+def add_vggish(folder: Path, to: Path, front: Params) -> None:
     """Write the tagger of ``folder`` to ``to``, complete with these weights of VGGish."""
     _, params, card = load(folder)
-    raw, digest = bundle_files.packed(front)
+    raw, digest = bundle_files.pack_weights(front)
     about = {k: v for k, v in card.items() if k != "vggish_sha256"}
-    bundle_files.write(to, {**about, "vggish_sha256": digest}, bundle_files.packed(params)[0])
+    bundle_files.write_bundle(
+        to, {**about, "vggish_sha256": digest}, bundle_files.pack_weights(params)[0]
+    )
     (to / VGGISH).write_bytes(raw)

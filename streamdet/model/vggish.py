@@ -19,7 +19,7 @@ import numpy as np
 
 from streamdet.model.config import VggishConfig
 from streamdet.model.filters import hann
-from streamdet.model.frontend import framed
+from streamdet.model.frontend import frame_signal
 
 Params = dict[str, Any]
 
@@ -56,7 +56,7 @@ def log_mel(
     natural logarithms of mel magnitudes."""
     heard = jnp.concatenate([state.tail, samples], axis=1)
     count = samples.shape[1] // config.hop
-    windows = framed(heard, config.window, config.hop, count) * hann(config.window)
+    windows = frame_signal(heard, config.window, config.hop, count) * hann(config.window)
     magnitude = jnp.abs(jnp.fft.rfft(windows, config.n_fft))
     mel = magnitude @ jnp.asarray(mel_matrix(config))
     return VggishState(heard[:, count * config.hop :]), jnp.log(mel + config.offset)
@@ -76,7 +76,7 @@ def mel_matrix(config: VggishConfig) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-class Network(nn.Module):
+class VggishNetwork(nn.Module):
     """``(patches, 96, 64) float32`` log-mel patches to ``(patches, 128)``, before any
     activation."""
 
@@ -95,7 +95,7 @@ class Network(nn.Module):
         return x
 
 
-def quantised(pca: Params, embeddings: jax.Array) -> jax.Array:
+def quantise(pca: Params, embeddings: jax.Array) -> jax.Array:
     """``(n, 128)`` whitened by ``pca`` (``means`` (128,), ``vectors`` (128, 128), a row for each
     output) as bytes over [-2, 2]."""
     white = (embeddings - pca["means"]) @ pca["vectors"].T
@@ -103,19 +103,19 @@ def quantised(pca: Params, embeddings: jax.Array) -> jax.Array:
     return (share * 255.0).astype(jnp.uint8)
 
 
-def dequantised(patches: jax.Array) -> jax.Array:
+def dequantise(patches: jax.Array) -> jax.Array:
     """Bytes as float32, each the middle of its step of [-2, 2]."""
     span = HIGHEST - LOWEST
     return patches.astype(jnp.float32) * (span / 255.0) + (LOWEST + span / 512.0)
 
 
-def embedded(config: VggishConfig, params: Params, frames: jax.Array) -> jax.Array:
+def embed(config: VggishConfig, params: Params, frames: jax.Array) -> jax.Array:
     """Log-mel frames ``(streams, f, bands)``, f a multiple of a patch, as ``(streams, f / patch,
     128) uint8``; ``params`` holds the network's layers and ``pca``."""
     layers = {name: params[name] for name, *_ in (*CONVOLUTIONS, *DENSE)}
     patches = frames.reshape(-1, config.patch, config.bands)
-    values: Any = Network().apply({"params": layers}, patches)
-    return quantised(params["pca"], values).reshape(frames.shape[0], -1, WIDTH)
+    values: Any = VggishNetwork().apply({"params": layers}, patches)
+    return quantise(params["pca"], values).reshape(frames.shape[0], -1, WIDTH)
 
 
 def param_shapes() -> dict[str, tuple[int, ...]]:

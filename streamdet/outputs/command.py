@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 
-from streamdet.config.schema import Command
+from streamdet.config.schema import CommandConfig
 from streamdet.outputs.queue import Output, OutputError, Record
 
 
@@ -15,7 +15,7 @@ class CommandOutput(Output):
     """The event's JSON is its stdin; what it prints goes to stderr. One that fails or takes too
     long (it is killed, with what it began) is not run again for the same event."""
 
-    def __init__(self, config: Command) -> None:
+    def __init__(self, config: CommandConfig) -> None:
         self._argv, self._timeout_s = list(config.argv), config.timeout_s
 
     def deliver(self, record: Record) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamdet
-from streamdet.config.schema import Mqtt, slug
+from streamdet.config.schema import MqttConfig, slug
 from streamdet.outputs.queue import Output, OutputError, Record
 
 ONLINE, OFFLINE = "online", "offline"
@@ -26,7 +26,7 @@ ONLINE, OFFLINE = "online", "offline"
 class MqttOutput(Output):
     """A connection that paho keeps up from a thread of its own."""
 
-    def __init__(self, config: Mqtt, password: str | None, sources: Sequence[str]) -> None:
+    def __init__(self, config: MqttConfig, password: str | None, sources: Sequence[str]) -> None:
         try:
             import paho.mqtt.client as paho
             from paho.mqtt.enums import CallbackAPIVersion

@@ -11,7 +11,7 @@ import time
 from string import Template
 from typing import Any
 
-from streamdet.config.schema import TEMPLATE_FIELDS, Webhook
+from streamdet.config.schema import TEMPLATE_FIELDS, WebhookConfig
 from streamdet.outputs.queue import Output, OutputError, Record
 
 _TRY_AGAIN = frozenset((408, 425, 429))
@@ -21,7 +21,7 @@ class WebhookOutput(Output):
     """Answers of 2xx take a record; 408, 425, 429, 5xx and none at all are tried again, any other
     rejects it."""
 
-    def __init__(self, config: Webhook, url: str, secret: str | None) -> None:
+    def __init__(self, config: WebhookConfig, url: str, secret: str | None) -> None:
         try:
             import httpx
         except ImportError as error:

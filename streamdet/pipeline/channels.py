@@ -11,14 +11,14 @@ from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection
-from streamdet.pipeline.source_pipeline import Road, Watch
+from streamdet.pipeline.source_pipeline import ScoreCallback, SourcePipeline
 
-Channels = int | Literal["auto", "mix", "each"]
+ChannelMode = int | Literal["auto", "mix", "each"]
 """What of several channels is heard: one, from 1; "mix", their mean; "auto", their mean and the
 loudest at once; "each" alone, with events of its own."""
 
 
-def parse_channels(text: str) -> Channels:
+def parse_channels(text: str) -> ChannelMode:
     """`Channels` from what somebody wrote; raises ValueError."""
     match text:
         case "auto" | "mix" | "each":
@@ -29,7 +29,7 @@ def parse_channels(text: str) -> Channels:
             raise ValueError(f"{text!r} is none of auto, mix, each, or a channel's number from 1")
 
 
-class Roads:
+class ChannelPipelines:
     """A source's roads: one, or one for each of its channels."""
 
     def __init__(
@@ -38,58 +38,60 @@ class Roads:
         decision: DecisionConfig,
         rate: int,
         channels: int,
-        wanted: Channels,
+        mode: ChannelMode,
         *,
         keep_scores: bool = False,
-        watch: Watch | None = None,
+        on_scores: ScoreCallback | None = None,
     ) -> None:
         numbers = {"auto": [None], "mix": [None], "each": list(range(1, channels + 1))}
-        self._each = wanted == "each"
-        self._roads = [
-            Road(
+        self._each = mode == "each"
+        self._pipelines = [
+            SourcePipeline(
                 engine,
                 decision,
                 rate,
                 channels,
                 number,
                 keep_scores=keep_scores,
-                loudest=wanted == "auto",
-                watch=watch,
+                loudest=mode == "auto",
+                on_scores=on_scores,
             )
-            for number in (numbers[wanted] if isinstance(wanted, str) else [wanted])
+            for number in (numbers[mode] if isinstance(mode, str) else [mode])
         ]
 
     def feed(self, block: Block) -> list[Detection]:
         """The detections that this block completes, in the order in which they were over."""
-        return self._in_order([d for road in self._roads for d in road.feed(block)])
+        return self._in_order([d for road in self._pipelines for d in road.feed(block)])
 
     def finish(self) -> list[Detection]:
         """The source ends here."""
-        return self._in_order([d for road in self._roads for d in road.finish()])
+        return self._in_order([d for road in self._pipelines for d in road.finish()])
 
-    def called(self, name: str, detection: Detection) -> str:
+    def source_key(self, name: str, detection: Detection) -> str:
         """What the id of an event names its source: with the channel where each has its own."""
         return f"{name}\0{detection.channel}" if self._each else name
 
     def close(self) -> None:
         """Let go of what they hold."""
-        for road in self._roads:
+        for road in self._pipelines:
             road.close()
 
-    def around(self, detection: Detection) -> list[tuple[float, float]]:
+    def scores_around(self, detection: Detection) -> list[tuple[float, float]]:
         """(time_s, gunshot score) around a detection, of the channel that it is in."""
-        return self._roads[int(detection.channel or 1) - 1 if self._each else 0].around(detection)
+        return self._pipelines[int(detection.channel or 1) - 1 if self._each else 0].scores_around(
+            detection
+        )
 
-    def recent(self) -> tuple[np.ndarray, np.ndarray]:
+    def recent_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """(seconds (t,), gunshot scores (t,) float32) of the last 30 s: of channels that are heard
         each for itself the highest."""
-        times, scores = zip(*(road.recent() for road in self._roads), strict=True)
+        times, scores = zip(*(road.recent_scores() for road in self._pipelines), strict=True)
         return times[0], np.maximum.reduce(scores)
 
     def write_scores(self, path: Path) -> None:
         """Into ``path``, or a file for each channel beside it, ``<stem>.<channel>.npz``."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        for number, road in enumerate(self._roads, 1):
+        for number, road in enumerate(self._pipelines, 1):
             to = path.with_name(f"{path.stem}.{number}.npz") if self._each else path
             times, scores = road.scores()
             np.savez_compressed(to, times_s=times, scores=scores, labels=np.array(road.grid.labels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamdet.detection.engine import Engine, block_frames
+from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.pipeline.platform import Platform, PlatformError
@@ -14,33 +14,33 @@ LIVE_BLOCK_S = 0.04
 """The sound of one live step: what waits for its end hears a shot so much later."""
 FILE_BLOCK_S = 5.12
 """The sound of one step over a file: large enough that the step's own cost is small."""
-WORTH_COMPILING_S = 1_200.0
+MIN_COMPILED_S = 1_200.0
 """From so much sound on, JAX's start is made up for by its speed."""
 
-_FEWEST_SEATS = 8
+_MIN_SLOTS = 8
 
 
-def live(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
+def live_engine(bundle: Bundle, platform: Platform = Platform.auto) -> Engine:
     """An engine of one live stream."""
-    platform = _chosen(bundle, platform, much=False)
+    platform = _choose_platform(bundle, platform, much=False)
     if platform is Platform.numpy:
-        return _plain(bundle)
-    return _compiled(bundle, platform, LIVE_BLOCK_S)
+        return _numpy_engine(bundle)
+    return _jax_engine(bundle, platform, LIVE_BLOCK_S)
 
 
-def together(bundle: Bundle, platform: Platform, sources: int) -> Engine:
+def live_batch_engine(bundle: Bundle, platform: Platform, sources: int) -> Engine:
     """An engine of so many live streams at least, side by side: numpy's has no more than it needs,
     JAX's as many as one compiled step will do for when others join."""
-    platform = _chosen(bundle, platform, much=False)
+    platform = _choose_platform(bundle, platform, much=False)
     if platform is Platform.numpy:
-        from streamdet.detection.numpy_engine import PlainEngine
+        from streamdet.detection.numpy_engine import NumpyEngine
 
-        return PlainEngine(bundle, streams=max(1, sources), block_frames=1)
-    seats = max(_FEWEST_SEATS, 1 << (max(1, sources) - 1).bit_length())
-    return _compiled(bundle, platform, LIVE_BLOCK_S, streams=seats)
+        return NumpyEngine(bundle, streams=max(1, sources), block_frames=1)
+    seats = max(_MIN_SLOTS, 1 << (max(1, sources) - 1).bit_length())
+    return _jax_engine(bundle, platform, LIVE_BLOCK_S, streams=seats)
 
 
-def for_files(
+def file_engine(
     bundle: Bundle,
     platform: Platform = Platform.auto,
     seconds: float | None = None,
@@ -53,28 +53,28 @@ def for_files(
     Raises PlatformError, as `live` does, where JAX has no such platform here, or for what only
     detectors or only JAX can do.
     """
-    much = batch > 1 or (seconds or 0.0) >= WORTH_COMPILING_S
-    platform = _chosen(bundle, platform, much=much)
+    much = batch > 1 or (seconds or 0.0) >= MIN_COMPILED_S
+    platform = _choose_platform(bundle, platform, much=much)
     if batch > 1:
-        return _abreast(bundle, platform, batch * lanes)
+        return _lockstep_engine(bundle, platform, batch * lanes)
     if platform is Platform.numpy:
-        return _plain(bundle)
-    pipelined = platform is Platform.cpu and cores() > 1
-    return _compiled(bundle, platform, FILE_BLOCK_S, pipelined=pipelined)
+        return _numpy_engine(bundle)
+    pipelined = platform is Platform.cpu and available_cores() > 1
+    return _jax_engine(bundle, platform, FILE_BLOCK_S, pipelined=pipelined)
 
 
-def for_scan(bundle: Bundle, platform: Platform = Platform.cpu) -> Engine:
+def scan_engine(bundle: Bundle, platform: Platform = Platform.cpu) -> Engine:
     """An engine of one file after another in one of many processes: on the CPU a single thread.
     Raises PlatformError, as `live` does."""
-    platform = _chosen(bundle, platform, much=True)
+    platform = _choose_platform(bundle, platform, much=True)
     if platform is Platform.numpy:
-        return _plain(bundle)
+        return _numpy_engine(bundle)
     if platform is Platform.cpu:
         os.environ.setdefault("NPROC", "1")
-    return _compiled(bundle, platform, FILE_BLOCK_S)
+    return _jax_engine(bundle, platform, FILE_BLOCK_S)
 
 
-def _chosen(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
+def _choose_platform(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
     tagger = isinstance(bundle.model, ServedTagger)
     if platform is Platform.numpy and tagger:
         raise PlatformError(f"--platform numpy: {bundle.name} is a tagger, which needs JAX")
@@ -83,13 +83,13 @@ def _chosen(bundle: Bundle, platform: Platform, *, much: bool) -> Platform:
     return Platform.cpu if tagger or much else Platform.numpy
 
 
-def _plain(bundle: Bundle) -> Engine:
-    from streamdet.detection.numpy_engine import PlainEngine
+def _numpy_engine(bundle: Bundle) -> Engine:
+    from streamdet.detection.numpy_engine import NumpyEngine
 
-    return PlainEngine(bundle, block_frames=1)
+    return NumpyEngine(bundle, block_frames=1)
 
 
-def _compiled(
+def _jax_engine(
     bundle: Bundle,
     platform: Platform,
     block_s: float,
@@ -101,21 +101,23 @@ def _compiled(
         # XLA's own pool would share each stage out over the cores that the others work on
         os.environ.setdefault("NPROC", "1")
     _set_up_jax(platform)
-    from streamdet.detection.jax_engine import CompiledEngine
+    from streamdet.detection.jax_engine import JaxEngine
 
-    size = block_frames(bundle, block_s)
-    return CompiledEngine(bundle, streams=streams, block_frames=size, pipelined=pipelined)
+    size = frames_per_block(bundle, block_s)
+    return JaxEngine(bundle, streams=streams, block_frames=size, pipelined=pipelined)
 
 
-def _abreast(bundle: Bundle, platform: Platform, streams: int) -> Engine:
+def _lockstep_engine(bundle: Bundle, platform: Platform, streams: int) -> Engine:
     if platform is Platform.numpy:
         raise PlatformError("--batch: numpy hears one file at a time; give --platform cpu or gpu")
     if isinstance(bundle.model, ServedTagger):
         raise PlatformError(f"--batch: {bundle.name} is a tagger, which hears one file at a time")
     _set_up_jax(platform)
-    from streamdet.detection.lockstep import Abreast
+    from streamdet.detection.lockstep import LockstepEngine
 
-    return Abreast(bundle, streams=streams, block_frames=block_frames(bundle, FILE_BLOCK_S))
+    return LockstepEngine(
+        bundle, streams=streams, block_frames=frames_per_block(bundle, FILE_BLOCK_S)
+    )
 
 
 def _set_up_jax(platform: Platform) -> None:
@@ -148,7 +150,7 @@ def _compilation_cache() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

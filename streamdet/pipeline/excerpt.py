@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from streamdet.audio import media
-from streamdet.audio.resample import downmixed
+from streamdet.audio.resample import downmix
 from streamdet.audio.source import SourceError
 from streamdet.detection.event import Event
 
@@ -15,7 +15,7 @@ PRE_S, POST_S = 2.0, 3.0
 """What is kept before the onset and behind the end."""
 
 
-def of_event(
+def read_excerpt(
     event: Event, path: str, track: str | None = None
 ) -> tuple[np.ndarray, int, float] | None:
     """``(n,) float32`` samples of the channel that spoke, their rate, and where in them the event
@@ -26,7 +26,7 @@ def of_event(
     offset_s = event.offset_s or event.onset_s
     first_s, last_s = max(0.0, event.onset_s - PRE_S), offset_s + POST_S
     try:
-        source = media.opened(Path(path), first_s, last_s, track)
+        source = media.open_media(Path(path), first_s, last_s, track)
     except SourceError:
         return None
     channel = event.detection.channel
@@ -36,7 +36,7 @@ def of_event(
     try:
         for block in source.blocks():
             at = block.start - first
-            part = downmixed(block.samples, alone)[: max(0, len(room) - at)]
+            part = downmix(block.samples, alone)[: max(0, len(room) - at)]
             room[at : at + len(part)] = part
             end = block.start + len(part)
     except SourceError:

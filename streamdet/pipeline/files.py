@@ -9,9 +9,9 @@ from pathlib import Path
 from streamdet.audio.source import Source, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
-from streamdet.detection.event import Detection, Event, ModelName, event_id
-from streamdet.pipeline.channels import Channels, Roads
-from streamdet.pipeline.source_pipeline import Watch
+from streamdet.detection.event import Detection, Event, ModelId, event_id
+from streamdet.pipeline.channels import ChannelMode, ChannelPipelines
+from streamdet.pipeline.source_pipeline import ScoreCallback
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,26 @@ class FileEvent:
 
 
 @dataclass(frozen=True)
-class Listener:
+class FilePipeline:
     """An engine and a decision, ready for one file after another."""
 
     engine: Engine
     decision: DecisionConfig
-    channels: Channels = "auto"
+    channels: ChannelMode = "auto"
 
     @property
-    def model(self) -> ModelName:
+    def model(self) -> ModelId:
         """Which bundle speaks."""
         return self.engine.model
 
-    def hear(
+    def analyse(
         self,
         source: Source,
         name: str,
         *,
         start_unix_s: float | None = None,
         scores_to: Path | None = None,
-        watch: Watch | None = None,
+        on_scores: ScoreCallback | None = None,
         progress: Callable[[int], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[FileEvent]:
@@ -52,14 +52,14 @@ class Listener:
         two blocks, what is open is closed and what was heard is kept; the source's SourceError
         then goes on to the caller.
         """
-        road = Roads(
+        road = ChannelPipelines(
             self.engine,
             self.decision,
             source.rate,
             source.channels,
             self.channels,
             keep_scores=scores_to is not None,
-            watch=watch,
+            on_scores=on_scores,
         )
         fault: SourceError | None = None
         try:
@@ -80,11 +80,13 @@ class Listener:
             raise fault
 
     def _finals(
-        self, road: Roads, found: list[Detection], name: str, start_unix_s: float | None
+        self, road: ChannelPipelines, found: list[Detection], name: str, start_unix_s: float | None
     ) -> Iterator[FileEvent]:
         rate = self.engine.grid.rate
         for d in found:
             if d.phase == "final":
                 unix_s = None if start_unix_s is None else start_unix_s + d.onset / rate
-                identity = event_id(road.called(name, d), self.model, d.onset, unix_s, rate)
-                yield FileEvent(Event(d, identity, name, rate, unix_s, self.model), road.around(d))
+                identity = event_id(road.source_key(name, d), self.model, d.onset, unix_s, rate)
+                yield FileEvent(
+                    Event(d, identity, name, rate, unix_s, self.model), road.scores_around(d)
+                )

@@ -18,27 +18,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamdet.audio.loudest import Loudest
-from streamdet.audio.resample import Converter
+from streamdet.audio.loudest import LoudestChannel
+from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import Block
 from streamdet.detection import decision
-from streamdet.detection.decision import DecisionConfig, Frames
-from streamdet.detection.engine import Seats, Stream
+from streamdet.detection.decision import DecisionConfig, ScoredFrames
+from streamdet.detection.engine import ScoreStream, StreamProvider
 from streamdet.detection.event import Detection
 
 _KEPT_S = 30.0
-Watch = Callable[[float, float, np.ndarray], None]
+ScoreCallback = Callable[[float, float, np.ndarray], None]
 """Is told (start_s, frame_s, ``(t,)`` gunshot scores) of all frames, as they come."""
 MIX = "mix"
 """What the mean of several channels is called."""
 
 
-class _Lane(NamedTuple):
+class _ChannelMix(NamedTuple):
     """A signal that is heard, and the frames of it that others have not yet."""
 
-    converter: Converter
-    stream: Stream
-    waiting: deque[Frames]
+    converter: MonoResampler
+    stream: ScoreStream
+    waiting: deque[ScoredFrames]
 
     def feed(self, samples: np.ndarray) -> None:
         self.waiting.extend(self.stream.feed(self.converter.feed(samples)))
@@ -48,7 +48,7 @@ class _Lane(NamedTuple):
         self.waiting.extend(self.stream.finish())
 
 
-class _Remembered(NamedTuple):
+class _FrameBlock(NamedTuple):
     """``start``: the first frame's sample; ``scores`` (t, labels); ``gunshots`` and
     ``levels`` (lanes, t)."""
 
@@ -58,7 +58,7 @@ class _Remembered(NamedTuple):
     levels: np.ndarray
 
 
-class Road:
+class SourcePipeline:
     """Feed it blocks in order; it answers with detections in samples of the source's time.
 
     A gap between blocks (the next one's start is not where the last one ended) ends what
@@ -68,7 +68,7 @@ class Road:
 
     def __init__(
         self,
-        engine: Seats,
+        engine: StreamProvider,
         config: DecisionConfig,
         rate: int,
         channels: int,
@@ -77,28 +77,28 @@ class Road:
         gain_db: float = 0.0,
         keep_scores: bool = False,
         loudest: bool = False,
-        watch: Watch | None = None,
+        on_scores: ScoreCallback | None = None,
     ) -> None:
         self.engine, self.config = engine, config
         self._gain_db = gain_db
         self._rate, self._channels, self._channel = rate, channels, channel
-        self._keep_scores, self._watch = keep_scores, watch
+        self._keep_scores, self._watch = keep_scores, on_scores
         self._both = loudest and channel is None and channels > 1
         self._kept: list[np.ndarray] = []
-        self._recent: deque[_Remembered] = deque()
+        self._recent: deque[_FrameBlock] = deque()
         self._recent_frames = 0
         self._next = 0
         self._begin(0)
 
     @property
-    def grid(self) -> decision.Grid:
+    def grid(self) -> decision.FrameGrid:
         """How frames lie on samples."""
         return self.engine.grid
 
     @property
-    def wanted(self) -> int:
+    def samples_needed(self) -> int:
         """Samples of the source's that the next step still wants."""
-        return -(-self._lanes[0].stream.wanted * self._rate // self.grid.rate)
+        return -(-self._mixes[0].stream.samples_needed * self._rate // self.grid.rate)
 
     def feed(self, block: Block) -> list[Detection]:
         """The detections that this block completes."""
@@ -108,12 +108,12 @@ class Road:
             self.close()
             self._begin(block.start)
         self._next = block.start + len(block.samples)
-        self._share(block.samples)
+        self._feed_mixes(block.samples)
         return found + self._decide(self._merged())
 
     def poll(self) -> list[Detection]:
         """The detections of what a step of many streams has heard meanwhile."""
-        for lane in self._lanes:
+        for lane in self._mixes:
             lane.waiting.extend(lane.stream.poll())
         return self._decide(self._merged())
 
@@ -121,16 +121,16 @@ class Road:
         """The stream ends here: what is still inside comes out, and what is open closes."""
         if self._loudest is not None:
             self._feed_both(*self._loudest.finish())
-        self._each(*(lane.finish for lane in self._lanes))
+        self._each(*(lane.finish for lane in self._mixes))
         found = self._decide(self._merged())
         self._state, closed = decision.finish(self.config, self.grid, self._state)
-        return found + [self._placed(d) for d in closed]
+        return found + [self._shift(d) for d in closed]
 
     def close(self) -> None:
         """Let go of what its streams hold."""
         if self._helper is not None:
             self._helper.shutdown()
-        for lane in self._lanes:
+        for lane in self._mixes:
             lane.stream.close()
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +141,9 @@ class Road:
         first = self._base / self.grid.rate
         return first + np.arange(len(scores)) * self.grid.frame / self.grid.rate, scores
 
-    def around(self, detection: Detection, margin_s: float = 0.2) -> list[tuple[float, float]]:
+    def scores_around(
+        self, detection: Detection, margin_s: float = 0.2
+    ) -> list[tuple[float, float]]:
         """(time_s, gunshot score) of the frames from a little before its onset to its end,
         as far as the last 30 s hold them."""
         rate, frame = self.grid.rate, self.grid.frame
@@ -160,7 +162,7 @@ class Road:
         """The source's, in Hz."""
         return self._rate
 
-    def recent(self) -> tuple[np.ndarray, np.ndarray]:
+    def recent_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """(seconds (t,), gunshot scores (t,) float32) of the last 30 s of frames."""
         if not self._recent:
             return np.zeros(0), np.zeros(0, np.float32)
@@ -168,7 +170,7 @@ class Road:
         times = [at / self.grid.rate + step * np.arange(len(s)) for at, s, *_ in self._recent]
         return np.concatenate(times), np.concatenate([s[:, 0] for _, s, *_ in self._recent])
 
-    def gunshots(self, first: int) -> tuple[int, list[float]]:
+    def scores_since(self, first: int) -> tuple[int, list[float]]:
         """The gunshot scores of the frames that begin at a sample or behind it, as far as they are
         remembered, and where the next frame will begin."""
         frame, found = self.grid.frame, []
@@ -177,7 +179,7 @@ class Road:
             found += [float(score) for score in scores[skipped:, 0]]
         return self._base + self._state.frame * frame, found
 
-    def highest(self, label: str, first: int, last: int) -> float:
+    def max_score(self, label: str, first: int, last: int) -> float:
         """The highest score of a label over samples of the model's rate, as far as the last 30 s
         hold them; 0 where they hold none."""
         index, frame = self.grid.labels.index(label), self.grid.frame
@@ -193,25 +195,25 @@ class Road:
     def _begin(self, start: int) -> None:
         self._next = start
         self._base = round(start * self.grid.rate / self._rate)
-        self._loudest = Loudest(self._rate, self._channels) if self._both else None
+        self._loudest = LoudestChannel(self._rate, self._channels) if self._both else None
         self._helper = ThreadPoolExecutor(1) if self._both and self.engine.shared else None
-        self._lanes = [self._lane(self._channels, self._channel)]
+        self._mixes = [self._new_mix(self._channels, self._channel)]
         if self._both:
-            self._lanes.append(self._lane(1, None))
+            self._mixes.append(self._new_mix(1, None))
         self._state = decision.init(self.config, self.grid)
 
-    def _lane(self, channels: int, channel: int | None) -> _Lane:
-        converter = Converter(self._rate, channels, self.grid.rate, channel, self._gain_db)
-        return _Lane(converter, self.engine.stream(), deque())
+    def _new_mix(self, channels: int, channel: int | None) -> _ChannelMix:
+        converter = MonoResampler(self._rate, channels, self.grid.rate, channel, self._gain_db)
+        return _ChannelMix(converter, self.engine.stream(), deque())
 
-    def _share(self, samples: np.ndarray) -> None:
+    def _feed_mixes(self, samples: np.ndarray) -> None:
         if self._loudest is None:
-            self._lanes[0].feed(samples)
+            self._mixes[0].feed(samples)
         else:
             self._feed_both(*self._loudest.feed(samples))
 
     def _feed_both(self, all_channels: np.ndarray, loudest: np.ndarray) -> None:
-        mean, single = self._lanes
+        mean, single = self._mixes
         self._each(partial(mean.feed, all_channels), partial(single.feed, loudest[:, None]))
 
     def _each(self, first: Callable[[], None], *others: Callable[[], None]) -> None:
@@ -226,18 +228,18 @@ class Road:
         for other in waiting:
             other.result()
 
-    def _merged(self) -> list[tuple[Frames, list[Frames]]]:
+    def _merged(self) -> list[tuple[ScoredFrames, list[ScoredFrames]]]:
         """The frames that all lanes have, and those of each."""
         merged = []
-        while all(lane.waiting for lane in self._lanes):
-            frames = [lane.waiting.popleft() for lane in self._lanes]
+        while all(lane.waiting for lane in self._mixes):
+            frames = [lane.waiting.popleft() for lane in self._mixes]
             highest = frames[0]
             if len(frames) > 1:
-                highest = Frames(*(np.maximum(*pair) for pair in zip(*frames, strict=True)))
+                highest = ScoredFrames(*(np.maximum(*pair) for pair in zip(*frames, strict=True)))
             merged.append((highest, frames))
         return merged
 
-    def _speaker(self, d: Detection) -> str | None:
+    def _strongest_channel(self, d: Detection) -> str | None:
         """Who spoke in an event: the loudest channel, where it reached the threshold and stood out
         of the mean by 3 dB or the mean did not reach it; else their mean."""
         if self._channel is not None:
@@ -262,15 +264,15 @@ class Road:
         middle = at - self._base + frame // 2
         return str(self._loudest.channel_at(middle * self._rate // self.grid.rate))
 
-    def _decide(self, blocks: list[tuple[Frames, list[Frames]]]) -> list[Detection]:
+    def _decide(self, blocks: list[tuple[ScoredFrames, list[ScoredFrames]]]) -> list[Detection]:
         found: list[Detection] = []
         for frames, lanes in blocks:
             self._remember(frames, lanes)
             self._state, some = decision.step(self.config, self.grid, self._state, frames)
-            found += [self._placed(d) for d in some]
+            found += [self._shift(d) for d in some]
         return found
 
-    def _remember(self, frames: Frames, lanes: list[Frames]) -> None:
+    def _remember(self, frames: ScoredFrames, lanes: list[ScoredFrames]) -> None:
         if self._keep_scores:
             self._kept.append(frames.scores)
         start = self._base + self._state.frame * self.grid.frame
@@ -279,12 +281,12 @@ class Road:
             self._watch(start / rate, self.grid.frame / rate, frames.scores[:, 0])
         gunshots = np.stack([lane.scores[:, 0] for lane in lanes])
         levels = np.stack([lane.level for lane in lanes])
-        self._recent.append(_Remembered(start, frames.scores, gunshots, levels))
+        self._recent.append(_FrameBlock(start, frames.scores, gunshots, levels))
         self._recent_frames += len(frames.scores)
         most = _KEPT_S * self.grid.rate / self.grid.frame
         while self._recent_frames - len(self._recent[0].scores) > most:
             self._recent_frames -= len(self._recent.popleft().scores)
 
-    def _placed(self, d: Detection) -> Detection:
-        d = replace(d, channel=self._speaker(d))
-        return d if not self._base else d.moved(self._base)
+    def _shift(self, d: Detection) -> Detection:
+        d = replace(d, channel=self._strongest_channel(d))
+        return d if not self._base else d.shifted(self._base)

@@ -54,9 +54,12 @@ class Gathering:
     def take(self, heard: FileEvent, path: str) -> None:
         """An event of the file, "-" for stdin."""
         shown = sound = None
-        if self._pictures and (cut := excerpt.of_event(heard.event, path, self._track)) is not None:
+        if (
+            self._pictures
+            and (cut := excerpt.read_excerpt(heard.event, path, self._track)) is not None
+        ):
             samples, rate, onset_s = cut
-            shown = spectrogram.of(samples, rate, onset_s)
+            shown = spectrogram.compute_spectrogram(samples, rate, onset_s)
             sound = _flac(samples, rate) if self._excerpts else None
         self._moments.append(Moment(heard.event, shown, sound))
 
@@ -70,7 +73,7 @@ class Gathering:
 def write_clip(folder: Path, heard: FileEvent, path: str, track: str | None, *, each: bool) -> None:
     """The sound of an event as ``<stem>_HH-MM-SS.mmm.flac`` by its onset; with ``each`` its channel
     is in the name too. Raises OSError; a file that can't be read once more has none."""
-    cut = excerpt.of_event(heard.event, path, track)
+    cut = excerpt.read_excerpt(heard.event, path, track)
     if cut is None:
         return
     samples, rate, _ = cut

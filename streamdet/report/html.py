@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.image import imsave
 
 from streamdet.formats.table import clock
-from streamdet.model.spectrogram import Picture
+from streamdet.model.spectrogram import Spectrogram
 from streamdet.report.overview import Moment, Overview, ticks
 
 _WIDTH = 1_000
@@ -95,13 +95,13 @@ def _points(of: Overview, seconds: float) -> str:
     return " ".join(f"{x:.1f},{100 * (1 - y):.1f}" for x, y in zip(xs, padded, strict=True))
 
 
-def _png(picture: Picture) -> str:
+def _png(picture: Spectrogram) -> str:
     file = io.BytesIO()
     imsave(file, picture.levels.T, cmap="magma", vmin=0, vmax=255, origin="lower", format="png")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _onset_share(picture: Picture) -> float:
+def _onset_share(picture: Spectrogram) -> float:
     """Where in a picture its event begins, from 0 to 100."""
     return 100.0 * picture.onset_s / max(picture.hop_s, len(picture.levels) * picture.hop_s)
 

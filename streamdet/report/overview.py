@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamdet.detection.event import Event
-from streamdet.model.spectrogram import Picture
+from streamdet.model.spectrogram import Spectrogram
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Moment:
     for, its sound as FLAC."""
 
     event: Event
-    picture: Picture | None
+    picture: Spectrogram | None
     excerpt: bytes | None
 
 

@@ -73,7 +73,7 @@ class Sidecars:
             part.unlink(missing_ok=True)
 
     def _timebase(self, name: str) -> Timebase:
-        fps, start = (None, None) if "://" in name else media.timebase_of(Path(name))
+        fps, start = (None, None) if "://" in name else media.video_timebase(Path(name))
         if (fps := fps or self.fps) is None:
             raise ValueError("how many frames a second? it does not say; give --fps")
         base = parse(fps)

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 import streamdet
 from streamdet.audio import media
-from streamdet.audio.prefetch import Ahead
+from streamdet.audio.prefetch import PrefetchedSource
 from streamdet.audio.resample import ChannelError
 from streamdet.audio.source import SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.model.bundle import Bundle
 from streamdet.pipeline import engine_choice
-from streamdet.pipeline.channels import Channels
-from streamdet.pipeline.files import Listener
+from streamdet.pipeline.channels import ChannelMode
+from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
 from streamdet.scan.discovery import Found
 
@@ -37,7 +37,7 @@ class Wishes:
     """How each file is heard; whatever may change an event is here."""
 
     decision: DecisionConfig
-    channels: Channels = "auto"
+    channels: ChannelMode = "auto"
     track: str | None = None
     platform: str = Platform.cpu.value
 
@@ -67,9 +67,9 @@ class Hearer:
     """The engine of one process, compiled once, ready for one file after another."""
 
     def __init__(self, bundle: Bundle, wishes: Wishes) -> None:
-        engine = engine_choice.for_scan(bundle, Platform(wishes.platform))
+        engine = engine_choice.scan_engine(bundle, Platform(wishes.platform))
         engine.warm_up()
-        self._listener = Listener(engine, wishes.decision, wishes.channels)
+        self._listener = FilePipeline(engine, wishes.decision, wishes.channels)
         self._track = wishes.track
 
     def hear(self, found: Found) -> Heard:
@@ -94,10 +94,10 @@ class Hearer:
         state: State = "heard"
         fault = ""
         try:
-            source = Ahead(media.opened(path, track=self._track))
+            source = PrefetchedSource(media.open_media(path, track=self._track))
             rate = source.rate
             try:
-                for one in self._listener.hear(source, found.name, progress=count):
+                for one in self._listener.analyse(source, found.name, progress=count):
                     events.append(one.event.record())  # noqa: PERF401 - kept where it raises
             finally:
                 source.close()

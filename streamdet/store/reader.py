@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from streamdet import sqlite
-from streamdet.detection.event import Detection, Event, ModelName
-from streamdet.model.spectrogram import Picture
+from streamdet.detection.event import Detection, Event, ModelId
+from streamdet.model.spectrogram import Spectrogram
 from streamdet.store import schema
 from streamdet.store.store import StoreError, UnknownEventError
 
@@ -150,10 +150,10 @@ class Reader:
         query = f"SELECT {', '.join(names)} FROM verdicts WHERE event = ? ORDER BY number"  # noqa: S608
         return [dict(zip(names, row, strict=True)) for row in self._rows(query, (identity,))]
 
-    def picture(self, identity: str) -> Picture | None:
+    def picture(self, identity: str) -> Spectrogram | None:
         """Its picture, if one was kept."""
         query = "SELECT levels, onset_s, hop_s, bands FROM pictures WHERE event = ?"
-        return next((Picture.unpacked(*row) for row in self._rows(query, (identity,))), None)
+        return next((Spectrogram.unpack(*row) for row in self._rows(query, (identity,))), None)
 
     def count(self, wanted: Wanted) -> int:
         """How many are wanted."""
@@ -249,7 +249,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         "onset" if offset is None else "final", onset, offset, offset or onset, rounds, score,
         threshold, level, json.loads(labels), channel,
     )  # fmt: skip
-    model, unix_s = ModelName(name, version, sha), at_s if dated else None
+    model, unix_s = ModelId(name, version, sha), at_s if dated else None
     return Stored(
         Event(detection, identity, source, rate, unix_s, model),
         seq,

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from streamdet import sqlite
-from streamdet.detection.event import unix_of
-from streamdet.model.spectrogram import Picture
+from streamdet.detection.event import parse_utc
+from streamdet.model.spectrogram import Spectrogram
 from streamdet.store import schema
 from streamdet.store.verdict import Verdict
 
@@ -77,7 +77,7 @@ class Store:
         """Take an event as `Event.record` gives it. Its later line goes over its earlier one, and
         what was said of it stays."""
         dated = record["time"] is not None
-        at_s = unix_of(record["time"]) if dated else self._clock()
+        at_s = parse_utc(record["time"]) if dated else self._clock()
         row = {key: record.get(key) for key in _PLAIN}
         row |= {
             "at_s": at_s,
@@ -117,7 +117,7 @@ class Store:
                 self._count(source, "false", said.cause or "other")
 
     def attach(
-        self, event: str, clip: ClipNote | None = None, picture: Picture | None = None
+        self, event: str, clip: ClipNote | None = None, picture: Spectrogram | None = None
     ) -> None:
         """Note an event's clip, or keep its picture."""
         with self._writing():
@@ -129,7 +129,7 @@ class Store:
             if picture is not None:
                 self._base.execute(
                     "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)",
-                    (event, picture.onset_s, picture.hop_s, picture.bands, picture.packed()),
+                    (event, picture.onset_s, picture.hop_s, picture.bands, picture.pack()),
                 )
 
     def drop_clip(self, event: str) -> None:

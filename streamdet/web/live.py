@@ -137,7 +137,7 @@ class Hub:
         samples = np.concatenate([before[-rate:], glimpse.samples])
         hop = round(spectrogram.HOP_S * rate)
         count = max(0, (len(samples) - round(_WINDOW_S * rate)) // hop + 1)
-        columns = spectrogram.columns(samples, rate)[:count]
+        columns = spectrogram.spectrogram_levels(samples, rate)[:count]
         self._left[glimpse.source] = samples[count * hop :]
         level = 20.0 * math.log10(max(glimpse.level, 1e-6))
         return {

@@ -17,7 +17,7 @@ import anyio.to_thread
 import uvicorn
 
 from streamdet.config.layers import ConfigError
-from streamdet.config.schema import LOOPBACK, Config, Web, loopback
+from streamdet.config.schema import LOOPBACK, Config, WebConfig, is_loopback
 from streamdet.daemon import builders as parts_of
 from streamdet.daemon.components import Parts
 from streamdet.daemon.event_storage import Evidence
@@ -42,11 +42,11 @@ class PageError(Exception):
 class Server:
     """An app on an address that is ours from the first moment on; raises PageError."""
 
-    def __init__(self, table: Web, shown: Shown, token: str | None) -> None:
+    def __init__(self, table: WebConfig, shown: Shown, token: str | None) -> None:
         host, _, port = table.address.rpartition(":")
         host = host.strip("[]")
         hosts = None
-        if loopback(table.address) or table.hosts:
+        if is_loopback(table.address) or table.hosts:
             hosts = LOOPBACK | {host.lower()} | {name.lower() for name in table.hosts}
         self._hub = shown.hub
         guarded = app.build(shown, Lock(token), hosts, tls=table.tls_cert is not None)
@@ -132,7 +132,7 @@ class DaemonPage:
             taken = max(taken, past.taken - past.rate)
             first, samples = past.since(taken)
             grid = past.road.grid
-            after, scores = past.road.gunshots(
+            after, scores = past.road.scores_since(
                 max(frame, round((first - 1) / past.rate * grid.rate))
             )
             self._places[ear.name] = (past.taken, after)
@@ -176,7 +176,7 @@ def serve_alone(path: Path, clips: Path, address: str) -> None:
     import sys
 
     try:
-        table = Web(address=address)
+        table = WebConfig(address=address)
         store = Store(path, aside=False)
         folder = ClipFolder(clips) if clips.is_dir() else None
         hub = Hub()

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from streamdet.detection.event import unix_of, utc
+from streamdet.detection.event import format_utc, parse_utc
 from streamdet.formats.table import clock
 from streamdet.store.clips import ClipFolder
 from streamdet.store.reader import Reader, Stored, Wanted
@@ -57,7 +57,7 @@ def templates() -> Jinja2Templates:
     """The templates, with what all of them use."""
     made = Jinja2Templates(directory=Path(__file__).parent / "templates")
     made.env.globals |= {"causes": CAUSES, "curve": charts.curve, "clock": clock}
-    made.env.filters |= {"utc": utc}
+    made.env.filters |= {"utc": format_utc}
     made.env.trim_blocks = made.env.lstrip_blocks = True
     return made
 
@@ -195,7 +195,7 @@ def _moment(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return unix_of(text)
+        return parse_utc(text)
     except ValueError as error:
         raise ValueError("a time is written 2026-11-22T19:54 (UTC)") from error
 

@@ -8,13 +8,13 @@ python -m train export audioset_lstm train/zoo/audioset-lstm
 9 min on two cores, its teachers 6 min; MAP 0.376 on held-out clips, 0.271 on half of eval.
 """
 
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from train.tagging.config import TaggerConfig
 
 CONFIG = TaggerConfig(
     name="audioset-lstm",
     version="1",
-    model=TaggerModel(cells=(256,), dense=1024, skip=True),
+    model=TaggerModelConfig(cells=(256,), dense=1024, skip=True),
     steps=1_650,
     warmup=100,
     dropout=0.5,

@@ -10,12 +10,12 @@ Two layers of 1,024 cells, the last state of both into a mixture of two experts;
 on, not by a twentieth after every four million clips, or the loss would be at 0.35 for hours.
 """
 
-from train.tagging.config import TaggerConfig, TaggerModel
+from train.tagging.config import TaggerConfig, TaggerModelConfig
 
 CONFIG = TaggerConfig(
     name="lstm-yt8m",
     version="1",
-    model=TaggerModel(pooling="last_state", cells=(1024, 1024), mixtures=2),
+    model=TaggerModelConfig(pooling="last_state", cells=(1024, 1024), mixtures=2),
     batch=128,
     steps=60_000,
     until_loss=0.01,

@@ -76,7 +76,7 @@ def config_of(bundle: Bundle, own: Own, kind: str) -> TrainConfig:
         until_loss=0.0,
         patience=0,
         keep_at=(),
-        frozen=frozen(lstm.layers(model), own.layers) if own.layers else (),
+        frozen=frozen(lstm.layer_names(model), own.layers) if own.layers else (),
         average=0.99,
         echo=1,
         teacher_weight=0.0,

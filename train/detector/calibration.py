@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from streamdet.detection.decision import DecisionConfig, Grid
+from streamdet.detection.decision import DecisionConfig, FrameGrid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.lstm import Params
 from train.data.labels import GUNSHOT
@@ -21,7 +21,7 @@ SEGMENT_S = 1.0
 HEARD_S = 0.5
 
 
-def seconds(grid: Grid, files: Sequence[ScoredFile]) -> tuple[np.ndarray, np.ndarray]:
+def seconds(grid: FrameGrid, files: Sequence[ScoredFile]) -> tuple[np.ndarray, np.ndarray]:
     """The peak logit of each second, (n,) float64, and whether an event begins in it, (n,)
     bool; seconds that hold only the decay of one are left out."""
     length = round(SEGMENT_S * grid.rate / grid.frame)
@@ -74,7 +74,7 @@ def cooled(params: Params, temperature: float) -> Params:
     return {**params, "head": head}
 
 
-def choose_points(grid: Grid, files: Sequence[ScoredFile]) -> dict[str, OperatingPoint]:
+def choose_points(grid: FrameGrid, files: Sequence[ScoredFile]) -> dict[str, OperatingPoint]:
     """``sensitive``: the threshold of the best F1 on the rare scenes. For each budget of
     BUDGETS_H the lowest threshold whose false alarms, and those of all higher ones, keep it on
     the film-like ones. Each with what it measured on all."""
@@ -101,7 +101,7 @@ def candidate_thresholds() -> list[float]:
     return [float(t) for t in 1.0 / (1.0 + np.exp(-logits))]
 
 
-def _measured(grid: Grid, kinds: dict[str, list[ScoredFile]], threshold: float) -> dict:
+def _measured(grid: FrameGrid, kinds: dict[str, list[ScoredFile]], threshold: float) -> dict:
     measured = {}
     for kind, files in kinds.items():
         row = figures.of_point(grid, files, threshold)

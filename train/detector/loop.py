@@ -47,7 +47,7 @@ class TrainState(NamedTuple):
     params: lstm.Params
     average: lstm.Params
     optimizer: optax.OptState
-    carried: lstm.ModelState
+    carried: lstm.NetworkState
     loss: jax.Array
 
 
@@ -99,9 +99,9 @@ def train_step(
     turn = config.batch // 2 * (state.step % config.echo)
     frames, batch = jax.tree.map(lambda x: jnp.roll(x, turn, axis=0), (frames, batch))
     frames = recoloured(config, frames, colour_key)
-    module = lstm.Detector(config.model, config.dropout)
+    module = lstm.DetectorNetwork(config.model, config.dropout)
 
-    def loss_of(params: lstm.Params) -> tuple[jax.Array, lstm.ModelState]:
+    def loss_of(params: lstm.Params) -> tuple[jax.Array, lstm.NetworkState]:
         carried, logits = lstm.apply(module, params, start, frames, dropout_key)
         return loss.total(config, logits, batch), carried
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from streamdet.detection import decision
-from streamdet.detection.decision import DecisionConfig, Grid
+from streamdet.detection.decision import DecisionConfig, FrameGrid
 from streamdet.model.bundle import Bundle
 from train.detector import metrics
 from train.detector.metrics import Alarm, Counts, Rule, Span
@@ -27,19 +27,19 @@ BUDGETS = (1, 6, 20)
 """False alarms an hour at which recall is reported."""
 
 
-def grid_of(bundle: Bundle) -> Grid:
+def grid_of(bundle: Bundle) -> FrameGrid:
     """How a bundle's frames lie on samples."""
     front, model = bundle.frontend, bundle.model
-    return Grid(front.sample_rate, front.hop, model.stride, model.labels)
+    return FrameGrid(front.sample_rate, front.hop, model.stride, model.labels)
 
 
-def hours_of(grid: Grid, files: Sequence[ScoredFile]) -> float:
+def hours_of(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
     """The length of all files together."""
     return sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
 
 
 def detections(
-    grid: Grid, config: DecisionConfig, file: ScoredFile
+    grid: FrameGrid, config: DecisionConfig, file: ScoredFile
 ) -> list[tuple[Alarm, decision.Detection]]:
     """A file's final events as (onset_s, offset_s, score), each with what was said."""
     state, found = decision.step(config, grid, decision.init(config, grid), file.frames)
@@ -51,20 +51,20 @@ def detections(
     ]
 
 
-def alarms_of(grid: Grid, config: DecisionConfig, file: ScoredFile) -> list[Alarm]:
+def alarms_of(grid: FrameGrid, config: DecisionConfig, file: ScoredFile) -> list[Alarm]:
     """`detections` without what was said."""
     return [alarm for alarm, _ in detections(grid, config, file)]
 
 
 def at_threshold(
-    grid: Grid, files: Sequence[ScoredFile], config: DecisionConfig, rule: Rule = metrics.match
+    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig, rule: Rule = metrics.match
 ) -> Counts:
     """Counts of the decision's events by a rule: the benchmark's, or `metrics.onset_match`."""
     heard = ((alarms_of(grid, config, file), file.truth) for file in files)
     return metrics.count(config.threshold, heard, rule)
 
 
-def curve(grid: Grid, files: Sequence[ScoredFile], rule: Rule = metrics.match) -> list[Counts]:
+def curve(grid: FrameGrid, files: Sequence[ScoredFile], rule: Rule = metrics.match) -> list[Counts]:
     """Counts of the frame scores at 120 thresholds, as the benchmark's ruler takes them."""
     scored = [(f.frames.scores[:, 0], f.truth) for f in files]
     thresholds = metrics.thresholds_for(scored, 120)
@@ -98,7 +98,7 @@ def of_scenes(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
     return out
 
 
-def of_point(grid: Grid, files: Sequence[ScoredFile], threshold: float) -> dict[str, Any]:
+def of_point(grid: FrameGrid, files: Sequence[ScoredFile], threshold: float) -> dict[str, Any]:
     """The figures of the decision's own events at a threshold."""
     config = DecisionConfig(threshold)
     counts, hours = at_threshold(grid, files, config), hours_of(grid, files)
@@ -127,7 +127,9 @@ def of_point(grid: Grid, files: Sequence[ScoredFile], threshold: float) -> dict[
     return row
 
 
-def onset_errors(grid: Grid, files: Sequence[ScoredFile], config: DecisionConfig) -> list[float]:
+def onset_errors(
+    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
+) -> list[float]:
     """Seconds from each found event's true onset to its nearest alarm's."""
     errors: list[float] = []
     for file in files:
@@ -138,7 +140,7 @@ def onset_errors(grid: Grid, files: Sequence[ScoredFile], config: DecisionConfig
     return errors
 
 
-def rounds(grid: Grid, files: Sequence[ScoredFile], config: DecisionConfig) -> dict[str, Any]:
+def rounds(grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig) -> dict[str, Any]:
     """Rounds counted in found bursts against the truth: how many are exact, within one, and
     the median of count over truth."""
     pairs = []
@@ -159,7 +161,7 @@ def rounds(grid: Grid, files: Sequence[ScoredFile], config: DecisionConfig) -> d
     }
 
 
-def recall_by_ebr(grid: Grid, files: Sequence[ScoredFile], threshold: float) -> dict[str, str]:
+def recall_by_ebr(grid: FrameGrid, files: Sequence[ScoredFile], threshold: float) -> dict[str, str]:
     """Found of all by EBR, from the frame scores."""
     hop_s = grid.frame / grid.rate
     found = [metrics.alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
@@ -167,7 +169,7 @@ def recall_by_ebr(grid: Grid, files: Sequence[ScoredFile], threshold: float) -> 
 
 
 def false_alarms_by_label(
-    grid: Grid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
+    grid: FrameGrid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> dict[str, float]:
     """False alarms an hour by the label of the sound that begins nearest, or of the beds."""
     labels: Counter[str] = Counter()
@@ -202,7 +204,7 @@ def hits_by_group(
 
 
 def alarms_by_minute(
-    grid: Grid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
+    grid: FrameGrid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> list[tuple[int, float]]:
     """(false alarms, minutes) of each minute, or what is left of one, of each file."""
     pieces = []
@@ -238,7 +240,7 @@ def bootstrap(
 
 
 def _interval_at(
-    grid: Grid, files: Sequence[ScoredFile], threshold: float
+    grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
 ) -> dict[str, list[float]]:
     hop_s = grid.frame / grid.rate
     found = [metrics.alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.engine import block_frames
-from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.engine import frames_per_block
+from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.scoring.labels import WINDOW_S, LabelError, of_name
@@ -122,7 +122,7 @@ class _Ears:
 
     def __init__(self, bundle: Bundle, threshold: float) -> None:
         self.threshold = threshold
-        self.engine = CompiledEngine(bundle, block_frames=block_frames(bundle, BLOCK_S))
+        self.engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
         self.remembers = isinstance(bundle.model, ServedTagger)
         self.frame_s = self.engine.grid.frame / self.engine.grid.rate
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from streamdet.detection.decision import Grid
+from streamdet.detection.decision import FrameGrid
 from train.data.plots import spectrogram
 from train.detector import metrics
 from train.evaluation import figures
@@ -30,7 +30,7 @@ class Moment:
 
 
 def worst_misses(
-    grid: Grid, files: Sequence[ScoredFile], threshold: float, count: int
+    grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, count: int
 ) -> list[Moment]:
     """The true events with the lowest peak score, of those that score under ``threshold``."""
     hop_s, found = grid.frame / grid.rate, []
@@ -47,7 +47,7 @@ def worst_misses(
 
 
 def worst_alarms(
-    grid: Grid, files: Sequence[ScoredFile], threshold: float, count: int
+    grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, count: int
 ) -> list[Moment]:
     """The false alarms with the highest score, of each known cause the highest one alone."""
     hop_s, found = grid.frame / grid.rate, []
@@ -67,7 +67,7 @@ def worst_alarms(
     return ranked[:count]
 
 
-def timelines(grid: Grid, moments: Sequence[Moment], threshold: float, to: Path) -> None:
+def timelines(grid: FrameGrid, moments: Sequence[Moment], threshold: float, to: Path) -> None:
     """Write a sheet: the spectrogram around each moment, the score over it, truths as bars."""
     columns = 2
     rows = max(1, -(-len(moments) // columns))
@@ -83,7 +83,7 @@ def timelines(grid: Grid, moments: Sequence[Moment], threshold: float, to: Path)
     figure.savefig(to, dpi=90, pil_kwargs={"quality": 80})
 
 
-def _timeline(grid: Grid, axis: Axes, moment: Moment, threshold: float) -> None:
+def _timeline(grid: FrameGrid, axis: Axes, moment: Moment, threshold: float) -> None:
     samples = samples_of(moment.file.path, grid.rate)
     start_s = max(0.0, moment.at_s - SIDE_S)
     first, last = int(start_s * grid.rate), int((moment.at_s + SIDE_S) * grid.rate)
@@ -103,7 +103,7 @@ def _timeline(grid: Grid, axis: Axes, moment: Moment, threshold: float) -> None:
 
 
 def trade_off(
-    grid: Grid,
+    grid: FrameGrid,
     files: Sequence[ScoredFile],
     peers: dict[str, dict[str, list[tuple[float, float]]]],
     to: Path,
@@ -131,7 +131,9 @@ def trade_off(
     figure.savefig(to, dpi=110)
 
 
-def recall_against_ebr(grid: Grid, files: Sequence[ScoredFile], threshold: float, to: Path) -> None:
+def recall_against_ebr(
+    grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, to: Path
+) -> None:
     """Write the share of events found at a threshold in each 6 dB of EBR."""
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamdet.detection.decision import Grid
+from streamdet.detection.decision import FrameGrid
 from train.evaluation.scored_sets import ScoredFile
 
 OVERLAP = 0.05
@@ -26,7 +26,7 @@ def available() -> bool:
     return importlib.util.find_spec("sed_scores_eval") is not None
 
 
-def psds(grid: Grid, files: Sequence[ScoredFile]) -> float | None:
+def psds(grid: FrameGrid, files: Sequence[ScoredFile]) -> float | None:
     """PSDS in [0, 1] with DTC = GTC = 0.05 up to 20 false alarms an hour; None where the
     library is not installed."""
     if not available():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamdet.detection.decision import Grid
+from streamdet.detection.decision import FrameGrid
 from streamdet.model.bundle import Bundle
 from train.evaluation import clips as of_clip
 from train.evaluation import figures, peers, psds, robustness
@@ -22,7 +22,7 @@ class Report:
     name -> kind -> (false alarms an hour, recall) pairs."""
 
     bundle: Bundle
-    grid: Grid
+    grid: FrameGrid
     files: list[ScoredFile]
     figures: dict[str, Any]
     curves: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)

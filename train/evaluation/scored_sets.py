@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from streamdet.audio.file import FileSource
-from streamdet.audio.resample import Converter
+from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import SourceError
-from streamdet.detection.decision import Frames, Grid
-from streamdet.detection.engine import Engine, Stream, block_frames
-from streamdet.detection.jax_engine import CompiledEngine
+from streamdet.detection.decision import FrameGrid, ScoredFrames
+from streamdet.detection.engine import Engine, ScoreStream, frames_per_block
+from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions
@@ -65,7 +65,7 @@ class ScoredFile:
 
     name: str
     path: Path
-    frames: Frames
+    frames: ScoredFrames
     events: tuple[Event, ...]
     contents: tuple[Heard, ...]
 
@@ -100,7 +100,7 @@ def hear(bundle: Bundle, folder: Path, change: Change | None = None) -> list[Sco
     paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
     if not paths:
         raise SetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
-    engine = CompiledEngine(bundle, block_frames=block_frames(bundle, BLOCK_S))
+    engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
     heard = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
@@ -132,7 +132,7 @@ def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> l
 
 def peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
     """The highest gunshot probability of each file, alone, after ``lead_s`` of faint noise."""
-    engine = CompiledEngine(bundle, block_frames=block_frames(bundle, CLIP_BLOCK_S))
+    engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, CLIP_BLOCK_S))
     noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
     peaks = []
@@ -146,7 +146,7 @@ def samples_of(path: Path, rate: int) -> np.ndarray:
     """A whole file as the detector would be fed it: ``(n,) float32``, mono, at ``rate`` Hz."""
     try:
         source = FileSource(path)
-        converter = Converter(source.rate, source.channels, rate)
+        converter = MonoResampler(source.rate, source.channels, rate)
         blocks = [converter.feed(block.samples) for block in source.blocks()]
     except SourceError as error:
         raise SetError(str(error)) from error
@@ -154,16 +154,16 @@ def samples_of(path: Path, rate: int) -> np.ndarray:
     return np.concatenate([*blocks, converter.finish()])
 
 
-def frames_of(engine: Engine, samples: np.ndarray) -> Frames:
+def frames_of(engine: Engine, samples: np.ndarray) -> ScoredFrames:
     """The frames of ``(n,) float32`` samples, from a cold start."""
-    stream = Stream(engine)
+    stream = ScoreStream(engine)
     frames = stream.feed(samples) + stream.finish()
     if not frames:
-        return Frames(*(np.zeros((0, 1), np.float32) for _ in Frames._fields))
-    return Frames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
+        return ScoredFrames(*(np.zeros((0, 1), np.float32) for _ in ScoredFrames._fields))
+    return ScoredFrames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
 
 
-def write_frames(path: Path, grid: Grid, files: Iterable[ScoredFile]) -> None:
+def write_frames(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> None:
     """The frame scores as the benchmark's ruler reads them, a JSON line a file."""
     hop = grid.frame / grid.rate
     with path.open("w") as sink:

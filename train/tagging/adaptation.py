@@ -10,7 +10,7 @@ import numpy as np
 
 from streamdet.model import tagger
 from streamdet.model.bundle_files import Params
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
@@ -78,7 +78,7 @@ def run(
 
 def _config(
     card: dict[str, Any],
-    model: TaggerModel,
+    model: TaggerModelConfig,
     name: str,
     count: int,
     share: float,
@@ -100,7 +100,7 @@ def _config(
         until_loss=0.0,
         patience=0,
         keep_at=(),
-        frozen=frozen(tagger.layers(model), layers) if layers else (),
+        frozen=frozen(tagger.layer_names(model), layers) if layers else (),
         warmup=min(50, steps // 4),
         learning_rate=rate,
         decay_rate=0.0,
@@ -117,7 +117,7 @@ def _config(
 
 def _row(
     name: str,
-    model: TaggerModel,
+    model: TaggerModelConfig,
     params: Params,
     card: dict[str, Any],
     own: Path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TaggerConfig:
     name: str
     version: str
     seed: int = 1
-    model: TaggerModel = field(default_factory=TaggerModel)
+    model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
     batch: int = 128
     steps: int = 5_000
     until_loss: float = 0.0

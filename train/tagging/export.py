@@ -10,7 +10,7 @@ import numpy as np
 
 from streamdet.model import tagger_bundle
 from streamdet.model.bundle_files import Params
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
@@ -68,7 +68,7 @@ def export(
 
 def _calibrated(
     config: TaggerConfig, params: Params, store: Store, train: np.ndarray, held: np.ndarray
-) -> tuple[TaggerModel, Params, dict[str, float]]:
+) -> tuple[TaggerModelConfig, Params, dict[str, float]]:
     """The tagger with a calibration that is fitted on the held-out clips; what it changed."""
     if config.model.calibrated:
         return config.model, params, {}
@@ -88,7 +88,7 @@ def _calibrated(
 
 
 def _point(
-    model: TaggerModel,
+    model: TaggerModelConfig,
     params: Params,
     store: Store,
     held: np.ndarray,

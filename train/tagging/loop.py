@@ -76,7 +76,7 @@ def create_state(config: TaggerConfig, start: Params | None = None) -> TaggerSta
 
 
 def _begun(config: TaggerConfig, fresh: Params, start: Params) -> Params:
-    *trunk, head = tagger.layers(config.model)
+    *trunk, head = tagger.layer_names(config.model)
     shapes, known = (jax.tree.map(np.shape, p) for p in (fresh, start))
     names = [name for group in trunk for name in group]
     if shapes.keys() != known.keys() or any(shapes[n] != known[n] for n in names):
@@ -92,7 +92,7 @@ def train_step(
     """One update, and the loss: cross-entropy summed over the classes, averaged over the rows."""
     key = jax.random.fold_in(jax.random.key(config.seed), state.step)
     mix_key, dropout_key, augment_key = jax.random.split(key, 3)
-    x = vggish.dequantised(jnp.asarray(batch.frames))
+    x = vggish.dequantise(jnp.asarray(batch.frames))
     labels, lengths = jnp.asarray(batch.labels), jnp.asarray(batch.lengths)
     x, labels, lengths = augmented(config, augment_key, x, labels, lengths)
     if config.mixup:
@@ -101,7 +101,7 @@ def train_step(
         x = _between(share[:, None, None], x)
         labels, lengths = _between(share[:, None], labels), jnp.maximum(lengths, lengths[::-1])
     targets = jnp.maximum(labels, config.missing)
-    network = tagger.module(config.model, config.dropout_in, config.dropout)
+    network = tagger.build_tagger(config.model, config.dropout_in, config.dropout)
 
     def loss_of(params: Params) -> jax.Array:
         said = tagger.apply(network, params, x, lengths, dropout_key)

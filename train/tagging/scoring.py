@@ -14,7 +14,7 @@ import numpy as np
 
 from streamdet.model import tagger, tagger_bundle
 from streamdet.model.bundle_files import BundleError, Params
-from streamdet.model.config import TaggerModel
+from streamdet.model.config import TaggerModelConfig
 from train.audioset import classes, clips, metrics
 from train.audioset.batches import Batch, in_order
 from train.detector.errors import TrainError
@@ -24,13 +24,13 @@ AT_ONCE = 512
 
 
 @partial(jax.jit, static_argnums=0)
-def _probabilities(model: TaggerModel, params: Params, batch: Batch) -> jax.Array:
+def _probabilities(model: TaggerModelConfig, params: Params, batch: Batch) -> jax.Array:
     frames, lengths = jnp.asarray(batch.frames), jnp.asarray(batch.lengths)
     return jax.nn.sigmoid(tagger.logits(model, params, frames, lengths))
 
 
 def scored(
-    model: TaggerModel, params: Params, batches: Iterable[Batch]
+    model: TaggerModelConfig, params: Params, batches: Iterable[Batch]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and truth, ``(clips, classes)`` float32 and bool, of batches of at most 512
     clips, in their order; raises TrainError where there is no clip."""
@@ -45,7 +45,7 @@ def scored(
     return np.concatenate(scores), np.concatenate(truth)
 
 
-def load(folder: Path) -> tuple[TaggerModel, Params, dict[str, Any]]:
+def load(folder: Path) -> tuple[TaggerModelConfig, Params, dict[str, Any]]:
     """`tagger_bundle.load`, raising TrainError where it can't be read."""
     try:
         return tagger_bundle.load(folder)

@@ -34,12 +34,12 @@ def fetch(network: Path, pca: Path) -> Params:
         bundle_files.check_tensors(flat, vggish.param_shapes(), network)
     except BundleError as error:
         raise TrainError(str(error)) from error
-    return bundle_files.nested(flat)
+    return bundle_files.unflatten(flat)
 
 
 def complete(tagger: Path, network: Path, pca: Path, to: Path) -> None:
     """Write the tagger's bundle to ``to``, complete with VGGish, so that it hears sound."""
     try:
-        tagger_bundle.with_vggish(tagger, to, fetch(network, pca))
+        tagger_bundle.add_vggish(tagger, to, fetch(network, pca))
     except BundleError as error:
         raise TrainError(str(error)) from error
