@@ -22,7 +22,7 @@ import soundfile
 from benchmarks.measure import ROOT
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle
-from streamdet.store.reader import Reader, Wanted
+from streamdet.store.reader import EventFilter, StoreReader
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions
 from train.evaluation import figures, scored_sets
@@ -62,9 +62,9 @@ def reviewed(base: Path, groups: dict[str, list[Path]], work: Path, wanted: int,
         soundfile.write(heard, scene(paths, seen), RATE, subtype="PCM_16")
         streamdet("file", heard, "--model", base, "--store", store, "--clips",
                   work / "events-clips")  # fmt: skip
-        if Reader(store).count(Wanted()) >= wanted:
+        if StoreReader(store).count(EventFilter()) >= wanted:
             break
-    for stored in list(Reader(store).events(Wanted()))[:wanted]:
+    for stored in list(StoreReader(store).events(EventFilter()))[:wanted]:
         streamdet("review", "--store", store, "--event", stored.event.id, "--verdict", "false",
                   "--cause", cause, "--reviewer", "benchmark")  # fmt: skip
     return seen

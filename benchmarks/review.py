@@ -21,8 +21,8 @@ import soundfile
 from benchmarks.measure import print_json, quantiles, rounded
 from streamdet import demo
 from streamdet.detection.event import Detection, Event, ModelId, event_id
-from streamdet.store.reader import Reader, Wanted
-from streamdet.store.store import Store
+from streamdet.store.reader import EventFilter, StoreReader
+from streamdet.store.store import EventStore
 from streamdet.store.verdict import CAUSES, Verdict
 
 CORES, ENVIRONMENT = 2, {}
@@ -48,8 +48,8 @@ MODEL = ModelId("trial", "1", "ab" * 32)
 def filled(path: Path, count: int) -> list[str]:
     """A store with so many events of the last year, a third of them reviewed; their ids."""
     chance = random.Random(1)
-    store = Store(path)
-    store._base.execute("PRAGMA synchronous=OFF")
+    store = EventStore(path)
+    store._db.execute("PRAGMA synchronous=OFF")
     ids, now = [], time.time()
     for number in range(count):
         score, at = chance.uniform(0.6, 1.0), now - chance.uniform(0, 365) * 86_400
@@ -82,10 +82,10 @@ def timed(base: str, path: str, **post: Any) -> float:
 
 def oldest_page(path: Path) -> float:
     """Seconds for the page of the oldest events, as `Reader` answers."""
-    reader = Reader(path)
-    first = reader.page(Wanted(), 1, after=(0.0, 0)).events[0]
+    reader = StoreReader(path)
+    first = reader.page(EventFilter(), 1, after=(0.0, 0)).events[0]
     began = time.perf_counter()
-    reader.page(Wanted(), 25, before=(first.at_s + 86_400 * 3, 0))
+    reader.page(EventFilter(), 25, before=(first.at_s + 86_400 * 3, 0))
     return time.perf_counter() - began
 
 

@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from benchmarks.measure import ROOT
 from streamdet import demo
 from streamdet.detection.event import Detection, Event, ModelId, event_id
-from streamdet.store.store import Store
+from streamdet.store.store import EventStore
 from streamdet.store.verdict import CAUSES, Verdict
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -30,7 +30,7 @@ FORMS = {"light": (1100, 900), "dark": (1100, 900), "phone": (390, 844)}
 MODEL = ModelId("streamdet-second", "1", "5e8c" * 16)
 
 
-def made_up(store: Store, count: int) -> None:
+def made_up(store: EventStore, count: int) -> None:
     """Events of the last weeks, most of them by day, two thirds of them reviewed."""
     chance = random.Random(3)
     for number in range(count):
@@ -90,7 +90,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp())
     soundfile.write(folder / "scene.wav", demo.scene(), 16_000, subtype="PCM_16")
-    store = Store(folder / "events.db")
+    store = EventStore(folder / "events.db")
     made_up(store, 2_000)
     store.close()
     config = folder / "streamdet.toml"

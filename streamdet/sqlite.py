@@ -9,7 +9,7 @@ from pathlib import Path
 BUSY_S = 5.0
 
 
-def opened(path: Path, *, aside: bool = True) -> tuple[sqlite3.Connection, Path | None]:
+def open_database(path: Path, *, aside: bool = True) -> tuple[sqlite3.Connection, Path | None]:
     """A connection (write-ahead log, every commit synced, safe to hand between threads), and where
     the file that was there lies now if it was damaged; with ``aside`` False that is an error.
 
@@ -48,7 +48,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     return base
 
 
-def readable(path: Path) -> sqlite3.Connection:
+def open_read_only(path: Path) -> sqlite3.Connection:
     """A connection that only reads; raises sqlite3.Error where there is none to be had."""
     base = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None,

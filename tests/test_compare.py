@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from streamdet import demo
 from streamdet.scoring import labels
-from streamdet.scoring.comparison import Told, pairs
-from streamdet.scoring.labels import Label
+from streamdet.scoring.comparison import RunEvent, pair_events
+from streamdet.scoring.labels import ShotLabel
 
 SHOTS = [(o, o + 0.3) for o in demo.ONSETS_S]
 
@@ -53,8 +53,8 @@ def test_labels_of_every_form_say_how_right_the_events_are(tmp_path, wav, form):
 def test_raven_reads_what_it_wrote(tmp_path, wav):
     table = tmp_path / "scene.selections.txt"
     streamdet("file", wav, "--threshold", "0.6", "--output", table)
-    assert [x.onset_s for x in labels.read(table)] == pytest.approx(demo.ONSETS_S, abs=0.03)
-    assert {x.file for x in labels.read(table)} == {"scene.wav"}
+    assert [x.onset_s for x in labels.read_labels(table)] == pytest.approx(demo.ONSETS_S, abs=0.03)
+    assert {x.file for x in labels.read_labels(table)} == {"scene.wav"}
 
 
 def test_a_scan_is_scored_over_all_its_files(tmp_path, wav):
@@ -91,9 +91,9 @@ spans = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), max_size=8).map
 
 @given(spans, spans)
 def test_windows_are_counted_once(found, shots):
-    windows = labels.windows(found, [Label(a, b) for a, b in shots])
+    windows = labels.count_windows(found, [ShotLabel(a, b) for a, b in shots])
     assert 0 <= windows.correct <= windows.labelled <= sum(int(b - a) // 10 + 2 for a, b in shots)
-    assert labels.windows(shots, [Label(a, b) for a, b in shots]).false == 0
+    assert labels.count_windows(shots, [ShotLabel(a, b) for a, b in shots]).false == 0
     if not shots:
         assert windows.labelled == windows.correct == 0
 
@@ -152,12 +152,12 @@ def test_what_is_no_run_is_one_line(tmp_path, runs):
 @given(spans, spans)
 def test_a_pair_is_of_events_that_are_near_and_none_is_lost(first, second):
     def told(some, where):
-        return [Told(f"{where}/x.wav", a, b, 0.9, 0.5, 1, "m/1", None) for a, b in some]
+        return [RunEvent(f"{where}/x.wav", a, b, 0.9, 0.5, 1, "m/1", None) for a, b in some]
 
-    found = pairs(told(first, "here"), told(second, "there"), 0.5)
+    found = pair_events(told(first, "here"), told(second, "there"), 0.5)
     assert sum(pair.first is not None for pair in found) == len(first)
     assert sum(pair.second is not None for pair in found) == len(second)
     for pair in found:
-        if pair.where == "both":
+        if pair.found_in == "both":
             assert pair.first.onset_s <= pair.second.offset_s + 0.5
             assert pair.second.onset_s <= pair.first.offset_s + 0.5

@@ -68,7 +68,7 @@ def test_praat_and_tables_are_read_by_others(written):
     assert [s.end for s in spans] == pytest.approx([e["offset_s"] for e in events(written)])
     from streamdet.scoring import labels
 
-    read = labels.read(written / "scene.txt")  # what it writes it also reads
+    read = labels.read_labels(written / "scene.txt")  # what it writes it also reads
     assert [label.onset_s for label in read] == pytest.approx([s.start for s in spans])
 
 
@@ -77,7 +77,7 @@ def test_an_edit_list_is_read_by_others(written):
         str(written / "scene.edl"), "cmx_3600", rate=25
     )
     clips = list(timeline.find_clips())
-    base = timecode.parse("25").starting("10:00:00:00")
+    base = timecode.parse_frame_rate("25").with_start("10:00:00:00")
     frames = [base.start + base.frame(e["onset_s"]) for e in events(written)]
     assert [c.source_range.start_time.to_frames() for c in clips] == frames
     assert clips[0].markers[0].name.startswith("gunshot, 1 round")
@@ -97,13 +97,13 @@ def marks(folder: Path, rate: str) -> list[str]:
     text = (folder / "x.edl").read_text()
     codes = re.findall(r"^\* LOC: (\S+)", text, re.MULTILINE)
     root = ElementTree.fromstring((folder / "x.fcpxml").read_bytes())
-    base = timecode.parse(rate).starting("01:00:00:00")
+    base = timecode.parse_frame_rate(rate).with_start("01:00:00:00")
     found = []
     for marker in root.iter("marker"):
         seconds = Fraction(marker.attrib["start"].removesuffix("s"))
         frame = seconds * base.fps - base.start
         assert frame.denominator == 1
-        found.append(base.text(int(frame)))
+        found.append(base.timecode(int(frame)))
     assert found == codes
     return codes
 
@@ -114,7 +114,7 @@ def test_markers_land_on_the_frame_that_is_shown(tmp_path, wav, rate):
                      "01:00:00:00", "--output", tmp_path / "x.edl", "--output",
                      tmp_path / "x.fcpxml")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    base = timecode.parse(rate)
+    base = timecode.parse_frame_rate(rate)
     for code, onset in zip(marks(tmp_path, rate), demo.ONSETS_S, strict=True):
         clock = opentimelineio.opentime.from_timecode(code, float(base.fps))
         hour = opentimelineio.opentime.from_timecode(
@@ -138,18 +138,18 @@ rates = st.sampled_from(RATES)
 @settings(max_examples=300, deadline=None)
 @given(rates, st.integers(0, 2_500_000))
 def test_a_timecode_and_a_frame_are_the_same_thing(rate, frame):
-    base = timecode.parse(rate)
+    base = timecode.parse_frame_rate(rate)
     frame %= int(86_400 * base.fps)
-    assert base.starting(base.text(frame)).start == frame
+    assert base.with_start(base.timecode(frame)).start == frame
     theirs = opentimelineio.opentime.RationalTime(frame, float(base.fps))
     expected = opentimelineio.opentime.to_timecode(theirs, float(base.fps), base.drop)
-    assert base.text(frame) == expected
+    assert base.timecode(frame) == expected
 
 
 @settings(max_examples=200, deadline=None)
 @given(rates, st.floats(0, 80_000))
 def test_a_frame_is_the_one_that_is_shown_then(rate, seconds):
-    base = timecode.parse(rate)
+    base = timecode.parse_frame_rate(rate)
     frame = base.frame(seconds)
     assert float(base.seconds(frame)) <= seconds + 0.0011
     assert seconds < float(base.seconds(frame + 1))
@@ -178,10 +178,10 @@ def test_what_can_not_be_written_is_one_line(tmp_path, wav, options, words):
 
 
 def test_the_command_offers_every_form():
-    from streamdet.cli.event_outputs import Form
-    from streamdet.formats import FORMS
+    from streamdet.cli.event_outputs import OutputFormat
+    from streamdet.formats import FORMATS
 
-    assert tuple(Form) == tuple(FORMS)
+    assert tuple(OutputFormat) == tuple(FORMATS)
 
 
 def test_a_form_of_one_timeline_is_of_one_file(tmp_path, wav):

@@ -15,10 +15,10 @@ from test_store import record_of
 
 from streamdet.config.schema import ClipsConfig
 from streamdet.config.schema import StoreConfig as StoreTable
-from streamdet.daemon.clip_recorder import Cut
-from streamdet.daemon.event_storage import Evidence
+from streamdet.daemon.clip_recorder import EventClip
+from streamdet.daemon.event_storage import EventStorage
 from streamdet.detection import incident
-from streamdet.store.reader import Reader, Wanted
+from streamdet.store.reader import EventFilter, StoreReader
 
 TRIAL = """
 threshold = 0.6
@@ -65,7 +65,7 @@ def test_a_clip_is_what_was_heard_from_before_the_onset_to_behind_the_end(daemon
         last = min(len(scene), round((event["offset_s"] + 3.0) * rate))
         assert abs(len(samples) - (last - first)) <= 16
         assert np.abs(samples - scene[first : first + len(samples)]).max() < 1e-4
-        picture = Reader(folder / "events.db").picture(event["id"])
+        picture = StoreReader(folder / "events.db").spectrogram(event["id"])
         assert picture is not None
         assert picture.onset_s == pytest.approx(2.0, abs=0.01)
         curve = json.loads(streamdet("events", "show", event["id"], "--store",
@@ -181,26 +181,26 @@ def test_sighup_moves_the_store_and_keeps_the_old_one_where_the_new_is_bad(daemo
 
 def test_beside_speech_only_the_shot_s_second_is_kept(tmp_path):
     table = StoreTable(path=tmp_path / "events.db", redact_speech=True)
-    evidence = Evidence(table, ClipsConfig(folder=tmp_path / "clips", min_free_bytes=0))
+    evidence = EventStorage(table, ClipsConfig(folder=tmp_path / "clips", min_free_bytes=0))
     evidence.start(lambda *_: None)
     sound = np.linspace(-0.5, 0.5, 80_000, dtype=np.float32)
     for number, speech in enumerate((0.2, 0.8)):
         told = record_of(number)
         evidence.store.add(told)
-        evidence._take(Cut(told, sound, 16_000, 2.0, speech))
-    wait_for(lambda: sum(evidence.results.values()) == 2)
+        evidence._enqueue(EventClip(told, sound, 16_000, 2.0, speech))
+    wait_for(lambda: sum(evidence.clip_results.values()) == 2)
     wait_for(lambda: len(evidence.store.clips()) == 2)
-    reader = Reader(table.path)
-    whole, cut = reader.events(Wanted())
+    reader = StoreReader(table.path)
+    whole, cut = reader.events(EventFilter())
     assert (whole.redacted, cut.redacted) == (False, True)
     samples, rate = soundfile.read(tmp_path / "clips" / f"{cut.event.id}.flac")
     assert len(samples) == rate
     assert np.abs(samples - sound[28_800:44_800]).max() < 1e-3
     assert cut.clip_onset_s == pytest.approx(0.2)
-    picture = reader.picture(cut.event.id)
+    picture = reader.spectrogram(cut.event.id)
     assert picture is not None
     assert len(picture.levels) <= 50
-    assert evidence.results == {("gate", "kept"): 1, ("gate", "redacted"): 1}
+    assert evidence.clip_results == {("gate", "kept"): 1, ("gate", "redacted"): 1}
     evidence.close(2.0)
 
 

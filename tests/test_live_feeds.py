@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from streamdet import demo
 from streamdet.audio.clock import SampleClock
 from streamdet.audio.network import NetworkSource
-from streamdet.daemon.log import Log
+from streamdet.daemon.log import DaemonLog
 
 LISTEN = [sys.executable, "-m", "streamdet", "listen", "--metrics", "off", "--threshold", "0.6",
           "--phase", "final"]  # fmt: skip
@@ -149,12 +149,12 @@ def test_a_server_that_sends_the_last_seconds_at_once_is_not_early():
 
 def test_lines_of_one_kind_are_counted_and_not_repeated():
     now, out = [0.0], io.StringIO()
-    log = Log("text", 60, out, lambda: now[0])
+    log = DaemonLog("text", 60, out, lambda: now[0])
     for _ in range(5):
-        log.say("failed", "it is gone", "warning", source="gate")
-    log.say("failed", "it is gone", "warning", source="yard\x1b[2J\n")
+        log.emit("failed", "it is gone", "warning", source="gate")
+    log.emit("failed", "it is gone", "warning", source="yard\x1b[2J\n")
     now[0] = 61.0
-    log.say("failed", "it is gone", "warning", source="gate")
+    log.emit("failed", "it is gone", "warning", source="gate")
     log.close()
     assert out.getvalue().splitlines() == [
         "streamdet: gate: it is gone",
@@ -171,10 +171,10 @@ def test_a_log_that_nobody_reads_keeps_nobody():
             held.wait()
             return len(text)
 
-    log = Log("json", 60, Stuck())
+    log = DaemonLog("json", 60, Stuck())
     began = time.monotonic()
     for i in range(5_000):
-        log.say("x", str(i))
+        log.emit("x", str(i))
     log.close(0.1)
     assert time.monotonic() - began < 5
     held.set()

@@ -91,7 +91,7 @@ def test_a_gap_in_the_sound_stays_a_gap(tmp_path, scene):
 
 
 def test_a_clip_beside_a_gap_has_the_shot_in_its_place(tmp_path, scene):
-    from streamdet.store.reader import Reader, Wanted
+    from streamdet.store.reader import EventFilter, StoreReader
 
     first, second = tmp_path / "1.wav", tmp_path / "2.wav"
     soundfile.write(first, scene[: 16_000 * 8], 16_000)
@@ -99,7 +99,7 @@ def test_a_clip_beside_a_gap_has_the_shot_in_its_place(tmp_path, scene):
     _joined(tmp_path / "gap.mkv", first, second, 1.0)  # the second shot is at 10.5 s now
     store, clips = tmp_path / "e.db", tmp_path / "e-clips"
     heard(tmp_path / "gap.mkv", "--store", str(store), "--clips", str(clips))
-    stored = list(Reader(store).events(Wanted()))[1]
+    stored = list(StoreReader(store).events(EventFilter()))[1]
     samples, rate = soundfile.read(clips / f"{stored.event.id}.flac")
     loudest = abs(samples).argmax() / rate
     assert stored.clip_onset_s - 0.05 < loudest < stored.clip_onset_s + 1.0
@@ -226,13 +226,13 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, wav):
 
 
 def test_the_events_of_a_film_have_clips_and_pictures(tmp_path, wav):
-    from streamdet.store.reader import Reader, Wanted
+    from streamdet.store.reader import EventFilter, StoreReader
 
     made = film(tmp_path / "film.mp4", wav)
     store, clips = tmp_path / "e.db", tmp_path / "e-clips"
     heard(made, "--store", str(store), "--clips", str(clips))
-    reader = Reader(store)
-    for stored in reader.events(Wanted()):
+    reader = StoreReader(store)
+    for stored in reader.events(EventFilter()):
         assert stored.clip
         samples, rate = soundfile.read(clips / f"{stored.event.id}.flac")
         first = round((stored.clip_onset_s - 0.1) * rate)

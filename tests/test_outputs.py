@@ -16,9 +16,9 @@ from test_faults_outputs import Hook
 
 from streamdet.config.schema import CommandConfig, WebhookConfig
 from streamdet.outputs.command import CommandOutput
-from streamdet.outputs.jsonl import RotatingFile
-from streamdet.outputs.queue import Outbox, Output, OutputError
-from streamdet.outputs.spool import Spool, SpooledOutbox, SpoolError
+from streamdet.outputs.jsonl import RotatingFileOutput
+from streamdet.outputs.queue import Output, OutputError, OutputQueue
+from streamdet.outputs.spool import Spool, SpooledOutputQueue, SpoolError
 from streamdet.outputs.webhook import WebhookOutput
 
 
@@ -93,7 +93,7 @@ def test_a_command_that_fails_is_one_line_and_not_run_again(argv, line):
 
 def test_a_file_is_set_aside_when_it_has_grown_and_half_a_line_is_mended(tmp_path):
     path = tmp_path / "deep" / "events.jsonl"
-    output = RotatingFile(path, 4_096, keep=2)
+    output = RotatingFileOutput(path, 4_096, keep=2)
     for number in range(90):
         output.deliver(record(number))
     output.close()
@@ -104,7 +104,7 @@ def test_a_file_is_set_aside_when_it_has_grown_and_half_a_line_is_mended(tmp_pat
     assert kept == [f"id-{n}" for n in range(90)][-len(kept) :]
     with path.open("ab") as file:
         file.write(b'{"id": "cut o')
-    again = RotatingFile(path, 1 << 20, keep=2)
+    again = RotatingFileOutput(path, 1 << 20, keep=2)
     again.deliver(record(99))
     again.close()
     assert json.loads(path.read_text().splitlines()[-1])["id"] == "id-99"
@@ -120,7 +120,7 @@ def test_a_full_queue_loses_its_oldest_and_counts_them():
             super().deliver(record)
 
     output = Slow()
-    box = Outbox("x", output, 3)
+    box = OutputQueue("x", output, 3)
     box.start()
     box.offer(record(0))
     wait_for(lambda: not box._waiting)
@@ -135,7 +135,7 @@ def test_a_full_queue_loses_its_oldest_and_counts_them():
 
 def test_only_the_phase_that_is_wanted_is_delivered():
     output = Kept()
-    box = Outbox("x", output, 10, "onset")
+    box = OutputQueue("x", output, 10, "onset")
     box.start()
     for phase in ("onset", "final"):
         box.offer(record(phase=phase))
@@ -160,8 +160,8 @@ def test_a_spool_keeps_its_newest_within_its_bytes_and_sets_a_damaged_file_aside
     path.write_bytes(b"no database at all" * 100)
     fresh = Spool(path, 4_096)
     assert fresh.count == 0
-    assert fresh.set_aside is not None
-    assert fresh.set_aside.read_bytes().startswith(b"no database")
+    assert fresh.damaged_copy is not None
+    assert fresh.damaged_copy.read_bytes().startswith(b"no database")
     fresh.close()
 
 
@@ -180,7 +180,7 @@ def test_whatever_happens_everything_is_delivered_at_least_once_and_in_order(
     output, sent = Kept(), 0
 
     def begin():
-        box = SpooledOutbox("x", output, Spool(path, 1 << 20), 100)
+        box = SpooledOutputQueue("x", output, Spool(path, 1 << 20), 100)
         box.start()
         return box
 
@@ -205,12 +205,12 @@ def test_whatever_happens_everything_is_delivered_at_least_once_and_in_order(
 
 def test_a_spool_that_can_not_be_read_for_a_while_ends_nothing(tmp_path):
     spool, output = Spool(tmp_path / "x.db", 1 << 20), Kept()
-    box = SpooledOutbox("x", output, spool, 100)
-    spool._base.execute("ALTER TABLE waiting RENAME TO away")
+    box = SpooledOutputQueue("x", output, spool, 100)
+    spool._db.execute("ALTER TABLE waiting RENAME TO away")
     box.start()
     wait_for(lambda: box.counts["failed"] >= 1)
     assert box.fault is not None
-    spool._base.execute("ALTER TABLE away RENAME TO waiting")
+    spool._db.execute("ALTER TABLE away RENAME TO waiting")
     box.offer(record(1))
     wait_for(lambda: output.got)
     assert box.close(5) == 0

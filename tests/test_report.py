@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from test_media import film
 from test_web_browser import axe, chromium  # noqa: F401 - fixtures
 
-from streamdet.report.collector import STEP_S, Curve
+from streamdet.report.collector import STEP_S, ScoreCurve
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +160,9 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, wav):
 
 
 def test_the_curve_has_the_highest_score_of_each_step():
-    curve, whole = Curve(), np.random.default_rng(3).random(5_000).astype(np.float32)
+    curve, whole = ScoreCurve(), np.random.default_rng(3).random(5_000).astype(np.float32)
     for start in range(0, 5_000, 130):
-        curve.take(start * 0.04, 0.04, whole[start : start + 130])
+        curve.add_scores(start * 0.04, 0.04, whole[start : start + 130])
     steps = (np.arange(5_000) * 0.04 / STEP_S + 1e-6).astype(int)
     expected = [whole[steps == step].max() for step in range(steps[-1] + 1)]
     values = curve.values()

@@ -10,13 +10,13 @@ import pytest
 from conftest import records, streamdet
 from test_store import record_of
 
-from streamdet.store.store import Store
+from streamdet.store.store import EventStore
 
 
 @pytest.fixture
 def filled(tmp_path) -> Path:
     path = tmp_path / "events.db"
-    store = Store(path)
+    store = EventStore(path)
     for number in range(6):
         told = record_of(number, "yard" if number % 2 else "gate", 0.6 + number / 20)
         store.add(told, [(0.0, 0.7)])

@@ -339,12 +339,12 @@ def test_files_of_a_remote_file_system_are_heard_by_their_urls(tmp_path, scene, 
         assert (tmp_path / "out" / "reel1" / "001.wav.gunshots.srt").is_file()
         assert b"4 of them before" in streamdet(*args).stderr
         from streamdet.detection.decision import DecisionConfig
-        from streamdet.scan.discovery import Found
-        from streamdet.scan.worker import Hearer, Wishes
+        from streamdet.scan.discovery import MediaFile
+        from streamdet.scan.worker import FileWorker, ScanSettings
 
-        hearer = Hearer(bundle, Wishes(DecisionConfig(0.6), platform="numpy"))
-        gone = hearer.hear(Found(f"{url}gone.wav", "gone.wav", 1, ""))
-        assert (gone.state, gone.passing) == ("failed", True)
+        hearer = FileWorker(bundle, ScanSettings(DecisionConfig(0.6), platform="numpy"))
+        gone = hearer.analyse(MediaFile(f"{url}gone.wav", "gone.wav", 1, ""))
+        assert (gone.state, gone.transient) == ("failed", True)
         assert gone.fault.startswith(f"{url}gone.wav: ")
         nowhere = streamdet(*args, "--sidecar", "srt")
         assert nowhere.returncode == 2

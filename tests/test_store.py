@@ -17,8 +17,8 @@ from streamdet import sqlite
 from streamdet.detection.event import Detection, Event, ModelId, event_id
 from streamdet.model.spectrogram import Spectrogram, compute_spectrogram
 from streamdet.store import schema
-from streamdet.store.reader import Reader, Wanted
-from streamdet.store.store import ClipNote, Store, StoreError, UnknownEventError
+from streamdet.store.reader import EventFilter, StoreReader
+from streamdet.store.store import ClipInfo, EventStore, StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 
 MODEL = ModelId("trial", "1", "ab" * 32)
@@ -36,7 +36,7 @@ def record_of(number: int, source: str = "gate", score: float = 0.9, at: float |
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store(tmp_path / "events.db", lambda: NOW + 500)
+    made = EventStore(tmp_path / "events.db", lambda: NOW + 500)
     yield made
     made.close()
 
@@ -44,7 +44,7 @@ def store(tmp_path):
 def test_an_event_comes_back_as_it_went_in(store):
     told = record_of(1)
     store.add(told, [(-0.1, 0.01), (0.0, 0.9)], "incident")
-    (stored,) = Reader(store.path).events(Wanted())
+    (stored,) = StoreReader(store.path).events(EventFilter())
     assert stored.event.record() == told
     assert stored.curve == [(-0.1, 0.01), (0.0, 0.9)]
     assert (stored.incident, stored.verdict, stored.clip) == ("incident", None, False)
@@ -57,7 +57,7 @@ def test_a_later_line_goes_over_an_earlier_one_and_keeps_what_was_said(store):
     store.review(onset["id"], Verdict("false", "door"))
     store.add(final)
     store.add(onset)  # a repeat that comes late changes nothing
-    (stored,) = Reader(store.path).events(Wanted())
+    (stored,) = StoreReader(store.path).events(EventFilter())
     assert stored.event.record() == final
     assert (stored.verdict, stored.cause) == ("false", "door")
 
@@ -72,7 +72,7 @@ def test_every_change_of_mind_is_kept_and_counted(store):
         Verdict("false", "thunder"),
     ):
         store.review(told["id"], said)
-    reader = Reader(store.path)
+    reader = StoreReader(store.path)
     assert [given["verdict"] for given in reader.history(told["id"])] == [
         "false", "false", "true", "false",
     ]  # fmt: skip
@@ -113,14 +113,14 @@ def test_pages_filters_and_sums_agree_with_a_plain_list(rows, size, least, verdi
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "e.db", lambda: NOW + 500)
+        store = EventStore(Path(folder) / "e.db", lambda: NOW + 500)
         for source, number, score, said in rows:
             told = record_of(number, source, score)
             store.add(told)
             if said is not None:
                 store.review(told["id"], Verdict(said))
-        reader = Reader(store.path)
-        wanted = Wanted(source="gate", least_score=least, verdict=verdict)
+        reader = StoreReader(store.path)
+        wanted = EventFilter(source="gate", least_score=least, verdict=verdict)
 
         def fits(row) -> bool:
             said = {"none": row[3] is None, "any": row[3] is not None, "true": row[3] == "true"}
@@ -138,13 +138,13 @@ def test_pages_filters_and_sums_agree_with_a_plain_list(rows, size, least, verdi
         assert seen == chosen
         assert reader.count(wanted) == len(chosen)
         assert reader.sources() == sorted({row[0] for row in rows})
-        bins = reader.scores(Wanted(), 10)
+        bins = reader.score_histogram(EventFilter(), 10)
         assert sum(sum(b[1:]) for b in bins) == len(rows)
-        assert sum(day[1] for day in reader.days(Wanted())) == len(rows)
-        kept = store.prunable(most=5)
+        assert sum(day[1] for day in reader.counts_by_day(EventFilter())) == len(rows)
+        kept = store.prunable(max_events=5)
         assert len(kept) == max(0, len(rows) - 5)
-        assert sorted(store.prune(most=5)) == sorted(kept)
-        assert reader.count(Wanted()) == min(5, len(rows))
+        assert sorted(store.prune(max_events=5)) == sorted(kept)
+        assert reader.count(EventFilter()) == min(5, len(rows))
         reader.close()
         store.close()
 
@@ -154,10 +154,10 @@ def test_pruning_takes_everything_of_an_event_but_what_was_counted(store):
     for told in (old, new):
         store.add(told)
         store.review(told["id"], Verdict("false", "music"))
-        store.attach(told["id"], ClipNote(10, 2.0, 5.0, redacted=False))
+        store.attach(told["id"], ClipInfo(10, 2.0, 5.0, redacted=False))
     assert store.prune(days=5.0) == [old["id"]]
     assert list(store.clips()) == [new["id"]]
-    assert Reader(store.path).history(old["id"]) == []
+    assert StoreReader(store.path).history(old["id"]) == []
     assert store.tallies()["gate", "false", "music"] == 2
 
 
@@ -166,37 +166,37 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path):
     path.write_bytes(b"SQLite format 3\0" + b"broken" * 500)
     (tmp_path / "events.db-wal").write_bytes(b"an old log")
     with pytest.raises(StoreError, match=r"events\.db"):
-        Store(path, aside=False)
-    store = Store(path)
-    assert store.set_aside is not None
-    assert store.set_aside.read_bytes().startswith(b"SQLite format 3\0broken")
+        EventStore(path, aside=False)
+    store = EventStore(path)
+    assert store.damaged_copy is not None
+    assert store.damaged_copy.read_bytes().startswith(b"SQLite format 3\0broken")
     store.add(record_of(1))
     store.close()
-    assert Store(path).set_aside is None
+    assert EventStore(path).damaged_copy is None
 
 
 def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "events.db"
-    Store(path).close()
+    EventStore(path).close()
     with sqlite3.connect(path) as other:
         other.execute(f"PRAGMA user_version={len(schema.MIGRATIONS) + 1}")
     other.close()
     with pytest.raises(StoreError, match="later version"):
-        Store(path)
+        EventStore(path)
     with pytest.raises(StoreError, match="later version"):
-        Reader(path)
+        StoreReader(path)
     assert [p.name for p in tmp_path.glob("*damaged*")] == []
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "events.db"
-    with Store(path)._writing():
+    with EventStore(path)._writing():
         pass
     later = ("ALTER TABLE events ADD COLUMN extra TEXT;\nSELECT nothing FROM nowhere;\n",)
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + later)
     with pytest.raises(StoreError):
-        Store(path)
-    connection, _ = sqlite.opened(path)
+        EventStore(path)
+    connection, _ = sqlite.open_database(path)
     columns = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
     assert "extra" not in columns
     connection.close()
@@ -209,7 +209,7 @@ def test_a_picture_shows_where_the_sound_is(store):
     samples[16_000:17_600] = np.sin(np.arange(1_600) * 2 * np.pi * 1_000 / 16_000) * 0.5
     made = compute_spectrogram(samples, 16_000, 1.0)
     store.attach("x", picture=made)
-    back = Reader(store.path).picture("x")
+    back = StoreReader(store.path).spectrogram("x")
     assert isinstance(back, Spectrogram)
     assert np.array_equal(back.levels, made.levels)
     loudest = np.argmax(made.levels.sum(1)) * made.hop_s
@@ -270,11 +270,11 @@ def test_killed_two_hundred_times_it_loses_nothing_that_was_acknowledged(tmp_pat
                 told[kind].add(identity.strip())
         writer.stdout.close()
         writer.wait()
-    store = Store(db)
-    assert store.set_aside is None
+    store = EventStore(db)
+    assert store.damaged_copy is None
     folder = ClipFolder(clips)
     folder.reconcile(store)
-    found = {e.event.id: e for e in Reader(db).events(Wanted())}
+    found = {e.event.id: e for e in StoreReader(db).events(EventFilter())}
     assert len(told["event"]) > 200
     assert told["event"] <= found.keys()
     assert all(found[one].verdict == "false" for one in told["verdict"])
@@ -285,7 +285,7 @@ def test_killed_two_hundred_times_it_loses_nothing_that_was_acknowledged(tmp_pat
     assert {p.stem for p in clips.iterdir()} == set(store.clips())
     assert not list(clips.glob("*.part"))
     said = sum(e.verdict == "false" for e in found.values())
-    assert store.tallies()["gate", "review", "false"] == said
+    assert store.verdict_counts()["gate", "review", "false"] == said
     store.close()
 
 
@@ -294,13 +294,13 @@ times = st.floats(0, 100)
 
 @given(st.lists(times, max_size=8), st.lists(times, max_size=8))
 def test_matching_counts_every_event_and_every_label_once(found, truth):
-    from streamdet.scoring.labels import Label, match
+    from streamdet.scoring.labels import ShotLabel, match_events
 
     spans = [(at, at + 0.3) for at in found]
-    matched = match(spans, [Label(at, at + 0.1) for at in truth])
+    matched = match_events(spans, [ShotLabel(at, at + 0.1) for at in truth])
     assert len(matched.true) == len(spans)
     assert matched.found + matched.missed == len(truth)
     assert len(matched.onset_errors) == matched.found
     assert (matched.found > 0) == any(matched.true)
     assert all(-0.81 <= error <= 0.61 for error in matched.onset_errors)
-    assert match([(t, t) for t in truth], [Label(t, t) for t in truth]).missed == 0
+    assert match_events([(t, t) for t in truth], [ShotLabel(t, t) for t in truth]).missed == 0

@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.daemon import supervision
-from streamdet.daemon.supervision import Policy, Seen, State, pause_s
+from streamdet.daemon.supervision import RetryPolicy, SourceObservation, SourceState, backoff_s
 
-POLICY = Policy(open_s=10, stall_s=5, first_s=1, most_s=60, silence_s=10)
+POLICY = RetryPolicy(open_s=10, stall_s=5, first_retry_s=1, max_retry_s=60, silence_s=10)
 
 
 def run(steps, policy=POLICY, chance=0.0):
     """The conditions and actions of (now, seen) pairs."""
-    condition, rows = supervision.begin(0.0), []
+    condition, rows = supervision.initial_condition(0.0), []
     for now, seen in steps:
         condition, action = supervision.step(policy, condition, seen, now, chance)
         rows.append((condition, action))
@@ -19,86 +19,116 @@ def run(steps, policy=POLICY, chance=0.0):
 
 
 def test_a_source_is_opened_at_once_and_heard_with_its_first_samples():
-    rows = run([(0, Seen()), (0.1, Seen(opened=True)), (0.2, Seen(opened=True, samples=5))])
+    rows = run(
+        [
+            (0, SourceObservation()),
+            (0.1, SourceObservation(opened=True)),
+            (0.2, SourceObservation(opened=True, samples=5)),
+        ]
+    )
     assert [action for _, action in rows] == ["open", "nothing", "nothing"]
-    assert [c.state for c, _ in rows] == [State.opening, State.opening, State.hearing]
+    assert [c.state for c, _ in rows] == [
+        SourceState.opening,
+        SourceState.opening,
+        SourceState.receiving,
+    ]
     assert rows[-1][0].deaf_since is None
 
 
 def test_no_sample_for_the_stall_time_is_a_dead_source_whatever_its_library_says():
-    heard = Seen(opened=True, samples=5)
-    rows = run([(0, Seen()), (1, heard), (5.9, heard), (6.1, heard)])
+    heard = SourceObservation(opened=True, samples=5)
+    rows = run([(0, SourceObservation()), (1, heard), (5.9, heard), (6.1, heard)])
     assert rows[2][1] == "nothing"
     assert rows[3][1] == "close"
-    assert rows[3][0].state is State.dead
+    assert rows[3][0].state is SourceState.dead
     assert rows[3][0].fault == "no sample for 5 s"
 
 
 def test_one_that_can_not_be_opened_is_absent_and_one_that_gives_nothing_dead():
-    (_, (absent, action)) = run([(0, Seen()), (1, Seen(fault="no such device"))])
-    assert (absent.state, action) == (State.absent, "close")
-    (_, (dead, _)) = run([(0, Seen()), (11, Seen(opened=True))])
-    assert dead.state is State.dead
-    (_, (hangs, _)) = run([(0, Seen()), (11, Seen())])
-    assert hangs.state is State.absent
+    (_, (absent, action)) = run(
+        [(0, SourceObservation()), (1, SourceObservation(fault="no such device"))]
+    )
+    assert (absent.state, action) == (SourceState.absent, "close")
+    (_, (dead, _)) = run([(0, SourceObservation()), (11, SourceObservation(opened=True))])
+    assert dead.state is SourceState.dead
+    (_, (hangs, _)) = run([(0, SourceObservation()), (11, SourceObservation())])
+    assert hangs.state is SourceState.absent
 
 
 def test_silence_is_no_failure_and_ends_with_the_first_sound():
-    steps = [(0, Seen()), *((t, Seen(opened=True, samples=t, silent=True)) for t in range(1, 13))]
-    steps.append((13, Seen(opened=True, samples=13)))
+    steps = [
+        (0, SourceObservation()),
+        *((t, SourceObservation(opened=True, samples=t, silent=True)) for t in range(1, 13)),
+    ]
+    steps.append((13, SourceObservation(opened=True, samples=13)))
     states = [c.state for c, _ in run(steps)]
-    assert states[10] is State.hearing
-    assert states[11] is State.silent
-    assert states[13] is State.hearing
+    assert states[10] is SourceState.receiving
+    assert states[11] is SourceState.silent
+    assert states[13] is SourceState.receiving
 
 
 def test_a_schedule_closes_and_opens():
-    heard = Seen(opened=True, samples=1)
-    rows = run([(0, Seen()), (1, heard), (2, Seen(wanted=False)), (3, Seen(wanted=False)),
-                (4, Seen())])  # fmt: skip
+    heard = SourceObservation(opened=True, samples=1)
+    rows = run([(0, SourceObservation()), (1, heard), (2, SourceObservation(scheduled=False)), (3, SourceObservation(scheduled=False)),
+                (4, SourceObservation())])  # fmt: skip
     assert [a for _, a in rows] == ["open", "nothing", "close", "nothing", "open"]
-    assert rows[2][0].state is State.off
+    assert rows[2][0].state is SourceState.off
 
 
 def test_one_that_gives_a_little_and_fails_again_and_again_is_tried_less_and_less():
-    condition, pauses, now = supervision.begin(0.0), [], 0.0
+    condition, pauses, now = supervision.initial_condition(0.0), [], 0.0
     for _ in range(4):
         now = condition.retry_at
-        for seen in (Seen(), Seen(opened=True, samples=1), Seen(opened=True, samples=1, fault="x")):
+        for seen in (
+            SourceObservation(),
+            SourceObservation(opened=True, samples=1),
+            SourceObservation(opened=True, samples=1, fault="x"),
+        ):
             condition, _ = supervision.step(POLICY, condition, seen, now, 0.0)
             now += 0.1
         pauses.append(round(condition.retry_at - now + 0.1, 3))
     assert pauses == [1, 2, 4, 8]
-    steps = [(Seen(), 0), *((Seen(opened=True, samples=n), n) for n in range(1, 13))]
-    for seen, later in [*steps, (Seen(opened=True, samples=12, fault="x"), 13)]:
+    steps = [
+        (SourceObservation(), 0),
+        *((SourceObservation(opened=True, samples=n), n) for n in range(1, 13)),
+    ]
+    for seen, later in [*steps, (SourceObservation(opened=True, samples=12, fault="x"), 13)]:
         at = now + 10 + later
         condition, _ = supervision.step(POLICY, condition, seen, at, 0.0)
     assert condition.retry_at - at == 1
 
 
 def test_one_that_has_come_to_its_end_is_left_alone():
-    rows = run([(0, Seen()), (1, Seen(opened=True, samples=1, ended=True)), (99, Seen())])
+    rows = run(
+        [
+            (0, SourceObservation()),
+            (1, SourceObservation(opened=True, samples=1, ended=True)),
+            (99, SourceObservation()),
+        ]
+    )
     assert [a for _, a in rows] == ["open", "close", "nothing"]
 
 
 @given(tries=st.integers(1, 10_000), chance=st.floats(0, 1, exclude_max=True))
 def test_pauses_double_up_to_a_most_and_chance_shortens_them_by_half_at_most(tries, chance):
-    pause = pause_s(POLICY, tries)
+    pause = backoff_s(POLICY, tries)
     assert pause == min(60, 2.0 ** min(tries - 1, 32))
-    condition = supervision.begin(0.0)
+    condition = supervision.initial_condition(0.0)
     now = 0.0
     for _ in range(min(tries, 12)):
         now = condition.retry_at
-        condition, action = supervision.step(POLICY, condition, Seen(), now, chance)
+        condition, action = supervision.step(POLICY, condition, SourceObservation(), now, chance)
         assert action == "open"
-        condition, action = supervision.step(POLICY, condition, Seen(fault="x"), now, chance)
+        condition, action = supervision.step(
+            POLICY, condition, SourceObservation(fault="x"), now, chance
+        )
         assert action == "close"
-        pause = pause_s(POLICY, condition.tries)
+        pause = backoff_s(POLICY, condition.tries)
         assert pause / 2 <= condition.retry_at - now <= pause
 
 
 SEEN = st.builds(
-    Seen,
+    SourceObservation,
     wanted=st.booleans(),
     opened=st.booleans(),
     samples=st.integers(0, 50),
@@ -114,7 +144,7 @@ SEEN = st.builds(
 def test_no_source_is_forgotten_whatever_happens_to_it(steps):
     """It is open, or has a moment at which it is tried again, or is off or ended by right; what is
     open is closed before it is opened again."""
-    condition, now, open_now = supervision.begin(0.0), 0.0, False
+    condition, now, open_now = supervision.initial_condition(0.0), 0.0, False
     for pause, seen, chance in steps:
         now += pause
         was = condition
@@ -123,8 +153,8 @@ def test_no_source_is_forgotten_whatever_happens_to_it(steps):
         assert (action == "close") <= open_now
         open_now = action == "open" or (open_now and action != "close")
         assert condition.open == open_now
-        if condition.state in (State.absent, State.dead):
-            assert condition.retry_at - now <= POLICY.most_s
-            assert condition.deaf_since is not None
-        if condition.heard:
-            assert now - condition.fresh <= POLICY.stall_s
+        if condition.state in (SourceState.absent, SourceState.dead):
+            assert condition.retry_at - now <= POLICY.max_retry_s
+            assert condition.not_receiving_since is not None
+        if condition.receiving:
+            assert now - condition.last_sample_at <= POLICY.stall_s

@@ -21,7 +21,7 @@ from daemons import free_port
 from test_evidence import trial
 from test_store import record_of
 
-from streamdet.store.store import Store
+from streamdet.store.store import EventStore
 from streamdet.store.verdict import Verdict
 
 SAID = {"X-Streamdet": "1"}
@@ -151,7 +151,7 @@ class Alone:
 
     def __init__(self, folder: Path) -> None:
         path = folder / "events.db"
-        store = Store(path)
+        store = EventStore(path)
         self.ids = []
         for number in range(5):
             told = record_of(number, '<script>alert("x")</script>' if number else "gate")
@@ -425,7 +425,7 @@ def test_an_address_in_use_is_one_line_and_code_2(tmp_path, rapid):
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, rapid):
-    Store(tmp_path / "e.db").close()
+    EventStore(tmp_path / "e.db").close()
     for command in (
         ["listen", "--file", str(rapid), "--metrics", "off", "--web", "127.0.0.1:9"],
         ["review", "--web", "127.0.0.1:9"],

@@ -22,7 +22,7 @@ from test_store import record_of
 
 from streamdet import demo
 from streamdet.model.spectrogram import compute_spectrogram
-from streamdet.store.store import Store
+from streamdet.store.store import EventStore
 
 AXE = "axe-core@4.11.0"
 FLAGS = (
@@ -123,11 +123,11 @@ def many(tmp_path_factory):
     import numpy as np
 
     from streamdet.store.clips import ClipFolder
-    from streamdet.store.store import ClipNote
+    from streamdet.store.store import ClipInfo
     from streamdet.store.verdict import Verdict
 
     folder = tmp_path_factory.mktemp("many")
-    store, clips = Store(folder / "events.db"), ClipFolder(folder / "events-clips")
+    store, clips = EventStore(folder / "events.db"), ClipFolder(folder / "events-clips")
     scene = demo.scene()
     now = time.time()
     for number in range(60):
@@ -137,7 +137,7 @@ def many(tmp_path_factory):
         first = round((demo.ONSETS_S[number % 3] - 2.0) * 16_000)
         sound_of = scene[first : first + 80_000]
         size = clips.write(told, sound_of, 16_000)
-        note = ClipNote(size, 2.0, 5.0, redacted=number == 4)
+        note = ClipInfo(size, 2.0, 5.0, redacted=number == 4)
         store.attach(told["id"], note, compute_spectrogram(sound_of, 16_000, 2.0))
         if number % 4 == 1:
             store.review(told["id"], Verdict("false", "door", "the barn's door", "ann"))

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import Failure, quiet_pipe
+from streamdet.cli.errors import CommandError, quiet_pipe
 
 if TYPE_CHECKING:
-    from streamdet.scoring.comparison import Pair, Told
-    from streamdet.scoring.labels import Label
+    from streamdet.scoring.comparison import EventPair, RunEvent
+    from streamdet.scoring.labels import ShotLabel
 
 
-class CompareForm(StrEnum):
+class CompareFormat(StrEnum):
     """How differences are written."""
 
     table = "table"
@@ -39,7 +39,7 @@ def compare(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="List what both heard, too.")] = False,
     output_format: Annotated[
-        CompareForm | None,
+        CompareFormat | None,
         typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
     ] = None,
 ) -> None:
@@ -51,46 +51,46 @@ def compare(
 
     truth = None if labels is None else options.read_labels(labels)
     try:
-        runs = comparison.read(first), comparison.read(second)
+        runs = comparison.read_run(first), comparison.read_run(second)
     except comparison.RunError as error:
-        raise Failure(str(error)) from error
-    found = comparison.pairs(*runs, collar)
-    listed = found if every else [pair for pair in found if pair.where != "both"]
-    form = output_format or (CompareForm.table if sys.stdout.isatty() else CompareForm.jsonl)
+        raise CommandError(str(error)) from error
+    found = comparison.pair_events(*runs, collar)
+    listed = found if every else [pair for pair in found if pair.found_in != "both"]
+    form = output_format or (CompareFormat.table if sys.stdout.isatty() else CompareFormat.jsonl)
     with quiet_pipe():
         _write([_record(pair, truth, collar) for pair in listed], form)
     for path, run, where in ((first, runs[0], "first"), (second, runs[1], "second")):
         sys.stderr.write(f"streamdet: {where}: {path}: {_about(run)}{_right(run, truth)}\n")
-    heard = Counter(pair.where for pair in found)
+    heard = Counter(pair.found_in for pair in found)
     sys.stderr.write(
         f"streamdet: {heard['both']} events in both, {heard['first']} in the first alone, "
         f"{heard['second']} in the second alone\n"
     )
 
 
-def _record(pair: Pair, truth: list[Label] | None, collar_s: float) -> dict[str, Any]:
+def _record(pair: EventPair, truth: list[ShotLabel] | None, collar_s: float) -> dict[str, Any]:
     from streamdet.scoring import labels
 
-    told = pair.told
+    told = pair.event
     record: dict[str, Any] = {
         "source": told.source,
-        "heard_by": pair.where,
+        "heard_by": pair.found_in,
         "onset_s": told.onset_s,
         "offset_s": told.offset_s,
         "first_score": None if pair.first is None else pair.first.score,
         "second_score": None if pair.second is None else pair.second.score,
     }
     if truth is not None:
-        its = labels.of_file(truth, told.source)
-        record["true"] = labels.match([(told.onset_s, told.offset_s)], its, collar_s).true[0]
+        its = labels.labels_for_file(truth, told.source)
+        record["true"] = labels.match_events([(told.onset_s, told.offset_s)], its, collar_s).true[0]
     return record
 
 
-def _write(records: list[dict[str, Any]], form: CompareForm) -> None:
-    if form is CompareForm.jsonl:
+def _write(records: list[dict[str, Any]], form: CompareFormat) -> None:
+    if form is CompareFormat.jsonl:
         for record in records:
             sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
-    elif form is CompareForm.csv:
+    elif form is CompareFormat.csv:
         rows = csv.writer(sys.stdout, lineterminator="\n")
         rows.writerow(records[0] if records else ("source", "heard_by"))
         rows.writerows(["" if v is None else v for v in record.values()] for record in records)
@@ -99,7 +99,7 @@ def _write(records: list[dict[str, Any]], form: CompareForm) -> None:
 
 
 def _table(records: list[dict[str, Any]]) -> None:
-    from streamdet.formats.table import clock
+    from streamdet.formats.table import format_clock
     from streamdet.text import printable
 
     if not records:
@@ -114,12 +114,12 @@ def _table(records: list[dict[str, Any]]) -> None:
         ]
         right = {True: "true ", False: "false", None: "     "}[of.get("true")]
         sys.stdout.write(
-            f"{clock(of['onset_s']):>12}  {of['heard_by']:>8}  {scores[0]:>5}  {scores[1]:>6}"
+            f"{format_clock(of['onset_s']):>12}  {of['heard_by']:>8}  {scores[0]:>5}  {scores[1]:>6}"
             f"  {right}  {printable(of['source'])}\n"
         )
 
 
-def _about(run: list[Told]) -> str:
+def _about(run: list[RunEvent]) -> str:
     """Who spoke, and over which threshold."""
     if not run:
         return "0 events"
@@ -128,13 +128,13 @@ def _about(run: list[Told]) -> str:
     return f"{len(run)} events of {models} over {thresholds}"
 
 
-def _right(run: list[Told], truth: list[Label] | None) -> str:
-    from streamdet.scoring.summary import Scoring
+def _right(run: list[RunEvent], truth: list[ShotLabel] | None) -> str:
+    from streamdet.scoring.summary import EventScorer
 
     if truth is None:
         return ""
-    scoring = Scoring(truth)
+    scoring = EventScorer(truth)
     sources = {told.source for told in run} | {label.file for label in truth if label.file}
     for source in sorted(sources):
-        scoring.take(source, [(t.onset_s, t.offset_s) for t in run if t.source == source])
-    return "; " + scoring.lines()[0]
+        scoring.add_file(source, [(t.onset_s, t.offset_s) for t in run if t.source == source])
+    return "; " + scoring.summary_lines()[0]

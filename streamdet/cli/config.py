@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import Failure
+from streamdet.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from streamdet.config.schema import Config
@@ -30,16 +30,18 @@ def check(config: options.ConfigFile = None, settings: options.Settings = None) 
     told = _read(config, settings)
     faults: list[str] = []
     try:
-        bundle = builders.bundle(told)
+        bundle = builders.load_configured_bundle(told)
         for source in told.sources:
-            builders.decision(told, bundle, source)
+            builders.build_decision(told, bundle, source)
     except ConfigError as error:
         faults += error.faults
-    faults += builders.secret_faults(told)
+    faults += builders.check_secrets(told)
     if faults:
-        raise Failure("\nstreamdet: ".join(faults))
+        raise CommandError("\nstreamdet: ".join(faults))
     sources = ", ".join(source.name for source in told.sources) or "none"
-    outputs = [name for name in builders.OUTPUTS if builders.output_key(told, name) is not None]
+    outputs = [
+        name for name in builders.OUTPUT_NAMES if builders.output_key(told, name) is not None
+    ]
     typer.echo(f"good; sources: {sources}; outputs: {', '.join(outputs)}")
 
 
@@ -70,4 +72,4 @@ def _read(config: options.ConfigFile, settings: options.Settings) -> Config:
     try:
         return layers.read_config(config, layers.from_settings(settings or []))
     except layers.ConfigError as error:
-        raise Failure("\nstreamdet: ".join(error.faults)) from error
+        raise CommandError("\nstreamdet: ".join(error.faults)) from error

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli.errors import CODES, Failure
+from streamdet.cli.errors import EXIT_CODES, CommandError
 
 
 def devices(
@@ -24,13 +24,15 @@ def devices(
     try:
         found = device.list_devices()
     except SourceError as error:
-        raise Failure(str(error), CODES[error.reason]) from error
+        raise CommandError(str(error), EXIT_CODES[error.reason]) from error
     if as_json:
         rows = [{k: v for k, v in asdict(d).items() if k != "index"} for d in found]
         typer.echo(json.dumps(rows, indent=2))
         return
     if not found:
-        raise Failure("no input device; is a microphone plugged in?", CODES["unavailable"])
+        raise CommandError(
+            "no input device; is a microphone plugged in?", EXIT_CODES["unavailable"]
+        )
     width = max(len(d.name) for d in found)
     for d in found:
         mark = "*" if d.default else " "

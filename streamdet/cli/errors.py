@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from streamdet.audio.source import Reason
 
 BAD_INPUT, DAMAGED, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 2, 3, 69, 74, 75, 130
-CODES: dict[Reason, int] = {
+EXIT_CODES: dict[Reason, int] = {
     "bad": BAD_INPUT,
     "truncated": DAMAGED,
     "unavailable": UNAVAILABLE,
@@ -20,7 +20,7 @@ CODES: dict[Reason, int] = {
 """69, 74 and 75 are EX_UNAVAILABLE, EX_IOERR and EX_TEMPFAIL of sysexits.h."""
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """Ends the command with a line on stderr and an exit code, no traceback."""
 
     def __init__(self, message: str, code: int = BAD_INPUT) -> None:

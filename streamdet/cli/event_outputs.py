@@ -12,17 +12,17 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from streamdet.cli.errors import Failure
+from streamdet.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from streamdet.detection.event import Event
-    from streamdet.formats import Explanation, Format, Sink, Timebase
+    from streamdet.formats import EventFormat, EventWriter, ScoreExplanation, Timebase
 
 
 NO_OTIO = "otio: needs OpenTimelineIO: pip install 'streamdet[edit]'"
 
 
-class Form(StrEnum):
+class OutputFormat(StrEnum):
     """How events are written."""
 
     jsonl = "jsonl"
@@ -39,12 +39,12 @@ class Form(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """The options: files to write, a form, a frame rate and timecode as they were given;
     ``silent``: nothing goes to stdout either."""
 
     outputs: list[Path]
-    form: Form | None
+    form: OutputFormat | None
     explain: bool
     fps: str | None
     start_timecode: str | None
@@ -56,13 +56,13 @@ class Wanted:
         return [*self.outputs] if self.outputs or self.silent else [None]
 
 
-class Outputs:
+class EventOutputs:
     """All of them as one sink."""
 
-    def __init__(self, sinks: list[Sink]) -> None:
+    def __init__(self, sinks: list[EventWriter]) -> None:
         self._sinks = sinks
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """Write one event to each."""
         for sink in self._sinks:
             sink.write(event, explanation)
@@ -73,16 +73,16 @@ class Outputs:
             sink.close()
 
 
-def parted(outputs: list[Path], paths: list[str]) -> tuple[list[Path], list[Path]]:
+def split_reports(outputs: list[Path], paths: list[str]) -> tuple[list[Path], list[Path]]:
     """Reports, and what is written event by event; raises Failure for what can't be written."""
-    from streamdet.formats import REPORT
+    from streamdet.formats import REPORT_SUFFIX
 
     _check(outputs, paths)
-    reports = [output for output in outputs if output.suffix.lower() == REPORT]
+    reports = [output for output in outputs if output.suffix.lower() == REPORT_SUFFIX]
     return reports, [output for output in outputs if output not in reports]
 
 
-def check(wanted: Wanted, paths: list[str]) -> None:
+def check(wanted: OutputOptions, paths: list[str]) -> None:
     """Raise Failure for what `opened` would refuse; nothing that is there is touched."""
     _check(wanted.outputs, paths)
     _check_forms([_form(wanted, output) for output in wanted.streams], wanted, paths)
@@ -90,7 +90,7 @@ def check(wanted: Wanted, paths: list[str]) -> None:
         try:
             output.open("a").close()
         except OSError as error:
-            raise Failure(f"--output {output}: {error.strerror}") from error
+            raise CommandError(f"--output {output}: {error.strerror}") from error
 
 
 def need_otio() -> None:
@@ -98,52 +98,54 @@ def need_otio() -> None:
     try:
         import opentimelineio  # noqa: F401
     except ImportError as error:
-        raise Failure(NO_OTIO) from error
+        raise CommandError(NO_OTIO) from error
 
 
 @contextmanager
-def opened(wanted: Wanted, paths: list[str]) -> Iterator[Outputs]:
+def open_outputs(wanted: OutputOptions, paths: list[str]) -> Iterator[EventOutputs]:
     """The sinks for these files to hear; raises Failure before any of them is touched."""
-    from streamdet.formats import EDITS, open_sink
+    from streamdet.formats import EDIT_FORMATS, open_writer
 
     _check(wanted.outputs, paths)
-    forms: list[Format] = [_form(wanted, output) for output in wanted.streams]
+    forms: list[EventFormat] = [_form(wanted, output) for output in wanted.streams]
     _check_forms(forms, wanted, paths)
-    edit = any(form in EDITS for form in forms)
+    edit = any(form in EDIT_FORMATS for form in forms)
     timebase = _timebase(wanted, paths[0]) if edit else None
     with ExitStack() as stack:
         streams = [stack.enter_context(_stream(output)) for output in wanted.streams]
         try:
             sinks = [
-                open_sink(form, stream, explain=wanted.explain, timebase=timebase)
+                open_writer(form, stream, explain=wanted.explain, timebase=timebase)
                 for form, stream in zip(forms, streams, strict=True)
             ]
         except ImportError as error:
-            raise Failure(NO_OTIO) from error
-        yield Outputs(sinks)
+            raise CommandError(NO_OTIO) from error
+        yield EventOutputs(sinks)
 
 
-def _form(wanted: Wanted, output: Path | None) -> Format:
-    from streamdet.formats import FORMS, form_of
+def _form(wanted: OutputOptions, output: Path | None) -> EventFormat:
+    from streamdet.formats import FORMATS, format_for
 
     if wanted.form is not None:
-        return FORMS[wanted.form]
+        return FORMATS[wanted.form]
     if output is None:
         return "table" if sys.stdout.isatty() else "jsonl"
-    return form_of(output.name) or "jsonl"
+    return format_for(output.name) or "jsonl"
 
 
-def _check_forms(forms: list[Format], wanted: Wanted, paths: list[str]) -> None:
-    from streamdet.formats import ONE_FILE
+def _check_forms(forms: list[EventFormat], wanted: OutputOptions, paths: list[str]) -> None:
+    from streamdet.formats import SINGLE_FILE_FORMATS
 
     if wanted.form is not None and len(wanted.outputs) > 1:
-        raise Failure("--format: with several --output each has the form that its name asks for")
-    single = [form for form in forms if form in ONE_FILE]
+        raise CommandError(
+            "--format: with several --output each has the form that its name asks for"
+        )
+    single = [form for form in forms if form in SINGLE_FILE_FORMATS]
     if single and len(paths) > 1:
-        raise Failure(f"{single[0]} is of one file's time: give one PATH")
+        raise CommandError(f"{single[0]} is of one file's time: give one PATH")
 
 
-def _timebase(wanted: Wanted, path: str) -> Timebase:
+def _timebase(wanted: OutputOptions, path: str) -> Timebase:
     """As given, else as the film itself says."""
     from streamdet.formats import timecode
 
@@ -155,17 +157,17 @@ def _timebase(wanted: Wanted, path: str) -> Timebase:
         fps = fps or its_fps
         start = start or its_start
     if fps is None:
-        raise Failure(f"--fps: of an edit with how many frames a second? {path} does not say")
+        raise CommandError(f"--fps: of an edit with how many frames a second? {path} does not say")
     try:
-        base = timecode.parse(fps)
+        base = timecode.parse_frame_rate(fps)
     except ValueError as error:
-        raise Failure(f"--fps {fps}: {error}") from error
+        raise CommandError(f"--fps {fps}: {error}") from error
     if start is None:
         return base
     try:
-        return base.starting(start)
+        return base.with_start(start)
     except ValueError as error:
-        raise Failure(f"--start-timecode {start}: {error}") from error
+        raise CommandError(f"--start-timecode {start}: {error}") from error
 
 
 @contextmanager
@@ -178,7 +180,7 @@ def _stream(output: Path | None) -> Iterator[TextIO]:
     try:
         stream = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
-        raise Failure(f"--output {output}: {error.strerror}") from error
+        raise CommandError(f"--output {output}: {error.strerror}") from error
     with stream:
         yield stream
 
@@ -187,7 +189,9 @@ def _check(outputs: list[Path], paths: list[str]) -> None:
     """Writing over what is about to be read would lose it."""
     for output in outputs:
         if outputs.count(output) > 1:
-            raise Failure(f"--output {output}: given twice")
+            raise CommandError(f"--output {output}: given twice")
         for path in paths if output.exists() else ():
             if path != "-" and Path(path).exists() and output.samefile(path):
-                raise Failure(f"--output {output}: is one of the files to hear; choose another")
+                raise CommandError(
+                    f"--output {output}: is one of the files to hear; choose another"
+                )

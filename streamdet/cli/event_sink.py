@@ -8,17 +8,17 @@ from pathlib import Path
 from streamdet.model import spectrogram
 from streamdet.pipeline import excerpt
 from streamdet.pipeline.files import FileEvent
-from streamdet.scoring.labels import Label
-from streamdet.scoring.summary import Scoring
+from streamdet.scoring.labels import ShotLabel
+from streamdet.scoring.summary import EventScorer
 from streamdet.store.clips import ClipError, ClipFolder
-from streamdet.store.store import ClipNote, Store
+from streamdet.store.store import ClipInfo, EventStore
 from streamdet.store.verdict import Verdict
 
-LABELLED = "labels"
+LABELS_REVIEWER = "labels"
 """The reviewer of verdicts that come from a label file."""
 
 
-class Keeping:
+class EventRecorder:
     """Takes the events of one file after another; all of it is optional. Raises StoreError, and at
     first ClipError; later ``clip_fault`` says why a clip was not kept. ``judged`` is what the
     labels make of the events, in lines."""
@@ -27,17 +27,17 @@ class Keeping:
         self,
         store: Path | None,
         clips: Path | None,
-        truth: Sequence[Label] | None,
+        truth: Sequence[ShotLabel] | None,
         track: str | None = None,
     ) -> None:
         self._track = track
-        self._store = None if store is None else Store(store)
+        self._store = None if store is None else EventStore(store)
         self._clips = None if clips is None else ClipFolder(clips)
-        self._scoring = None if truth is None else Scoring(truth)
+        self._scoring = None if truth is None else EventScorer(truth)
         self.clip_fault = ""
         self._of_file: list[FileEvent] = []
 
-    def __enter__(self) -> Keeping:
+    def __enter__(self) -> EventRecorder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,16 +45,16 @@ class Keeping:
             self._store.close()
 
     @property
-    def set_aside(self) -> Path | None:
+    def damaged_copy(self) -> Path | None:
         """Where a damaged store was put."""
-        return None if self._store is None else self._store.set_aside
+        return None if self._store is None else self._store.damaged_copy
 
     @property
-    def judged(self) -> list[str]:
+    def label_summary(self) -> list[str]:
         """Lines; none without labels."""
-        return [] if self._scoring is None else self._scoring.lines()
+        return [] if self._scoring is None else self._scoring.summary_lines()
 
-    def take(self, heard: FileEvent, path: str) -> None:
+    def add_event(self, heard: FileEvent, path: str) -> None:
         """An event of a file, "-" for stdin."""
         if self._scoring is not None:
             self._of_file.append(heard)
@@ -64,7 +64,7 @@ class Keeping:
             except ClipError as error:
                 self.clip_fault = f"no clip is kept: {error}"
 
-    def file_over(self, path: str) -> None:
+    def finish_file(self, path: str) -> None:
         """The file has no more; hold what it had against its labels."""
         if self._scoring is None:
             return
@@ -72,16 +72,16 @@ class Keeping:
         for heard in self._of_file:
             d, rate = heard.event.detection, heard.event.sample_rate
             spans.append((d.onset / rate, (d.offset or d.onset) / rate))
-        true = self._scoring.take(path, spans)
+        true = self._scoring.add_file(path, spans)
         for heard, yes in zip(self._of_file, true, strict=True):
             if self._store is not None:
-                said = Verdict("true" if yes else "false", reviewer=LABELLED)
+                said = Verdict("true" if yes else "false", reviewer=LABELS_REVIEWER)
                 self._store.review(heard.event.id, said)
         self._of_file.clear()
 
 
 def _keep(
-    store: Store,
+    store: EventStore,
     heard: FileEvent,
     path: str,
     clips: ClipFolder | None,
@@ -94,8 +94,8 @@ def _keep(
     if (cut := excerpt.read_excerpt(event, path, track)) is None:
         return
     samples, rate, onset_s = cut
-    store.attach(event.id, picture=spectrogram.compute_spectrogram(samples, rate, onset_s))
+    store.attach(event.id, spectrogram=spectrogram.compute_spectrogram(samples, rate, onset_s))
     if clips is not None:
         size = clips.write(record, samples, rate)
-        note = ClipNote(size, onset_s, len(samples) / rate, redacted=False)
+        note = ClipInfo(size, onset_s, len(samples) / rate, redacted=False)
         store.attach(event.id, note)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import Failure, quiet_pipe
+from streamdet.cli.errors import CommandError, quiet_pipe
 
 if TYPE_CHECKING:
-    from streamdet.store.reader import Reader, Wanted
+    from streamdet.store.reader import EventFilter, StoreReader
 
 
-class Format(StrEnum):
+class ListFormat(StrEnum):
     """How events are written."""
 
     jsonl = "jsonl"
@@ -26,7 +26,7 @@ class Format(StrEnum):
     table = "table"
 
 
-class Said(StrEnum):
+class VerdictFilter(StrEnum):
     """What was said of an event."""
 
     true = "true"
@@ -45,11 +45,11 @@ MostScore = Annotated[
     float | None, typer.Option("--max-score", min=0.0, max=1.0, help="Of this score or below.")
 ]
 SaidOption = Annotated[
-    Said | None,
+    VerdictFilter | None,
     typer.Option("--verdict", help="true, false or unsure; none: not reviewed; any: reviewed."),
 ]
 Form = Annotated[
-    Format | None, typer.Option("--format", help="jsonl, but table where stdout is a terminal.")
+    ListFormat | None, typer.Option("--format", help="jsonl, but table where stdout is a terminal.")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="So many at most, the newest.")]
 
@@ -72,7 +72,7 @@ def list_(
     """
     wanted = _wanted(since, until, source, min_score, max_score, verdict)
     with _reader(store) as reader, quiet_pipe():
-        kind = output_format or (Format.table if sys.stdout.isatty() else Format.jsonl)
+        kind = output_format or (ListFormat.table if sys.stdout.isatty() else ListFormat.jsonl)
         _write(reader, wanted, limit, kind.value)
 
 
@@ -124,19 +124,19 @@ def export(
     Example: streamdet events export --store events.db --dataset my-clips
     """
     if (dataset is None) == (output is None):
-        raise Failure("give one of --dataset and --output")
+        raise CommandError("give one of --dataset and --output")
     wanted = _wanted(since, until, source, min_score, max_score, verdict)
     with _reader(store) as reader:
         if dataset is not None:
             _dataset(reader, wanted, options.clips_folder(store, clips), dataset, held_out)
         elif output is not None:
             if output.suffix not in (".jsonl", ".csv"):
-                raise Failure(f"--output {output}: its name must end in .jsonl or .csv")
+                raise CommandError(f"--output {output}: its name must end in .jsonl or .csv")
             try:
                 with output.open("w", encoding="utf-8", newline="") as stream:
                     _write(reader, wanted, None, output.suffix[1:], stream)
             except OSError as error:
-                raise Failure(f"--output {output}: {error.strerror}") from error
+                raise CommandError(f"--output {output}: {error.strerror}") from error
 
 
 @app.command()
@@ -159,18 +159,18 @@ def prune(
     import time
 
     from streamdet.store.clips import ClipError, ClipFolder
-    from streamdet.store.store import Store, StoreError
+    from streamdet.store.store import EventStore, StoreError
 
     before = options.parse_when(older_than, "--older-than")
     if before is None and keep is None:
-        raise Failure("give --older-than or --keep")
+        raise CommandError("give --older-than or --keep")
     days = None if before is None else (time.time() - before) / 86_400.0
     if not store.is_file():
-        raise Failure(f"{store}: there is no such event store")
+        raise CommandError(f"{store}: there is no such event store")
     folder_path = options.clips_folder(store, clips)
     try:
         folder = ClipFolder(folder_path) if folder_path.is_dir() else None
-        kept = Store(store, aside=False)
+        kept = EventStore(store, aside=False)
         try:
             chosen = kept.prunable(days, keep)
             if not dry_run and clips_only:
@@ -184,7 +184,7 @@ def prune(
         finally:
             kept.close()
     except (StoreError, ClipError) as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
     done = "would go" if dry_run else "are gone"
     typer.echo(f"{'the clips of ' if clips_only else ''}{len(chosen)} events {done}")
 
@@ -195,11 +195,11 @@ def _wanted(
     source: str | None,
     min_score: float | None,
     max_score: float | None,
-    verdict: Said | None,
-) -> Wanted:
-    from streamdet.store.reader import Wanted
+    verdict: VerdictFilter | None,
+) -> EventFilter:
+    from streamdet.store.reader import EventFilter
 
-    return Wanted(
+    return EventFilter(
         options.parse_when(since, "--since"),
         options.parse_when(until, "--until"),
         source,
@@ -210,40 +210,46 @@ def _wanted(
 
 
 @contextmanager
-def _reader(path: Path) -> Iterator[Reader]:
-    from streamdet.store.reader import Reader
+def _reader(path: Path) -> Iterator[StoreReader]:
+    from streamdet.store.reader import StoreReader
     from streamdet.store.store import StoreError
 
     try:
-        reader = Reader(path)
+        reader = StoreReader(path)
         try:
             yield reader
         finally:
             reader.close()
     except StoreError as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _write(
-    reader: Reader, wanted: Wanted, limit: int | None, kind: str, stream: TextIO | None = None
+    reader: StoreReader,
+    wanted: EventFilter,
+    limit: int | None,
+    kind: str,
+    stream: TextIO | None = None,
 ) -> None:
-    from streamdet.cli.stored_events import open_reviewed
+    from streamdet.cli.stored_events import open_stored_writer
 
-    sink = open_reviewed(kind, sys.stdout if stream is None else stream)
+    sink = open_stored_writer(kind, sys.stdout if stream is None else stream)
     for stored in reader.newest(wanted, limit) if limit else reader.events(wanted):
         sink.write(stored)
     sink.close()
 
 
-def _dataset(reader: Reader, wanted: Wanted, clips: Path, to: Path, held_out: float) -> None:
+def _dataset(
+    reader: StoreReader, wanted: EventFilter, clips: Path, to: Path, held_out: float
+) -> None:
     from streamdet.store.clips import ClipError, ClipFolder
-    from streamdet.store.dataset import DatasetError, export
+    from streamdet.store.dataset import DatasetError, export_dataset
 
     if not clips.is_dir():
-        raise Failure(f"{clips}: no folder of clips; give --clips")
+        raise CommandError(f"{clips}: no folder of clips; give --clips")
     try:
-        tally = export(reader.events(wanted), ClipFolder(clips), to, held_out)
+        tally = export_dataset(reader.events(wanted), ClipFolder(clips), to, held_out)
     except (ClipError, DatasetError) as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
     left = f"; left out: {tally.without_clip} without a clip, {tally.unsure} unsure"
     typer.echo(f"{to}: {tally.true} true, {tally.false} false{left}")

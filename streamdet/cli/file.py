@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamdet.cli import event_outputs, options
-from streamdet.cli.errors import Failure, quiet_pipe
-from streamdet.cli.event_outputs import Form
-from streamdet.cli.file_report import Showing
-from streamdet.cli.file_run import Task, hear_all
+from streamdet.cli.errors import CommandError, quiet_pipe
+from streamdet.cli.event_outputs import OutputFormat
+from streamdet.cli.file_report import FileReports
+from streamdet.cli.file_run import FileTask, analyse_files
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
-    from streamdet.cli.event_sink import Keeping
-    from streamdet.scoring.labels import Label
+    from streamdet.cli.event_sink import EventRecorder
+    from streamdet.scoring.labels import ShotLabel
 
 
-class Encoding(StrEnum):
+class RawEncoding(StrEnum):
     """Raw PCM, little-endian."""
 
     s16 = "s16"
@@ -39,7 +39,7 @@ def file(
     threshold: options.Threshold = None,
     operating_point: options.Point = None,
     output_format: Annotated[
-        Form | None,
+        OutputFormat | None,
         typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
     ] = None,
     output: Annotated[
@@ -95,7 +95,7 @@ def file(
     ] = None,
     raw_rate: Annotated[int, typer.Option(min=1, help="Hz of raw PCM on stdin.")] = 16_000,
     raw_channels: Annotated[int, typer.Option(min=1, help="Channels of raw PCM.")] = 1,
-    raw_encoding: Annotated[Encoding, typer.Option(help="Raw PCM's samples.")] = Encoding.s16,
+    raw_encoding: Annotated[RawEncoding, typer.Option(help="Raw PCM's samples.")] = RawEncoding.s16,
 ) -> None:
     """Find the gunshots in files, films too (extra media), or in WAV or raw PCM on stdin.
 
@@ -117,31 +117,33 @@ def file(
     seconds = _seconds(paths, begin, until) if platform is Platform.auto else None
     if batch is None:
         batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
-    heard = options.channels_of(channels)
+    heard = options.parse_channel_option(channels)
     if heard == "each" and batch > 1:
-        raise Failure("--channels each: hears one file at a time; give --batch 1")
+        raise CommandError("--channels each: hears one file at a time; give --batch 1")
     lanes = 2 if heard == "auto" else 1
-    engine = options.build_engine(
+    engine = options.create_engine(
         lambda: engine_choice.file_engine(bundle, platform, seconds, batch, lanes)
     )
-    reports, others = event_outputs.parted(output or [], paths)
+    reports, others = event_outputs.split_reports(output or [], paths)
     silent = bool(reports) and not others
-    wanted = event_outputs.Wanted(others, output_format, explain, fps, start_timecode, silent)
-    showing = Showing(
+    wanted = event_outputs.OutputOptions(
+        others, output_format, explain, fps, start_timecode, silent
+    )
+    showing = FileReports(
         reports, plot, clips if store is None else None, excerpts, decision.threshold, track,
         heard == "each",
     )  # fmt: skip
     with (
         quiet_pipe(),
-        event_outputs.opened(wanted, paths) as sink,
+        event_outputs.open_outputs(wanted, paths) as sink,
         _kept(store, clips if store is not None else None, truth, track) as kept,
     ):
         raw = (raw_rate, raw_channels, raw_encoding.value)
         listener = FilePipeline(engine, decision, heard)
-        task = Task(
+        task = FileTask(
             listener, sink, explain, scores, begin, until, began_at, raw, kept, track, showing
         )
-        code = hear_all(paths, task, batch)
+        code = analyse_files(paths, task, batch)
         showing.finish()
         if not code or output:  # on a terminal it would say that there is no gunshot
             sink.close()
@@ -161,25 +163,25 @@ def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:
 def _kept(
     store: Path | None,
     clips: Path | None,
-    truth: list[Label] | None,
+    truth: list[ShotLabel] | None,
     track: str | None,
-) -> Iterator[Keeping]:
+) -> Iterator[EventRecorder]:
     """What the events go to beside the output; at the end it says how true they were."""
-    from streamdet.cli.event_sink import Keeping
+    from streamdet.cli.event_sink import EventRecorder
     from streamdet.store.clips import ClipError
     from streamdet.store.store import StoreError
 
     try:
-        with Keeping(store, clips, truth, track) as kept:
-            if kept.set_aside is not None:
-                _tell(f"{store}: was damaged; it is kept as {kept.set_aside}")
+        with EventRecorder(store, clips, truth, track) as kept:
+            if kept.damaged_copy is not None:
+                _tell(f"{store}: was damaged; it is kept as {kept.damaged_copy}")
             yield kept
             if kept.clip_fault:
                 _tell(kept.clip_fault)
-            for line in kept.judged:
+            for line in kept.label_summary:
                 _tell(line)
     except (StoreError, ClipError) as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _tell(words: str) -> None:
@@ -190,9 +192,9 @@ def _check_stems(paths: list[str], scores: Path | None) -> None:
     stems = [Path("stdin" if p == "-" else p).stem for p in paths]
     twice = sorted({s for s in stems if stems.count(s) > 1})
     if scores is not None and twice:
-        raise Failure(f"--scores: two files would both write {twice[0]}.npz; scan them apart")
+        raise CommandError(f"--scores: two files would both write {twice[0]}.npz; scan them apart")
     if scores is not None:
         try:
             scores.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Failure(f"--scores {scores}: {error.strerror}") from error
+            raise CommandError(f"--scores {scores}: {error.strerror}") from error

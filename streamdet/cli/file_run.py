@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from streamdet.cli.errors import BAD_INPUT, CODES, INTERRUPTED, Failure
+from streamdet.cli.errors import BAD_INPUT, EXIT_CODES, INTERRUPTED, CommandError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.source import Source
-    from streamdet.cli.event_sink import Keeping
-    from streamdet.cli.file_report import Showing
-    from streamdet.formats import Sink
+    from streamdet.cli.event_sink import EventRecorder
+    from streamdet.cli.file_report import FileReports
+    from streamdet.formats import EventWriter
     from streamdet.pipeline.files import FileEvent, FilePipeline
 
 
 @dataclass(frozen=True)
-class Task:
+class FileTask:
     """What to do with each file."""
 
     listener: FilePipeline
-    sink: Sink
+    sink: EventWriter
     explain: bool
     scores: Path | None
     start_s: float
     end_s: float | None
     start_unix_s: float | None
     raw: tuple[int, int, PcmEncoding]
-    kept: Keeping
+    recorder: EventRecorder
     track: str | None
-    showing: Showing
+    reports: FileReports
 
 
-def hear_all(paths: list[str], task: Task, batch: int) -> int:
+def analyse_files(paths: list[str], task: FileTask, batch: int) -> int:
     """Each file in turn, or so many side by side; the exit code."""
     from concurrent.futures import ThreadPoolExecutor
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from streamdet.formats import Explanation
+    from streamdet.formats import ScoreExplanation
     from streamdet.text import printable
 
     console = Console(stderr=True)
@@ -65,19 +65,21 @@ def hear_all(paths: list[str], task: Task, batch: int) -> int:
     )
     code = 0
     with bar, _interrupts() as interrupted, ThreadPoolExecutor(batch) as pool:
-        hearings = [Hearing(path, task, bar, interrupted) for path in paths]
+        hearings = [FileAnalysis(path, task, bar, interrupted) for path in paths]
         if batch > 1:
             for hearing in hearings:
                 hearing.begin(pool)
         for hearing in hearings:
             for heard in hearing.events():
                 bar.stop()  # the bar and a table may share the terminal
-                task.sink.write(heard.event, Explanation(heard.scores) if task.explain else None)
+                task.sink.write(
+                    heard.event, ScoreExplanation(heard.scores) if task.explain else None
+                )
                 bar.start()
-                task.kept.take(heard, hearing.path)
-                task.showing.take(heard, hearing.path)
-            task.kept.file_over(hearing.path)
-            task.showing.file_over(hearing.path, hearing.fault)
+                task.recorder.add_event(heard, hearing.path)
+                task.reports.add_event(heard, hearing.path)
+            task.recorder.finish_file(hearing.path)
+            task.reports.finish_file(hearing.path, hearing.fault)
             if hearing.fault:
                 line = printable(f"streamdet: {hearing.fault}")
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -87,35 +89,35 @@ def hear_all(paths: list[str], task: Task, batch: int) -> int:
     return code
 
 
-class Hearing:
+class FileAnalysis:
     """One file: its events as they are found, or all at once where a thread finds them; then
     ``fault``, if it could not be heard to its end."""
 
-    def __init__(self, path: str, task: Task, bar: Progress, interrupted: list[int]) -> None:
+    def __init__(self, path: str, task: FileTask, bar: Progress, interrupted: list[int]) -> None:
         self.path, self._task, self._bar, self._interrupted = path, task, bar, interrupted
         self._found: Future[list[FileEvent]] | None = None
         self.fault, self.code = "", BAD_INPUT
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
         """Hear it in one of the threads."""
-        self._found = pool.submit(lambda: list(self._heard()))
+        self._found = pool.submit(lambda: list(self._analyse()))
 
     def events(self) -> Iterator[FileEvent]:
         """What is found in it."""
-        return iter(self._found.result()) if self._found else self._heard()
+        return iter(self._found.result()) if self._found else self._analyse()
 
-    def _heard(self) -> Iterator[FileEvent]:
+    def _analyse(self) -> Iterator[FileEvent]:
         from streamdet.audio.resample import ChannelError
         from streamdet.audio.source import SourceError
 
         try:
-            yield from self._to_its_end()
+            yield from self._run()
         except SourceError as error:
-            self.fault, self.code = str(error), CODES[error.reason]
+            self.fault, self.code = str(error), EXIT_CODES[error.reason]
         except ChannelError as error:
             self.fault = f"{self.path}: {error}"
 
-    def _to_its_end(self) -> Iterator[FileEvent]:
+    def _run(self) -> Iterator[FileEvent]:
         task, bar = self._task, self._bar
         if self._interrupted:
             return
@@ -128,7 +130,7 @@ class Hearing:
                 name,
                 start_unix_s=task.start_unix_s,
                 scores_to=task.scores / f"{Path(name).stem}.npz" if task.scores else None,
-                on_scores=task.showing.watch(self.path),
+                on_scores=task.reports.score_callback(self.path),
                 progress=lambda samples: bar.advance(shown, samples),
                 stopped=lambda: bool(self._interrupted),
             )
@@ -137,7 +139,7 @@ class Hearing:
             bar.remove_task(shown)
 
 
-def _source(path: str, task: Task) -> tuple[Source, int | None]:
+def _source(path: str, task: FileTask) -> tuple[Source, int | None]:
     """What to hear, films decoded beside the listening where there is a core for it, and how many
     samples it has, if that is known."""
     from streamdet.audio.media import open_media
@@ -151,7 +153,7 @@ def _source(path: str, task: Task) -> tuple[Source, int | None]:
         beside = isinstance(source, MediaSource) and available_cores() > 1
         return PrefetchedSource(source) if beside else source, source.samples_to_read
     if task.start_s or task.end_s is not None:
-        raise Failure("--start and --end: a pipe can't be cut; they are for files")
+        raise CommandError("--start and --end: a pipe can't be cut; they are for files")
     return PipeSource(sys.stdin.buffer, RawFormat(*task.raw)), None
 
 

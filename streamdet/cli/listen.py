@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import CODES, Failure
+from streamdet.cli.errors import EXIT_CODES, CommandError
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
     from streamdet.config.layers import ConfigLayer
     from streamdet.config.schema import Config
-    from streamdet.daemon.components import Page, Parts
-    from streamdet.daemon.daemon import Daemon, Summary
-    from streamdet.daemon.event_storage import Evidence
+    from streamdet.daemon.components import DaemonComponents, ReviewPage
+    from streamdet.daemon.daemon import Daemon, RunSummary
+    from streamdet.daemon.event_storage import EventStorage
 
 
 class Phase(StrEnum):
@@ -106,7 +106,7 @@ def listen(
     source: dict[str, Any] = {"device": device, "url": url, "pipe": pipe, "file": file}
     kinds = [kind for kind, value in source.items() if value is not None]
     if len(kinds) > 1:
-        raise Failure(f"--{kinds[0]} and --{kinds[1]}: give one of them")
+        raise CommandError(f"--{kinds[0]} and --{kinds[1]}: give one of them")
     own = _row(source, kinds, name, channel, realtime)
     layers_above = [
         *_flags(
@@ -140,13 +140,13 @@ def listen(
             own = own or {"name": name or "default", "device": "", **_given(channel=channel)}
             first = read()
         elif not own and (stray := _given(name=name, channel=channel, realtime=realtime)):
-            raise Failure(
+            raise CommandError(
                 f"--{min(stray)}: of which source? Give --device, --url, --pipe or --file too, or "
                 "set it in the configuration"
             )
         summary = _run(first, read, hasty=bool(own), duration=duration)
     except layers.ConfigError as error:
-        raise Failure("\nstreamdet: ".join(error.faults)) from error
+        raise CommandError("\nstreamdet: ".join(error.faults)) from error
     _end(summary)
 
 
@@ -199,28 +199,28 @@ def _flags(*values: Any) -> list[ConfigLayer]:
     return made
 
 
-def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> Summary:
+def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> RunSummary:
     from streamdet.config.layers import ConfigError
     from streamdet.daemon import builders
     from streamdet.daemon.daemon import Daemon
-    from streamdet.daemon.log import Log
+    from streamdet.daemon.log import DaemonLog
 
-    bundle = builders.bundle(config)
-    log = Log(config.log.format, config.log.repeat_s)
+    bundle = builders.load_configured_bundle(config)
+    log = DaemonLog(config.log.format, config.log.repeat_s)
     try:
         daemon = Daemon(config, bundle, log, read, hasty, duration, _page)
     except ConfigError:
         log.close()
         raise
-    options.settle()
+    options.freeze_imports()
     summary = daemon.run()
-    if summary.failure is None or summary.heard_s:
+    if summary.failure is None or summary.analysed_s:
         _say_what_was_heard(daemon, summary)
-    daemon.parts.log.close()
+    daemon.components.log.close()
     return summary
 
 
-def _page(config: Config, evidence: Evidence, parts: Parts) -> Page:
+def _page(config: Config, evidence: EventStorage, parts: DaemonComponents) -> ReviewPage:
     try:
         from streamdet.web.server import open_page
     except ImportError as error:
@@ -230,21 +230,21 @@ def _page(config: Config, evidence: Evidence, parts: Parts) -> Page:
     return open_page(config, evidence, parts)
 
 
-def _say_what_was_heard(daemon: Daemon, summary: Summary) -> None:
+def _say_what_was_heard(daemon: Daemon, summary: RunSummary) -> None:
     events = "event" if summary.events == 1 else "events"
     rounds = "round" if summary.rounds == 1 else "rounds"
-    daemon.parts.log.say(
+    daemon.components.log.emit(
         "stopped",
-        f"heard {summary.heard_s:.1f} s, lost {summary.dropped_s:.1f} s: "
+        f"heard {summary.analysed_s:.1f} s, lost {summary.dropped_s:.1f} s: "
         f"{summary.events} {events}, {summary.rounds} {rounds}",
     )
 
 
-def _end(summary: Summary) -> None:
+def _end(summary: RunSummary) -> None:
     """Leave with the code of how it ended, whatever threads there still are."""
     code = 0
     if summary.failure is not None:
         sys.stderr.write(f"streamdet: {summary.failure}\n")
-        code = CODES[summary.reason]
+        code = EXIT_CODES[summary.reason]
     sys.stderr.flush()
     os._exit(code)

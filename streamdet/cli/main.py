@@ -19,7 +19,7 @@ from streamdet.cli import (
     scan,
     selftest,
 )
-from streamdet.cli.errors import Failure
+from streamdet.cli.errors import CommandError
 
 app = typer.Typer(
     name="streamdet",
@@ -67,6 +67,6 @@ def run() -> None:
     """The console script: one clear line for a failure."""
     try:
         app()
-    except Failure as failure:
+    except CommandError as failure:
         sys.stderr.write(f"streamdet: {failure}\n")
         sys.exit(failure.code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli.errors import Failure
+from streamdet.cli.errors import CommandError
 from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamdet.detection.engine import Engine
     from streamdet.model.bundle import Bundle
     from streamdet.pipeline.channels import ChannelMode
-    from streamdet.scoring.labels import Label
+    from streamdet.scoring.labels import ShotLabel
 
 Threshold = Annotated[
     float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
@@ -86,7 +86,7 @@ def load_bundle(model: Path | None) -> Bundle:
     try:
         return bundle.load(model)
     except bundle.BundleError as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> DecisionConfig:
@@ -94,29 +94,29 @@ def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> 
     from streamdet.detection.decision import DecisionConfig
 
     if threshold is not None and point is not None:
-        raise Failure("--threshold and --operating-point: give one of them")
+        raise CommandError("--threshold and --operating-point: give one of them")
     if threshold is not None:
         if not 0.0 < threshold < 1.0:
-            raise Failure(f"--threshold {threshold:g}: must be above 0 and below 1")
+            raise CommandError(f"--threshold {threshold:g}: must be above 0 and below 1")
         return DecisionConfig(threshold)
     name = point or bundle.default_point
     if name not in bundle.operating_points:
         there = ", ".join(bundle.operating_points)
-        raise Failure(f"--operating-point {name}: this bundle has: {there}")
+        raise CommandError(f"--operating-point {name}: this bundle has: {there}")
     return DecisionConfig(bundle.operating_points[name].threshold)
 
 
-def build_engine(build: Callable[[], Engine]) -> Engine:
+def create_engine(build: Callable[[], Engine]) -> Engine:
     """What ``build`` gives, or a Failure with its line."""
     try:
         engine = build()
     except PlatformError as error:
-        raise Failure(str(error)) from error
-    settle()
+        raise CommandError(str(error)) from error
+    freeze_imports()
     return engine
 
 
-def settle() -> None:
+def freeze_imports() -> None:
     """What is imported by now stays, and need not be looked through again and again."""
     gc.freeze()
 
@@ -126,7 +126,7 @@ def parse_clock(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     if not re.fullmatch(r"(\d+:)?(\d{1,2}:)?\d+(\.\d+)?", text):
-        raise Failure(f"{option} {text}: not a time; write seconds, or H:MM:SS")
+        raise CommandError(f"{option} {text}: not a time; write seconds, or H:MM:SS")
     seconds = 0.0
     for part in text.split(":"):
         seconds = seconds * 60.0 + float(part)
@@ -146,29 +146,29 @@ def parse_when(text: str | None, option: str, now: float | None = None) -> float
     try:
         return parse_utc(text)
     except ValueError as error:
-        raise Failure(
+        raise CommandError(
             f"{option} {text}: no time; write 2026-11-22T19:54:03Z, or 24h or 7d for so long ago"
         ) from error
 
 
-def channels_of(text: str) -> ChannelMode:
+def parse_channel_option(text: str) -> ChannelMode:
     """What is heard of several channels, or a Failure with its line."""
     from streamdet.pipeline.channels import parse_channels
 
     try:
         return parse_channels(text)
     except ValueError as error:
-        raise Failure(f"--channels: {error}") from error
+        raise CommandError(f"--channels: {error}") from error
 
 
-def read_labels(path: Path) -> list[Label]:
+def read_labels(path: Path) -> list[ShotLabel]:
     """True shots, or a Failure with its line."""
-    from streamdet.scoring.labels import LabelError, read
+    from streamdet.scoring.labels import LabelError, read_labels
 
     try:
-        return read(path)
+        return read_labels(path)
     except LabelError as error:
-        raise Failure(f"--labels {error}") from error
+        raise CommandError(f"--labels {error}") from error
 
 
 def clips_folder(store: Path, clips: Path | None) -> Path:

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from streamdet.scan.discovery import Found
-    from streamdet.scan.scan import Done
+    from streamdet.scan.discovery import MediaFile
+    from streamdet.scan.scan import ScannedFile
 
 
-class Counting:
+class ScanProgress:
     """A bar on a terminal's stderr, of the bytes that are done, and what it comes to in words."""
 
-    def __init__(self, files: Sequence[Found]) -> None:
+    def __init__(self, files: Sequence[MediaFile]) -> None:
         self._console = Console(stderr=True)
         columns = (
             TextColumn("{task.fields[files]}"), BarColumn(), TextColumn("{task.fields[speed]}"),
@@ -35,31 +35,31 @@ class Counting:
         size = sum(found.size for found in files)
         self._task = self._bar.add_task("", total=size, files=f"0/{self._files} files", speed="")
 
-    def __enter__(self) -> Counting:
+    def __enter__(self) -> ScanProgress:
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def count(self, done: Done) -> None:
+    def add_file(self, done: ScannedFile) -> None:
         """One file more."""
-        heard = done.heard
+        heard = done.result
         self._states[heard.state] += 1
         self._events += len(heard.events)
-        if done.afresh:
+        if done.is_new:
             self._seconds += heard.seconds
         else:
             self._known += 1
         files = f"{self._states.total()}/{self._files} files"
         self._bar.update(self._task, files=files, speed=self._speed())
-        if done.afresh:
-            self._bar.advance(self._task, heard.found.size)
+        if done.is_new:
+            self._bar.advance(self._task, heard.file.size)
         else:  # it says nothing of the time that the others take
-            left = (self._bar.tasks[0].total or 0) - heard.found.size
+            left = (self._bar.tasks[0].total or 0) - heard.file.size
             self._bar.update(self._task, total=left)
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """A line above the bar."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 

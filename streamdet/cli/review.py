@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import Failure
-from streamdet.store.verdict import CAUSES, MOST_NOTE, Verdict
+from streamdet.cli.errors import CommandError
+from streamdet.store.verdict import CAUSES, MAX_NOTE, Verdict
 
 if TYPE_CHECKING:
-    from streamdet.store.reader import Reader, Stored
-    from streamdet.store.store import Store
+    from streamdet.store.reader import StoredEvent, StoreReader
+    from streamdet.store.store import EventStore
 
 
 Step = Literal["said", "next", "back", "quit"]
@@ -52,17 +52,17 @@ def review(
 
     Example: streamdet review --store events.db --event ID --verdict false --cause fireworks
     """
-    from streamdet.store.reader import Reader
-    from streamdet.store.store import Store, StoreError
+    from streamdet.store.reader import StoreReader
+    from streamdet.store.store import EventStore, StoreError
 
     if (event is None) != (verdict is None):
-        raise Failure("--event and --verdict: give both or none")
+        raise CommandError("--event and --verdict: give both or none")
     if event is None and (cause is not None or note is not None):
-        raise Failure("--cause and --note: they go with --event and --verdict")
+        raise CommandError("--cause and --note: they go with --event and --verdict")
     if web is not None and event is not None:
-        raise Failure("--web and --event: give one of them")
+        raise CommandError("--web and --event: give one of them")
     if not store.is_file():
-        raise Failure(f"{store}: there is no such event store")
+        raise CommandError(f"{store}: there is no such event store")
     folder = options.clips_folder(store, clips)
     if web is not None:
         _serve(store, folder, web)
@@ -71,20 +71,20 @@ def review(
     try:
         said = None if verdict is None else Verdict(verdict, cause, note, name)
     except ValueError as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
     try:
-        kept = Store(store, aside=False)
+        kept = EventStore(store, aside=False)
         try:
             if event is not None and said is not None:
                 kept.review(event, said)
                 of = f" ({said.cause})" if said.cause else ""
                 typer.echo(f"{event}: {said.verdict}{of}")
             else:
-                _walk(kept, Reader(store), folder, since, source, name, again=again)
+                _walk(kept, StoreReader(store), folder, since, source, name, again=again)
         finally:
             kept.close()
     except StoreError as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _serve(store: Path, clips: Path, address: str) -> None:
@@ -93,15 +93,15 @@ def _serve(store: Path, clips: Path, address: str) -> None:
     try:
         from streamdet.web.server import PageError, serve_alone
     except ImportError as error:
-        raise Failure(f"--web: {options.NO_WEB}") from error
+        raise CommandError(f"--web: {options.NO_WEB}") from error
     if not is_loopback(address):
-        raise Failure(
+        raise CommandError(
             f"--web {address}: only loopback is served without a token; use [web] of `listen`"
         )
     try:
         serve_alone(store, clips, address)
     except PageError as error:
-        raise Failure(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _user() -> str | None:
@@ -112,8 +112,8 @@ def _user() -> str | None:
 
 
 def _walk(
-    store: Store,
-    reader: Reader,
+    store: EventStore,
+    reader: StoreReader,
     clips: Path,
     since: str | None,
     source: str | None,
@@ -121,15 +121,15 @@ def _walk(
     *,
     again: bool,
 ) -> None:
-    from streamdet.store.reader import Wanted
+    from streamdet.store.reader import EventFilter
 
-    wanted = Wanted(
+    wanted = EventFilter(
         options.parse_when(since, "--since"),
         source=source,
         verdict=None if again else "none",
     )
     if not sys.stdin.isatty():
-        raise Failure("the walk asks questions: run it in a terminal, or give --event")
+        raise CommandError("the walk asks questions: run it in a terminal, or give --event")
     ids = [stored.event.id for stored in reader.events(wanted)]
     if not ids:
         typer.echo("nothing to review")
@@ -147,7 +147,7 @@ def _walk(
     typer.echo(f"\n{said} reviewed")
 
 
-def _ask(store: Store, stored: Stored, clips: Path, reviewer: str | None) -> Step:
+def _ask(store: EventStore, stored: StoredEvent, clips: Path, reviewer: str | None) -> Step:
     """Ask of one event until something is said of it, or it is left."""
     note = stored.note
     while True:
@@ -165,7 +165,7 @@ def _ask(store: Store, stored: Stored, clips: Path, reviewer: str | None) -> Ste
             case "p":
                 _play(stored, clips)
             case "n":
-                note = typer.prompt("note")[:MOST_NOTE]
+                note = typer.prompt("note")[:MAX_NOTE]
             case "j":
                 return "next"
             case "k":
@@ -186,13 +186,13 @@ def _ask_cause() -> str:
             return near[0]
 
 
-def _described(stored: Stored) -> str:
+def _described(stored: StoredEvent) -> str:
     from streamdet.detection.event import format_utc
-    from streamdet.formats import Explanation
+    from streamdet.formats import ScoreExplanation
     from streamdet.text import printable
 
     d = stored.event.detection
-    others = Explanation(stored.curve).top(stored.event)
+    others = ScoreExplanation(stored.curve).top_labels(stored.event)
     rounds = "round" if d.rounds == 1 else "rounds"
     words = [
         f"{format_utc(stored.at_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
@@ -214,7 +214,7 @@ def sparkline(values: list[float], most: int = 60) -> str:
     return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * v))] for v in highest)
 
 
-def _play(stored: Stored, clips: Path) -> None:
+def _play(stored: StoredEvent, clips: Path) -> None:
     from streamdet.store.clips import ClipError, ClipFolder
 
     if not stored.clip:

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamdet.cli import event_outputs, options
-from streamdet.cli.errors import BAD_INPUT, DAMAGED, INTERRUPTED, Failure, quiet_pipe
-from streamdet.cli.event_outputs import Form
+from streamdet.cli.errors import BAD_INPUT, DAMAGED, INTERRUPTED, CommandError, quiet_pipe
+from streamdet.cli.event_outputs import OutputFormat
 from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
-    from streamdet.formats import Format
+    from streamdet.formats import EventFormat
     from streamdet.model.bundle import Bundle
-    from streamdet.scan.discovery import Found
+    from streamdet.scan.discovery import MediaFile
     from streamdet.scan.manifest import Manifest
-    from streamdet.scan.scan import HearAll, Scan
-    from streamdet.scan.sidecars import Sidecars
-    from streamdet.scan.worker import Wishes
-    from streamdet.scoring.labels import Label
+    from streamdet.scan.scan import AnalyseAll, Scan
+    from streamdet.scan.sidecars import SidecarWriter
+    from streamdet.scan.worker import ScanSettings
+    from streamdet.scoring.labels import ShotLabel
 
 
 class EngineName(StrEnum):
@@ -52,11 +52,11 @@ def scan(
         typer.Option(help="Write the table here, in the form of its name; may be given again."),
     ] = None,
     output_format: Annotated[
-        Form | None,
+        OutputFormat | None,
         typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
     ] = None,
     sidecar: Annotated[
-        list[Form] | None,
+        list[OutputFormat] | None,
         typer.Option(help="Beside each file one in this form, NAME.gunshots.*; again for more."),
     ] = None,
     sidecar_dir: Annotated[
@@ -99,20 +99,22 @@ def scan(
     """
     from streamdet.scan.manifest import ManifestError
     from streamdet.scan.scan import Scan
-    from streamdet.scan.worker import Wishes
+    from streamdet.scan.worker import ScanSettings
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
     runs_on = Platform.cpu if platform is Platform.auto else platform
-    wishes = Wishes(decision, options.channels_of(channels), track, runs_on.value)
+    wishes = ScanSettings(decision, options.parse_channel_option(channels), track, runs_on.value)
     truth = None if labels is None else options.read_labels(labels)
     beside = _sidecars(sidecar, sidecar_dir, fps)
     found, faults = _found(paths or [], lists or [], shard)
-    if beside.forms and sidecar_dir is None and any("://" in one.name for one in found):
-        raise Failure("--sidecar: beside what a URL names nothing is written; give --sidecar-dir")
-    if (twice := beside.twice(found)) is not None:
-        raise Failure(f"--sidecar-dir: two files would both write {twice}; scan them apart")
-    wanted = event_outputs.Wanted(output or [], output_format, False, None, None)
+    if beside.formats and sidecar_dir is None and any("://" in one.name for one in found):
+        raise CommandError(
+            "--sidecar: beside what a URL names nothing is written; give --sidecar-dir"
+        )
+    if (twice := beside.duplicate_path(found)) is not None:
+        raise CommandError(f"--sidecar-dir: two files would both write {twice}; scan them apart")
+    wanted = event_outputs.OutputOptions(output or [], output_format, False, None, None)
     names = [one.name for one in found]
     event_outputs.check(wanted, names)
     hear_all = _engine(engine, bundle, wishes, jobs, address)
@@ -120,113 +122,117 @@ def scan(
         with _manifest(manifest) as kept:
             this = Scan(found, kept, wishes, bundle, beside)
             code = _scan(this, hear_all, faults)
-            with quiet_pipe(), event_outputs.opened(wanted, names) as sink:
+            with quiet_pipe(), event_outputs.open_outputs(wanted, names) as sink:
                 for event in this.events():
                     sink.write(event)
                 sink.close()
             if truth is not None:
                 _score(this, truth)
     except ManifestError as error:
-        raise Failure(f"--manifest {error}") from error
+        raise CommandError(f"--manifest {error}") from error
     if code:
         raise typer.Exit(code)
 
 
-def _scan(this: Scan, hear_all: HearAll, faults: list[str]) -> int:
+def _scan(this: Scan, hear_all: AnalyseAll, faults: list[str]) -> int:
     """Hear them all, with what there is to say on stderr; the exit code."""
-    from streamdet.cli.progress import Counting
+    from streamdet.cli.progress import ScanProgress
     from streamdet.scan.worker import EngineError
     from streamdet.text import printable
 
     code = 0
-    with Counting(this.files) as counting, _terminable():
+    with ScanProgress(this.files) as counting, _terminable():
         for fault in faults:
-            counting.say(printable(f"streamdet: {fault}"))
+            counting.print_line(printable(f"streamdet: {fault}"))
             code = BAD_INPUT
         try:
             for done in this.run(hear_all):
-                counting.count(done)
+                counting.add_file(done)
                 if done.fault:
-                    counting.say(printable(f"streamdet: {done.fault}"))
-                if done.heard.state == "failed" or (done.fault and not done.heard.fault):
+                    counting.print_line(printable(f"streamdet: {done.fault}"))
+                if done.result.state == "failed" or (done.fault and not done.result.fault):
                     code = BAD_INPUT
-                elif done.heard.state == "damaged":
+                elif done.result.state == "damaged":
                     code = code or DAMAGED
         except KeyboardInterrupt:
             code = INTERRUPTED
         except (EngineError, PlatformError) as error:
-            raise Failure(str(error)) from error
+            raise CommandError(str(error)) from error
     sys.stderr.write(f"streamdet: {counting.summary(interrupted=code == INTERRUPTED)}\n")
     return code
 
 
-def _score(this: Scan, truth: list[Label]) -> None:
-    from streamdet.scoring.summary import Scoring
+def _score(this: Scan, truth: list[ShotLabel]) -> None:
+    from streamdet.scoring.summary import EventScorer
 
-    scoring = Scoring(truth)
+    scoring = EventScorer(truth)
     for name, events in this.by_file():
-        scoring.take(name, [(e.onset_s, e.offset_s or e.onset_s) for e in events])
-    for line in scoring.lines():
+        scoring.add_file(name, [(e.onset_s, e.offset_s or e.onset_s) for e in events])
+    for line in scoring.summary_lines():
         sys.stderr.write(f"streamdet: {line}\n")
 
 
 def _engine(
-    engine: EngineName, bundle: Bundle, wishes: Wishes, jobs: int | None, address: str | None
-) -> HearAll:
+    engine: EngineName, bundle: Bundle, wishes: ScanSettings, jobs: int | None, address: str | None
+) -> AnalyseAll:
     if engine is EngineName.ray:
         from streamdet.scan import ray_cluster
 
-        return lambda files: ray_cluster.hear_all(bundle, wishes, files, jobs, address)
+        return lambda files: ray_cluster.analyse_all(bundle, wishes, files, jobs, address)
     if address is not None:
-        raise Failure("--address: is of a cluster; give --engine ray too")
+        raise CommandError("--address: is of a cluster; give --engine ray too")
     from streamdet.pipeline.engine_choice import available_cores
     from streamdet.scan import processes
 
     count = jobs or available_cores()
-    return lambda files: processes.hear_all(bundle, wishes, files, count)
+    return lambda files: processes.analyse_all(bundle, wishes, files, count)
 
 
-def _sidecars(forms: list[Form] | None, folder: Path | None, fps: str | None) -> Sidecars:
-    from streamdet.formats import FORMS, SUFFIX_OF, timecode
-    from streamdet.scan.sidecars import Sidecars
+def _sidecars(
+    forms: list[OutputFormat] | None, folder: Path | None, fps: str | None
+) -> SidecarWriter:
+    from streamdet.formats import FORMATS, SUFFIX_OF, timecode
+    from streamdet.scan.sidecars import SidecarWriter
 
-    wanted: list[Format] = [FORMS[form] for form in forms or []]
+    wanted: list[EventFormat] = [FORMATS[form] for form in forms or []]
     for form in wanted:
         if form not in SUFFIX_OF:
-            raise Failure(f"--sidecar {form}: is for a terminal; choose another form")
+            raise CommandError(f"--sidecar {form}: is for a terminal; choose another form")
     if folder is not None and not wanted:
-        raise Failure("--sidecar-dir: wants --sidecar FORM too")
+        raise CommandError("--sidecar-dir: wants --sidecar FORM too")
     if fps is not None:
         try:
-            timecode.parse(fps)
+            timecode.parse_frame_rate(fps)
         except ValueError as error:
-            raise Failure(f"--fps {fps}: {error}") from error
+            raise CommandError(f"--fps {fps}: {error}") from error
     if "otio" in wanted:
         event_outputs.need_otio()
-    return Sidecars(wanted, folder, fps)
+    return SidecarWriter(wanted, folder, fps)
 
 
-def _found(paths: list[str], lists: list[str], shard: str | None) -> tuple[list[Found], list[str]]:
+def _found(
+    paths: list[str], lists: list[str], shard: str | None
+) -> tuple[list[MediaFile], list[str]]:
     from streamdet.scan import discovery
 
     for name in lists:
-        paths = paths + discovery.of_list(_text(name))
+        paths = paths + discovery.parse_list(_text(name))
     if not paths:
-        raise Failure("scan: what? give files, folders, globs, or --list FILE")
+        raise CommandError("scan: what? give files, folders, globs, or --list FILE")
     try:
-        found, faults = discovery.find(paths)
-    except discovery.FindError as error:
-        raise Failure(str(error)) from error
+        found, faults = discovery.discover(paths)
+    except discovery.DiscoveryError as error:
+        raise CommandError(str(error)) from error
     if shard is None:
         return found, faults
     number, of = _shard(shard)
-    return discovery.shard(found, number, of), faults
+    return discovery.select_shard(found, number, of), faults
 
 
 def _shard(text: str) -> tuple[int, int]:
     number, slash, of = text.partition("/")
     if not (slash and number.isdigit() and of.isdigit() and int(number) < int(of)):
-        raise Failure(f"--shard {text}: no part; write 0/4, 1/4, 2/4 or 3/4")
+        raise CommandError(f"--shard {text}: no part; write 0/4, 1/4, 2/4 or 3/4")
     return int(number), int(of)
 
 
@@ -236,7 +242,7 @@ def _text(name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise Failure(f"--list {name}: {error.strerror}") from error
+        raise CommandError(f"--list {name}: {error.strerror}") from error
 
 
 @contextmanager

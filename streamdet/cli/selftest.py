@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import CODES, Failure
+from streamdet.cli.errors import EXIT_CODES, CommandError
 from streamdet.pipeline.platform import Platform
 
 
@@ -33,14 +33,14 @@ def selftest(
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    engine = options.build_engine(lambda: engine_choice.live_engine(bundle, platform))
+    engine = options.create_engine(lambda: engine_choice.live_engine(bundle, platform))
     if device is None:
         heard = selftest.run_in_memory(engine, decision)
     else:
         try:
             heard = selftest.run_through_device(engine, decision, device)
         except SourceError as error:
-            raise Failure(str(error), CODES[error.reason]) from error
+            raise CommandError(str(error), EXIT_CODES[error.reason]) from error
     if heard is None:
         typer.echo("not heard: no event for a synthetic muzzle blast")
         raise typer.Exit(1)

@@ -8,14 +8,14 @@ from typing import Protocol, TextIO
 
 from streamdet.detection.event import format_utc
 from streamdet.formats.csv import COLUMNS
-from streamdet.store.reader import Stored
+from streamdet.store.reader import StoredEvent
 from streamdet.text import printable
 
 
-class ReviewedSink(Protocol):
+class StoredEventWriter(Protocol):
     """Where stored events go, one after another."""
 
-    def write(self, stored: Stored) -> None:
+    def write(self, stored: StoredEvent) -> None:
         """Write one."""
         ...
 
@@ -24,13 +24,13 @@ class ReviewedSink(Protocol):
         ...
 
 
-class ReviewedJsonl:
+class StoredEventJsonl:
     """One object a line; ``review`` is null or the verdict."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, stored: Stored) -> None:
+    def write(self, stored: StoredEvent) -> None:
         """One line."""
         self._stream.write(json.dumps(stored.record(), separators=(",", ":")) + "\n")
 
@@ -39,7 +39,7 @@ class ReviewedJsonl:
         self._stream.flush()
 
 
-class ReviewedCsv:
+class StoredEventCsv:
     """The columns of events, then verdict, cause, note, reviewer."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,7 +47,7 @@ class ReviewedCsv:
         self._rows = csv.writer(stream, lineterminator="\n")
         self._rows.writerow((*COLUMNS, "verdict", "cause", "note", "reviewer"))
 
-    def write(self, stored: Stored) -> None:
+    def write(self, stored: StoredEvent) -> None:
         """One row; what is not known is empty."""
         record = stored.event.record()
         model = record.pop("model")
@@ -60,7 +60,7 @@ class ReviewedCsv:
         self._stream.flush()
 
 
-class ReviewedTable:
+class StoredEventTable:
     """A line an event, for people."""
 
     _HEAD = f"{'time':<24}  {'rounds':>6}  {'score':>5}  {'verdict':<18}  {'source':<16}  id"
@@ -68,7 +68,7 @@ class ReviewedTable:
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._count = stream, 0
 
-    def write(self, stored: Stored) -> None:
+    def write(self, stored: StoredEvent) -> None:
         """One line."""
         if not self._count:
             self._stream.write(self._HEAD + "\n")
@@ -89,8 +89,8 @@ class ReviewedTable:
         self._stream.flush()
 
 
-def open_reviewed(kind: str, stream: TextIO) -> ReviewedSink:
+def open_stored_writer(kind: str, stream: TextIO) -> StoredEventWriter:
     """The sink of that form (jsonl, csv or table) over an open text stream."""
     if kind == "csv":
-        return ReviewedCsv(stream)
-    return ReviewedTable(stream) if kind == "table" else ReviewedJsonl(stream)
+        return StoredEventCsv(stream)
+    return StoredEventTable(stream) if kind == "table" else StoredEventJsonl(stream)

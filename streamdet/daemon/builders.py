@@ -12,26 +12,26 @@ from streamdet.audio.pipe import RawFormat
 from streamdet.config import secret
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, MqttConfig, SourceConfig, WebhookConfig
-from streamdet.daemon.supervision import Policy
+from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.model.bundle import Bundle, BundleError, load
-from streamdet.outputs.queue import Outbox, Output, OutputError
-from streamdet.outputs.spool import Spool, SpooledOutbox, SpoolError
+from streamdet.outputs.queue import Output, OutputError, OutputQueue
+from streamdet.outputs.spool import Spool, SpooledOutputQueue, SpoolError
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform, PlatformError
 from streamdet.store.clips import ClipError
 from streamdet.store.store import StoreError
 
 if TYPE_CHECKING:
-    from streamdet.daemon.event_storage import Evidence
+    from streamdet.daemon.event_storage import EventStorage
 
-Changed = Callable[[str, str | None], None]
+OutputChanged = Callable[[str, str | None], None]
 """Told of an output by name, and of its fault or that there is none any more."""
-Box = Outbox | SpooledOutbox
+QueuedOutput = OutputQueue | SpooledOutputQueue
 
 
-def bundle(config: Config) -> Bundle:
+def load_configured_bundle(config: Config) -> Bundle:
     """The bundle that is to hear."""
     try:
         return load(config.model)
@@ -39,7 +39,7 @@ def bundle(config: Config) -> Bundle:
         raise ConfigError([f"model: {error}"]) from error
 
 
-def engine(config: Config, of: Bundle) -> Engine:
+def build_engine(config: Config, of: Bundle) -> Engine:
     """The engine of all sources."""
     try:
         return engine_choice.live_batch_engine(of, Platform(config.platform), len(config.sources))
@@ -47,7 +47,7 @@ def engine(config: Config, of: Bundle) -> Engine:
         raise ConfigError([str(error)]) from error
 
 
-def decision(config: Config, of: Bundle, source: SourceConfig) -> DecisionConfig:
+def build_decision(config: Config, of: Bundle, source: SourceConfig) -> DecisionConfig:
     """When a source's probability is an event: by its own keys before those of all."""
     for where, table in ((f"sources.{source.name}.", source), ("", config)):
         if table.threshold is not None:
@@ -60,18 +60,20 @@ def decision(config: Config, of: Bundle, source: SourceConfig) -> DecisionConfig
     return DecisionConfig(of.operating_points[of.default_point].threshold)
 
 
-def policy(config: Config, source: SourceConfig) -> Policy:
+def build_retry_policy(config: Config, source: SourceConfig) -> RetryPolicy:
     """How patient to be with a source."""
-    return Policy(
+    return RetryPolicy(
         open_s=config.open_s,
         stall_s=source.stall_s or config.stall_s,
-        first_s=config.retry_first_s,
-        most_s=config.retry_most_s,
+        first_retry_s=config.retry_first_s,
+        max_retry_s=config.retry_most_s,
         silence_s=config.silence_s,
     )
 
 
-def feed(config: Config, source: SourceConfig, wake: Callable[[], None]) -> LiveSource:
+def create_live_source(
+    config: Config, source: SourceConfig, wake: Callable[[], None]
+) -> LiveSource:
     """A new opening of a source."""
     ring_s = config.ring_s
     if source.device is not None:
@@ -108,7 +110,7 @@ def spool_folder(config: Config, environment: Mapping[str, str] | None = None) -
     return Path(home) / "streamdet" / "spool"
 
 
-OUTPUTS = ("stdout", "jsonl", "mqtt", "webhook", "command")
+OUTPUT_NAMES = ("stdout", "jsonl", "mqtt", "webhook", "command")
 
 
 def output_key(config: Config, name: str) -> object:
@@ -122,7 +124,9 @@ def output_key(config: Config, name: str) -> object:
     return (table, config.spool, names)
 
 
-def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[], None]) -> Box:
+def build_output(
+    config: Config, name: str, changed: OutputChanged, reader_gone: Callable[[], None]
+) -> QueuedOutput:
     """The output of this name, which the configuration has; not started. Raises ConfigError."""
 
     def noted(fault: str | None) -> None:
@@ -130,29 +134,29 @@ def output(config: Config, name: str, changed: Changed, reader_gone: Callable[[]
 
     try:
         if name == "stdout":
-            from streamdet.outputs.jsonl import Stdout
+            from streamdet.outputs.jsonl import StdoutOutput
 
             told = config.stdout
-            return Outbox(name, Stdout(reader_gone), told.queue, told.phase, noted)
+            return OutputQueue(name, StdoutOutput(reader_gone), told.queue, told.phase, noted)
         if name == "jsonl" and config.jsonl is not None:
-            from streamdet.outputs.jsonl import RotatingFile
+            from streamdet.outputs.jsonl import RotatingFileOutput
 
             kept = config.jsonl
-            lines = RotatingFile(kept.path, kept.max_bytes, kept.keep)
-            return Outbox(name, lines, kept.queue, kept.phase, noted, kept.tells)
+            lines = RotatingFileOutput(kept.path, kept.max_bytes, kept.keep)
+            return OutputQueue(name, lines, kept.queue, kept.phase, noted, kept.tells)
         if name == "command" and config.command is not None:
             from streamdet.outputs.command import CommandOutput
 
             run = config.command
-            return Outbox(name, CommandOutput(run), run.queue, run.phase, noted, run.tells)
+            return OutputQueue(name, CommandOutput(run), run.queue, run.phase, noted, run.tells)
         remote = config.mqtt if name == "mqtt" else config.webhook
         if remote is None:
             raise ValueError(f"{name} is not configured")
         spool = Spool(spool_folder(config) / f"{name}.db", config.spool.max_bytes)
-        if spool.set_aside is not None:
-            noted(f"the spool was damaged; it is kept as {spool.set_aside}")
+        if spool.damaged_copy is not None:
+            noted(f"the spool was damaged; it is kept as {spool.damaged_copy}")
         to = _remote(remote, [s.name for s in config.sources])
-        return SpooledOutbox(name, to, spool, remote.queue, remote.phase, noted, remote.tells)
+        return SpooledOutputQueue(name, to, spool, remote.queue, remote.phase, noted, remote.tells)
     except (OutputError, SpoolError) as error:
         raise ConfigError([str(error)]) from error
 
@@ -173,7 +177,7 @@ def _remote(table: MqttConfig | WebhookConfig, sources: Sequence[str]) -> Output
     return WebhookOutput(table, url, _secret(table.secret_file, "webhook.secret_file"))
 
 
-def token(config: Config) -> str | None:
+def metrics_token(config: Config) -> str | None:
     """What whoever reads /metrics has to show."""
     return _secret(config.http.token_file, "http.token_file")
 
@@ -183,19 +187,19 @@ def web_token(config: Config) -> str | None:
     return _secret(config.web and config.web.token_file, "web.token_file")
 
 
-def evidence(config: Config) -> Evidence | None:
+def open_storage(config: Config) -> EventStorage | None:
     """The event store and the clips, nothing begun; None where none is kept. Raises ConfigError."""
-    from streamdet.daemon.event_storage import Evidence
+    from streamdet.daemon.event_storage import EventStorage
 
     if config.store is None:
         return None
     try:
-        return Evidence(config.store, config.clips)
+        return EventStorage(config.store, config.clips)
     except (StoreError, ClipError) as error:
         raise ConfigError([str(error)]) from error
 
 
-def secret_faults(config: Config) -> list[str]:
+def check_secrets(config: Config) -> list[str]:
     """What is wrong with the files of secrets; none is kept."""
     faults: list[str] = []
     for key, where in (

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.daemon.managed_source import Ear
+from streamdet.daemon.managed_source import ManagedSource
 from streamdet.detection.event import Detection
 
 Record = dict[str, Any]
@@ -21,7 +21,7 @@ SHOT_S, LEAD_S = 1.0, 0.2
 
 
 @dataclass(frozen=True)
-class Cut:
+class EventClip:
     """The ``(n,) float32`` sound of an event that is over, at ``rate``; the onset is ``onset_s``
     in, and ``speech`` the highest probability of speech in any of it."""
 
@@ -31,16 +31,18 @@ class Cut:
     onset_s: float
     speech: float
 
-    def of_the_shot(self) -> Cut:
+    def shot_only(self) -> EventClip:
         """The shot's own second alone."""
         first = max(0, round((self.onset_s - LEAD_S) * self.rate))
         samples = self.samples[first : first + round(SHOT_S * self.rate)]
-        return Cut(self.record, samples, self.rate, self.onset_s - first / self.rate, self.speech)
+        return EventClip(
+            self.record, samples, self.rate, self.onset_s - first / self.rate, self.speech
+        )
 
 
 @dataclass
 class _Recording:
-    ear: Ear
+    source: ManagedSource
     start: int
     onset: int
     rate: int
@@ -49,32 +51,34 @@ class _Recording:
     end: int | None = None
     record: Record = field(default_factory=dict)
 
-    def cut(self, post: int, speech: float) -> Cut:
+    def cut(self, post: int, speech: float) -> EventClip:
         last = self.count if self.end is None else self.end + post - self.start
         samples = np.concatenate(self.parts)[: max(0, last)]
-        return Cut(self.record, samples, self.rate, (self.onset - self.start) / self.rate, speech)
+        return EventClip(
+            self.record, samples, self.rate, (self.onset - self.start) / self.rate, speech
+        )
 
 
-class Recorder:
+class ClipRecorder:
     """Recordings of every ear that has an event; ``done`` is given each as it is whole."""
 
-    def __init__(self, pre_s: float, post_s: float, done: Callable[[Cut], None]) -> None:
+    def __init__(self, pre_s: float, post_s: float, done: Callable[[EventClip], None]) -> None:
         self._pre_s, self._post_s, self._done = pre_s, post_s, done
         self._open: dict[str, _Recording] = {}
 
-    def opened(self, ear: Ear, event: str, d: Detection, rate: int) -> None:
+    def start(self, ear: ManagedSource, event: str, d: Detection, rate: int) -> None:
         """An event begins, ``d`` in samples of ``rate`` since the source was opened."""
-        past = ear.past
+        past = ear.history
         if past is None:
             return
         native = past.rate
-        start, samples = past.since(max(0, round((d.onset / rate - self._pre_s) * native)))
-        if not any(r.ear is ear for r in self._open.values()):
-            ear.taps.append(self._heard)
+        start, samples = past.samples_since(max(0, round((d.onset / rate - self._pre_s) * native)))
+        if not any(r.source is ear for r in self._open.values()):
+            ear.taps.append(self._on_audio)
         onset = round(d.onset / rate * native)
         self._open[event] = _Recording(ear, start, onset, native, [samples], len(samples))
 
-    def ended(self, event: str, d: Detection, rate: int, record: Record) -> None:
+    def finish(self, event: str, d: Detection, rate: int, record: Record) -> None:
         """An event is over; its post-roll may still have to come."""
         recording = self._open.get(event)
         if recording is not None:
@@ -82,15 +86,15 @@ class Recorder:
             recording.end, recording.record = round(offset / rate * recording.rate), record
             self._finish_if_whole(event, recording)
 
-    def lost(self, ear: Ear) -> None:
+    def abandon(self, ear: ManagedSource) -> None:
         """A source is closed, or samples of it are missing: what there is has to do."""
         for event, recording in list(self._open.items()):
-            if recording.ear is ear:
+            if recording.source is ear:
                 self._finish(event, recording)
 
-    def _heard(self, ear: Ear, start: int, samples: np.ndarray) -> None:
+    def _on_audio(self, ear: ManagedSource, start: int, samples: np.ndarray) -> None:
         for event, recording in list(self._open.items()):
-            if recording.ear is not ear:
+            if recording.source is not ear:
                 continue
             if start != recording.start + recording.count:
                 self._finish(event, recording)
@@ -105,12 +109,12 @@ class Recorder:
             self._finish(event, recording)
 
     def _finish(self, event: str, recording: _Recording) -> None:
-        ear, rate = recording.ear, recording.rate
+        ear, rate = recording.source, recording.rate
         del self._open[event]
-        if not any(r.ear is ear for r in self._open.values()):
-            ear.taps.remove(self._heard)
+        if not any(r.source is ear for r in self._open.values()):
+            ear.taps.remove(self._on_audio)
         if recording.record:  # else its final line never came, and there is nothing to attach to
             end = recording.start + recording.count
-            past = ear.past
-            speech = 1.0 if past is None else past.highest("speech", recording.start, end)
+            past = ear.history
+            speech = 1.0 if past is None else past.max_score("speech", recording.start, end)
             self._done(recording.cut(round(self._post_s * rate), speech))

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from streamdet.config.schema import ClipsConfig
 from streamdet.config.schema import StoreConfig as StoreTable
-from streamdet.daemon.clip_recorder import Cut, Recorder
+from streamdet.daemon.clip_recorder import ClipRecorder, EventClip
 from streamdet.model import spectrogram
-from streamdet.store.clips import ClipError, ClipFolder, Limits
-from streamdet.store.store import ClipNote, Store, StoreError
+from streamdet.store.clips import ClipError, ClipFolder, ClipLimits
+from streamdet.store.store import ClipInfo, EventStore, StoreError
 
 SPEECH = 0.5
 """From this probability on somebody speaks, for ``redact_speech``."""
@@ -25,11 +25,11 @@ _MOST_WAITING = 64
 _COUNT_S, _LIMITS_S = 1.0, 600.0
 _PICTURE_S, _LOOK_S = 1.0, 0.2
 
-Say = Callable[[str, str], None]
+LogProblem = Callable[[str, str], None]
 """Told of a kind of trouble, and of it in words."""
 
 
-class Evidence:
+class EventStorage:
     """Raises StoreError or ClipError where there can be none. ``tallies`` is as `Store.tallies`,
     ``lately`` the (true, false) of each window and source; ``results`` counts clips by (source,
     what became of them), ``clip_bytes`` what they take. ``noted`` is called, from a thread of its
@@ -37,28 +37,28 @@ class Evidence:
 
     def __init__(self, table: StoreTable, clips: ClipsConfig | None) -> None:
         self._table, self._clips = table, clips
-        self.store = Store(table.path)
+        self.store = EventStore(table.path)
         self.folder = None if clips is None else ClipFolder(clips.folder)
         pre_s, post_s = (_PICTURE_S, _PICTURE_S) if clips is None else (clips.pre_s, clips.post_s)
-        self.recorder: Recorder | None = None
+        self.recorder: ClipRecorder | None = None
         if clips is not None or table.pictures:
-            self.recorder = Recorder(pre_s, post_s, self._take)
-        self.results: dict[tuple[str, str], int] = {}
+            self.recorder = ClipRecorder(pre_s, post_s, self._enqueue)
+        self.clip_results: dict[tuple[str, str], int] = {}
         self.clip_bytes = 0
-        self.tallies = self.store.tallies()
-        self.lately = self._said_lately()
-        self._waiting: queue.Queue[Cut] = queue.Queue(_MOST_WAITING)
-        self._say: Say = lambda _, __: None
+        self.verdict_counts = self.store.verdict_counts()
+        self.recent_verdicts = self._count_recent_verdicts()
+        self._waiting: queue.Queue[EventClip] = queue.Queue(_MOST_WAITING)
+        self._log_problem: LogProblem = lambda _, __: None
         self._looked = self._counted = 0.0
-        self.noted: Callable[[str], None] = lambda _: None
+        self.on_attached: Callable[[str], None] = lambda _: None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="streamdet-evidence", daemon=True)
 
-    def start(self, say: Say) -> None:
+    def start(self, say: LogProblem) -> None:
         """Begin; ``say`` is called from the thread."""
-        self._say = say
-        if self.store.set_aside is not None:
-            say("store_damaged", f"the event store was damaged; it is {self.store.set_aside}")
+        self._log_problem = say
+        if self.store.damaged_copy is not None:
+            say("store_damaged", f"the event store was damaged; it is {self.store.damaged_copy}")
         self._thread.start()
 
     def close(self, patience_s: float) -> None:
@@ -69,7 +69,7 @@ class Evidence:
         if not self._thread.is_alive():
             self.store.close()
 
-    def _take(self, cut: Cut) -> None:
+    def _enqueue(self, cut: EventClip) -> None:
         try:
             self._waiting.put_nowait(cut)
         except queue.Full:
@@ -79,27 +79,27 @@ class Evidence:
         if self.folder is not None:
             self._guarded(lambda folder=self.folder: folder.reconcile(self.store))
         while True:
-            self._guarded(self._look_after)
+            self._guarded(self._maintain)
             try:
                 cut = self._waiting.get(timeout=0 if self._ending.is_set() else _LOOK_S)
             except queue.Empty:
                 if self._ending.is_set():
                     return
                 continue
-            self._guarded(lambda cut=cut: self._keep(cut))
+            self._guarded(lambda cut=cut: self._save(cut))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
         except (StoreError, OSError) as error:
-            self._say("store_failed", str(error))
+            self._log_problem("store_failed", str(error))
 
-    def _look_after(self) -> None:
+    def _maintain(self) -> None:
         now = time.monotonic()
         if now - self._counted >= _COUNT_S:
             self._counted = now
-            self.tallies = self.store.tallies()
-            self.lately = self._said_lately()
+            self.verdict_counts = self.store.verdict_counts()
+            self.recent_verdicts = self._count_recent_verdicts()
         if not self._looked or now - self._looked >= _LIMITS_S:
             self._looked = now
             gone = self.store.prune(self._table.keep_days, self._table.keep_events or None)
@@ -108,14 +108,14 @@ class Evidence:
                     self.folder.remove(event)
                 self.clip_bytes = self.folder.trim(self.store, _limits(self._clips))
 
-    def _said_lately(self) -> dict[str, dict[str, tuple[int, int]]]:
-        return {name: self.store.said_lately(days) for name, days in WINDOWS.items()}
+    def _count_recent_verdicts(self) -> dict[str, dict[str, tuple[int, int]]]:
+        return {name: self.store.recent_verdicts(days) for name, days in WINDOWS.items()}
 
-    def _keep(self, cut: Cut) -> None:
+    def _save(self, cut: EventClip) -> None:
         redacted = self._table.redact_speech and cut.speech >= SPEECH
         if redacted:
-            cut = cut.of_the_shot()
-        note = self._kept(cut, redacted)
+            cut = cut.shot_only()
+        note = self._write_clip(cut, redacted)
         made = None
         if self._table.pictures:
             made = spectrogram.compute_spectrogram(cut.samples, cut.rate, cut.onset_s)
@@ -129,27 +129,27 @@ class Evidence:
                 self.folder.remove(event)  # nobody would know of it
                 self.clip_bytes -= note.bytes
             raise
-        self.noted(event)
+        self.on_attached(event)
 
-    def _kept(self, cut: Cut, redacted: bool) -> ClipNote | None:
+    def _write_clip(self, cut: EventClip, redacted: bool) -> ClipInfo | None:
         if self.folder is None or self._clips is None:
             return None
         try:
             size = self.folder.write(cut.record, cut.samples, cut.rate, self._clips.min_free_bytes)
         except ClipError as error:
             self._count(cut, "no_room" if error.full else "failed")
-            self._say("clip_failed", f"no clip is kept: {error}")
+            self._log_problem("clip_failed", f"no clip is kept: {error}")
             return None
         self._count(cut, "redacted" if redacted else "kept")
         self.clip_bytes += size
         if self.clip_bytes > self._clips.max_bytes:
             self.clip_bytes = size + self.folder.trim(self.store, _limits(self._clips), size)
-        return ClipNote(size, cut.onset_s, len(cut.samples) / cut.rate, redacted)
+        return ClipInfo(size, cut.onset_s, len(cut.samples) / cut.rate, redacted)
 
-    def _count(self, cut: Cut, result: str) -> None:
+    def _count(self, cut: EventClip, result: str) -> None:
         key = (cut.record["source"], result)
-        self.results[key] = self.results.get(key, 0) + 1
+        self.clip_results[key] = self.clip_results.get(key, 0) + 1
 
 
-def _limits(clips: ClipsConfig) -> Limits:
-    return Limits(clips.max_bytes, clips.max_days, clips.min_free_bytes)
+def _limits(clips: ClipsConfig) -> ClipLimits:
+    return ClipLimits(clips.max_bytes, clips.max_days, clips.min_free_bytes)

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from streamdet.config.schema import HttpConfig
-from streamdet.daemon.health import Answer
+from streamdet.daemon.health import HealthStatus
 
 _TEXT = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
 
@@ -23,7 +23,7 @@ class HttpError(ValueError):
     """The address can't be served; one line."""
 
 
-class Server:
+class MetricsServer:
     """Serves from threads of its own until `close`."""
 
     def __init__(
@@ -31,8 +31,8 @@ class Server:
         config: HttpConfig,
         token: str | None,
         registry: CollectorRegistry,
-        healthy: Callable[[], Answer],
-        ready: Callable[[], Answer],
+        healthy: Callable[[], HealthStatus],
+        ready: Callable[[], HealthStatus],
     ) -> None:
         host, _, port = config.address.rpartition(":")
         pages = {"/healthz": healthy, "/readyz": ready}
@@ -68,7 +68,7 @@ class Server:
 
 class _App:
     def __init__(
-        self, metrics: Any, pages: dict[str, Callable[[], Answer]], token: str | None
+        self, metrics: Any, pages: dict[str, Callable[[], HealthStatus]], token: str | None
     ) -> None:
         self._metrics, self._pages, self._token = metrics, pages, token
 
@@ -86,8 +86,8 @@ class _App:
             start("404 Not Found", [*_TEXT])
             return [b"there are /metrics, /healthz and /readyz\n"]
         answer = self._pages[path]()
-        start("200 OK" if answer.good else "503 Service Unavailable", [*_TEXT])
-        return [] if method == "HEAD" else [answer.words.encode() + b"\n"]
+        start("200 OK" if answer.ok else "503 Service Unavailable", [*_TEXT])
+        return [] if method == "HEAD" else [answer.text.encode() + b"\n"]
 
     def _allowed(self, header: str) -> bool:
         if self._token is None:

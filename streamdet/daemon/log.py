@@ -22,7 +22,7 @@ Level = Literal["info", "warning", "error"]
 _MOST = 1_000
 
 
-class Log:
+class DaemonLog:
     """Safe from any thread; of lines that nobody reads the newest 1,000 wait."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Log:
         self._thread = threading.Thread(target=self._write, name="streamdet-log", daemon=True)
         self._thread.start()
 
-    def say(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
+    def emit(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
         """A line of this ``kind`` (a word), unless it is a warning or an error and there was one
         lately; ``source`` among the fields tells sources apart."""
         key, now = (kind, str(fields.get("source", ""))), self._clock()

@@ -16,7 +16,7 @@ from prometheus_client import (
 
 import streamdet
 from streamdet.daemon.event_storage import WINDOWS
-from streamdet.daemon.supervision import State
+from streamdet.daemon.supervision import SourceState
 from streamdet.detection.event import Event, ModelId
 from streamdet.store.verdict import CAUSES, VERDICTS
 
@@ -43,11 +43,11 @@ class Metrics:
             ("version", "model", "model_version", "model_sha256"),
             registry=registry,
         )
-        self.runs(model)
+        self.set_model(model)
         self._of_source: list[tuple[Any, tuple[tuple[str, ...], ...]]] = []
         self.up = self._gauge("source_up", "1 while samples of it arrive.")
         self.state = self._gauge(
-            "source_state", "1 for the state that it is in.", state=tuple(State)
+            "source_state", "1 for the state that it is in.", state=tuple(SourceState)
         )
         self.audio = self._counter("audio_seconds", "Audio analysed.")
         self.detections = self._counter("detections", "Gunshot events.")
@@ -113,7 +113,7 @@ class Metrics:
         for sink in sinks:
             self.add_sink(sink)
 
-    def runs(self, model: ModelId) -> None:
+    def set_model(self, model: ModelId) -> None:
         """This bundle speaks from now on."""
         self._build.clear()
         self._build.labels(streamdet.__version__, model.name, model.version, model.sha256).set(1)
@@ -138,7 +138,7 @@ class Metrics:
         for result in RESULTS:
             self.sink_events.labels(sink, result)
 
-    def opened(self, event: Event, latency_s: float | None) -> None:
+    def count_onset(self, event: Event, latency_s: float | None) -> None:
         """Count an event at its onset, told so many seconds behind it."""
         self.detections.labels(event.source).inc()
         if latency_s is not None:
@@ -146,20 +146,20 @@ class Metrics:
         if event.unix_s is not None:
             self.last_detection.labels(event.source).set(event.unix_s)
 
-    def closed(self, event: Event) -> None:
+    def record_final(self, event: Event) -> None:
         """Note an event's final score."""
         self.score.labels(event.source).observe(event.detection.score)
 
     def _counter(self, name: str, words: str, **more: tuple[str, ...]) -> Counter:
-        return self._noted(Counter, name, words, more)
+        return self._source_metric(Counter, name, words, more)
 
     def _gauge(self, name: str, words: str, **more: tuple[str, ...]) -> Gauge:
-        return self._noted(Gauge, name, words, more)
+        return self._source_metric(Gauge, name, words, more)
 
     def _histogram(self, name: str, words: str, buckets: tuple[float, ...]) -> Histogram:
-        return self._noted(Histogram, name, words, {}, buckets=buckets)
+        return self._source_metric(Histogram, name, words, {}, buckets=buckets)
 
-    def _noted(
+    def _source_metric(
         self, kind: Any, name: str, words: str, more: Mapping[str, tuple[str, ...]], **others: Any
     ) -> Any:
         """A metric of each source, with the values of at most one more label."""

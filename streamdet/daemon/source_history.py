@@ -14,37 +14,38 @@ from streamdet.pipeline.source_pipeline import SourcePipeline
 
 
 @dataclass
-class Past:
+class SourceHistory:
     """``taken`` samples of it were taken from the ring so far. For the daemon's thread."""
 
-    feed: LiveSource
+    live: LiveSource
     ring: RingBuffer
-    road: SourcePipeline
+    pipeline: SourcePipeline
     channel: int | None
     taken: int = 0
 
     @property
     def rate(self) -> int:
         """The source's own rate, which samples and indices here are of."""
-        return self.feed.rate
+        return self.live.rate
 
-    def since(self, first: int) -> tuple[int, np.ndarray]:
+    def samples_since(self, first: int) -> tuple[int, np.ndarray]:
         """What was taken from a sample on, as far as the ring still has it: the first one's index,
         and ``(n,) float32`` as they are heard."""
-        room = np.zeros((max(0, self.taken - first), self.feed.channels), np.float32)
+        room = np.zeros((max(0, self.taken - first), self.live.channels), np.float32)
         found, count = self.ring.copy_history(first, room)
         return found, np.nan_to_num(downmix(room[:count], self.channel))
 
-    def around(self, d: Detection, margin_s: float) -> list[tuple[float, float]]:
+    def scores_around(self, d: Detection, margin_s: float) -> list[tuple[float, float]]:
         """(seconds behind its onset, gunshot score) of the frames around a detection."""
-        onset_s = d.onset / self.road.grid.rate
+        onset_s = d.onset / self.pipeline.grid.rate
         return [
-            (round(at - onset_s, 3), score) for at, score in self.road.scores_around(d, margin_s)
+            (round(at - onset_s, 3), score)
+            for at, score in self.pipeline.scores_around(d, margin_s)
         ]
 
-    def highest(self, label: str, first: int, last: int) -> float:
+    def max_score(self, label: str, first: int, last: int) -> float:
         """The highest score of a label between two samples, as far as it is remembered."""
-        if label not in self.road.grid.labels:
+        if label not in self.pipeline.grid.labels:
             return 0.0
-        to = self.road.grid.rate / self.rate
-        return self.road.max_score(label, round(first * to), round(last * to))
+        to = self.pipeline.grid.rate / self.rate
+        return self.pipeline.max_score(label, round(first * to), round(last * to))

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Literal
 
 
-class State(StrEnum):
+class SourceState(StrEnum):
     """What a source is up to, as it is exported.
 
     ``absent``: it can't be opened. ``dead``: it was open, and gave nothing or stopped. ``silent``:
@@ -23,7 +23,7 @@ class State(StrEnum):
     """
 
     opening = "opening"
-    hearing = "hearing"
+    receiving = "hearing"
     silent = "silent"
     absent = "absent"
     dead = "dead"
@@ -35,115 +35,131 @@ Action = Literal["open", "close", "nothing"]
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetryPolicy:
     """Seconds, as `streamdet.config.schema.Config` has them."""
 
     open_s: float = 15.0
     stall_s: float = 5.0
-    first_s: float = 1.0
-    most_s: float = 60.0
+    first_retry_s: float = 1.0
+    max_retry_s: float = 60.0
     silence_s: float = 10.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class SourceObservation:
     """What is known of a source now: ``wanted`` by its schedule; that it is ``opened``, and how
     many ``samples`` it has given since; ``silent``: nothing but silence among those that are new;
     why it can't go on (``fault``), that more tries would hardly help (``hopeless``), or that it has
     come to its ``ended``."""
 
-    wanted: bool = True
+    scheduled: bool = True
     opened: bool = False
     samples: int = 0
     silent: bool = False
     fault: str | None = None
-    hopeless: bool = False
+    permanent: bool = False
     ended: bool = False
 
 
 @dataclass(frozen=True)
-class Condition:
+class SourceCondition:
     """``since``: of this state; ``fresh``: when samples last came; ``loud``: when they were last
     no silence; ``tries`` that failed since it was last heard for ``open_s``; ``deaf_since``: None
     while it is heard."""
 
-    state: State
+    state: SourceState
     since: float
     samples: int = 0
-    fresh: float = 0.0
-    loud: float = 0.0
+    last_sample_at: float = 0.0
+    last_sound_at: float = 0.0
     tries: int = 0
     retry_at: float = 0.0
-    deaf_since: float | None = None
+    not_receiving_since: float | None = None
     fault: str = ""
 
     @property
     def open(self) -> bool:
         """Whether there is something to be closed."""
-        return self.state in (State.opening, State.hearing, State.silent)
+        return self.state in (SourceState.opening, SourceState.receiving, SourceState.silent)
 
     @property
-    def heard(self) -> bool:
+    def receiving(self) -> bool:
         """Whether samples of it are analysed."""
-        return self.state in (State.hearing, State.silent)
+        return self.state in (SourceState.receiving, SourceState.silent)
 
 
-def begin(now: float) -> Condition:
+def initial_condition(now: float) -> SourceCondition:
     """A source that is to be opened at once."""
-    return Condition(State.absent, now, retry_at=now, deaf_since=now)
+    return SourceCondition(SourceState.absent, now, retry_at=now, not_receiving_since=now)
 
 
 def step(
-    policy: Policy, had: Condition, seen: Seen, now: float, chance: float
-) -> tuple[Condition, Action]:
+    policy: RetryPolicy,
+    condition: SourceCondition,
+    seen: SourceObservation,
+    now: float,
+    chance: float,
+) -> tuple[SourceCondition, Action]:
     """``chance`` in [0, 1) is what the pause is shortened by, up to a half."""
-    if had.state is State.ended:
-        return had, "nothing"
-    if not seen.wanted:
-        if had.state is State.off:
-            return had, "nothing"
-        return Condition(State.off, now), "close" if had.open else "nothing"
-    if had.state is State.off:
-        return Condition(State.opening, now, fresh=now, deaf_since=now), "open"
-    if not had.open:
-        if now < had.retry_at:
-            return had, "nothing"
-        return replace(had, state=State.opening, since=now, samples=0, fresh=now), "open"
-    return _opened(policy, had, seen, now, chance)
+    if condition.state is SourceState.ended:
+        return condition, "nothing"
+    if not seen.scheduled:
+        if condition.state is SourceState.off:
+            return condition, "nothing"
+        return SourceCondition(SourceState.off, now), "close" if condition.open else "nothing"
+    if condition.state is SourceState.off:
+        return SourceCondition(
+            SourceState.opening, now, last_sample_at=now, not_receiving_since=now
+        ), "open"
+    if not condition.open:
+        if now < condition.retry_at:
+            return condition, "nothing"
+        return replace(
+            condition, state=SourceState.opening, since=now, samples=0, fresh=now
+        ), "open"
+    return _step_open(policy, condition, seen, now, chance)
 
 
-def _opened(
-    policy: Policy, had: Condition, seen: Seen, now: float, chance: float
-) -> tuple[Condition, Action]:
-    if seen.samples > had.samples:
-        loud = now if not seen.silent or not had.heard else had.loud
-        had = replace(had, samples=seen.samples, fresh=now, loud=loud)
-        state = State.silent if now - loud >= policy.silence_s else State.hearing
-        if state is not had.state:
-            had = replace(had, state=state, since=now)
-        lasts = had.heard and now - had.since >= policy.open_s
-        had = replace(had, deaf_since=None, tries=0 if lasts else had.tries, fault="")
+def _step_open(
+    policy: RetryPolicy,
+    condition: SourceCondition,
+    seen: SourceObservation,
+    now: float,
+    chance: float,
+) -> tuple[SourceCondition, Action]:
+    if seen.samples > condition.samples:
+        loud = now if not seen.silent or not condition.receiving else condition.last_sound_at
+        condition = replace(condition, samples=seen.samples, fresh=now, loud=loud)
+        state = SourceState.silent if now - loud >= policy.silence_s else SourceState.receiving
+        if state is not condition.state:
+            condition = replace(condition, state=state, since=now)
+        lasts = condition.receiving and now - condition.since >= policy.open_s
+        condition = replace(
+            condition, deaf_since=None, tries=0 if lasts else condition.tries, fault=""
+        )
     if seen.ended:
-        return Condition(State.ended, now, samples=had.samples), "close"
+        return SourceCondition(SourceState.ended, now, samples=condition.samples), "close"
     fault = seen.fault
-    if had.state is State.opening and now - had.since > policy.open_s:
+    if condition.state is SourceState.opening and now - condition.since > policy.open_s:
         fault = fault or f"no sample within {policy.open_s:g} s"
-    elif had.heard and now - had.fresh > policy.stall_s:
+    elif condition.receiving and now - condition.last_sample_at > policy.stall_s:
         fault = fault or f"no sample for {policy.stall_s:g} s"
     if fault is None:
-        return had, "nothing"
-    tries = had.tries + 1
-    pause = policy.most_s if seen.hopeless else pause_s(policy, tries)
-    return Condition(
-        State.dead if seen.opened else State.absent,
+        return condition, "nothing"
+    tries = condition.tries + 1
+    pause = policy.max_retry_s if seen.permanent else backoff_s(policy, tries)
+    return SourceCondition(
+        SourceState.dead if seen.opened else SourceState.absent,
         now,
         tries=tries,
         retry_at=now + pause * (1.0 - 0.5 * chance),
-        deaf_since=now if had.deaf_since is None else had.deaf_since,
+        not_receiving_since=now
+        if condition.not_receiving_since is None
+        else condition.not_receiving_since,
         fault=fault,
     ), "close"
 
 
-def pause_s(policy: Policy, tries: int) -> float:
+def backoff_s(policy: RetryPolicy, tries: int) -> float:
     """The pause behind so many failures in a row, before chance shortens it."""
-    return min(policy.most_s, policy.first_s * 2.0 ** min(tries - 1, 32))
+    return min(policy.max_retry_s, policy.first_retry_s * 2.0 ** min(tries - 1, 32))

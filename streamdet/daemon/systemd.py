@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 
-class Notifier:
+class SystemdNotifier:
     """READY=1 once, then WATCHDOG=1 at a third of the time that systemd would wait for it."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -25,7 +25,7 @@ class Notifier:
         self._pinged = -float("inf")
         self._status = ""
 
-    def tell(self, *lines: str) -> None:
+    def notify(self, *lines: str) -> None:
         """Send lines such as ``READY=1``; whoever does not listen is not waited for."""
         if not self._address:
             return
@@ -35,19 +35,19 @@ class Notifier:
         except OSError:
             pass  # systemd is away or its queue is full: there will be another
 
-    def status(self, words: str) -> None:
+    def set_status(self, words: str) -> None:
         """STATUS= in words, when they have changed."""
         if words != self._status:
             self._status = words
-            self.tell(f"STATUS={words}")
+            self.notify(f"STATUS={words}")
 
-    def reloading(self) -> None:
+    def notify_reloading(self) -> None:
         """The configuration is read anew; READY=1 is due behind that."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={now}")
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={now}")
 
-    def alive(self, now: float) -> None:
+    def ping_watchdog(self, now: float) -> None:
         """WATCHDOG=1, where one is due."""
         if self.watchdog_s is not None and now - self._pinged >= self.watchdog_s:
             self._pinged = now
-            self.tell("WATCHDOG=1")
+            self.notify("WATCHDOG=1")

@@ -26,7 +26,7 @@ class TaggerStreamState(NamedTuple):
     frontend: vggish.VggishState
     before: jax.Array
     embeddings: jax.Array
-    count: jax.Array
+    filled: jax.Array
 
 
 def init(front: VggishConfig, model: ServedTagger, streams: int) -> TaggerStreamState:
@@ -50,7 +50,7 @@ def step(
     patches = vggish.embed(front, params["vggish"], frames)
     streams, fresh, window = samples.shape[0], patches.shape[1], model.window
     known = jnp.concatenate([state.embeddings, patches], axis=1)
-    real = jnp.minimum(state.count[:, None] + 1 + jnp.arange(fresh), window)
+    real = jnp.minimum(state.filled[:, None] + 1 + jnp.arange(fresh), window)
     at = jnp.arange(fresh) + window - real
     places = jnp.minimum(at[:, :, None] + jnp.arange(window), known.shape[1] - 1)
     windows = known[jnp.arange(streams)[:, None, None], places].reshape(-1, window, vggish.WIDTH)
@@ -60,6 +60,6 @@ def step(
     history = jnp.concatenate([state.before, frames], axis=1)
     flux = flux_db(history, 2.0 * POWER_TO_DB, model.stride)
     level = mean_square(samples, fresh)
-    seen = jnp.minimum(state.count + fresh, window - 1)
+    seen = jnp.minimum(state.filled + fresh, window - 1)
     state = TaggerStreamState(heard, history[:, -RISE:], known[:, fresh:], seen)
     return state, BlockAnalysis(jnp.concatenate([shots, scores], axis=-1), flux, level)

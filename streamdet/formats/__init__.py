@@ -4,64 +4,64 @@ from __future__ import annotations
 
 from typing import Literal, TextIO, get_args
 
-from streamdet.formats.csv import CsvSink
-from streamdet.formats.edl import EdlSink
-from streamdet.formats.fcpxml import FcpxmlSink
-from streamdet.formats.jsonl import JsonlSink
-from streamdet.formats.labels import AudacitySink, RavenSink
-from streamdet.formats.subtitles import SrtSink, VttSink
-from streamdet.formats.table import TableSink
-from streamdet.formats.textgrid import TextGridSink
+from streamdet.formats.csv import CsvWriter
+from streamdet.formats.edl import EdlWriter
+from streamdet.formats.fcpxml import FcpxmlWriter
+from streamdet.formats.jsonl import JsonlWriter
+from streamdet.formats.labels import AudacityWriter, RavenWriter
+from streamdet.formats.subtitles import SrtWriter, VttWriter
+from streamdet.formats.table import TableWriter
+from streamdet.formats.textgrid import TextGridWriter
 from streamdet.formats.timecode import Timebase
-from streamdet.formats.writer import Explanation, Sink
+from streamdet.formats.writer import EventWriter, ScoreExplanation
 
-Format = Literal[
+EventFormat = Literal[
     "jsonl", "csv", "table", "audacity", "raven", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"
 ]
-FORMS: dict[str, Format] = {name: name for name in get_args(Format)}
-ONE_FILE = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
+FORMATS: dict[str, EventFormat] = {name: name for name in get_args(EventFormat)}
+SINGLE_FILE_FORMATS = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
 """The forms that have one timeline, and so are of one file."""
-REPORT = ".html"
+REPORT_SUFFIX = ".html"
 """How a report ends, which is of whole files (streamdet.report.html)."""
-EDITS = frozenset(("edl", "fcpxml", "otio"))
+EDIT_FORMATS = frozenset(("edl", "fcpxml", "otio"))
 """The forms that count frames, and so want a timebase."""
-SUFFIXES: dict[str, Format] = {
+SUFFIXES: dict[str, EventFormat] = {
     ".jsonl": "jsonl", ".csv": "csv", ".selections.txt": "raven", ".txt": "audacity", ".srt": "srt",
     ".vtt": "vtt", ".edl": "edl", ".fcpxml": "fcpxml", ".otio": "otio", ".textgrid": "textgrid",
 }  # fmt: skip
-SUFFIX_OF: dict[Format, str] = {form: suffix for suffix, form in SUFFIXES.items()}
+SUFFIX_OF: dict[EventFormat, str] = {form: suffix for suffix, form in SUFFIXES.items()}
 """How a file of each form ends."""
 
 
-def form_of(name: str) -> Format | None:
+def format_for(name: str) -> EventFormat | None:
     """The form that a file's name asks for, the longest ending first; None for no known one."""
     endings = sorted(SUFFIXES, key=len, reverse=True)
     return next((SUFFIXES[end] for end in endings if name.lower().endswith(end)), None)
 
 
-def open_sink(
-    kind: Format, stream: TextIO, *, explain: bool = False, timebase: Timebase | None = None
-) -> Sink:
+def open_writer(
+    kind: EventFormat, stream: TextIO, *, explain: bool = False, timebase: Timebase | None = None
+) -> EventWriter:
     """The sink of that form over an open text stream; those of an edit want a ``timebase``. Raises
     ImportError where a form's library is missing."""
-    if kind in EDITS:
+    if kind in EDIT_FORMATS:
         if timebase is None:
             raise ValueError(f"{kind} wants a frame rate")
         if kind == "otio":
-            from streamdet.formats.otio import OtioSink
+            from streamdet.formats.otio import OtioWriter
 
-            return OtioSink(stream, timebase)
-        return (EdlSink if kind == "edl" else FcpxmlSink)(stream, timebase)
+            return OtioWriter(stream, timebase)
+        return (EdlWriter if kind == "edl" else FcpxmlWriter)(stream, timebase)
     if kind == "csv":
-        return CsvSink(stream, explain=explain)
+        return CsvWriter(stream, explain=explain)
     plain = {
-        "table": TableSink, "audacity": AudacitySink, "raven": RavenSink, "srt": SrtSink,
-        "vtt": VttSink, "textgrid": TextGridSink,
+        "table": TableWriter, "audacity": AudacityWriter, "raven": RavenWriter, "srt": SrtWriter,
+        "vtt": VttWriter, "textgrid": TextGridWriter,
     }  # fmt: skip
-    return plain.get(kind, JsonlSink)(stream)
+    return plain.get(kind, JsonlWriter)(stream)
 
 
 __all__ = [
-    "EDITS", "FORMS", "ONE_FILE", "REPORT", "SUFFIX_OF", "Explanation", "Format", "Sink",
-    "Timebase", "form_of", "open_sink",
+    "EDIT_FORMATS", "FORMATS", "SINGLE_FILE_FORMATS", "REPORT_SUFFIX", "SUFFIX_OF", "ScoreExplanation", "EventFormat", "EventWriter",
+    "Timebase", "format_for", "open_writer",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import csv
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.writer import Explanation
+from streamdet.formats.writer import ScoreExplanation
 
 COLUMNS = (
     "source", "onset_s", "offset_s", "rounds", "score", "threshold", "time", "level_dbfs",
@@ -14,7 +14,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class CsvSink:
+class CsvWriter:
     """Writes to an open text stream; the header comes first, also where no event does."""
 
     def __init__(self, stream: TextIO, *, explain: bool = False) -> None:
@@ -22,14 +22,14 @@ class CsvSink:
         self._rows = csv.writer(stream, lineterminator="\n")
         self._rows.writerow((*COLUMNS, "explain") if explain else COLUMNS)
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """One row; a time or an offset that is not known is empty."""
         record = event.record()
         model = record.pop("model")
         record["model"] = f"{model['name']}/{model['version']}"
         row = ["" if record[c] is None else record[c] for c in COLUMNS]
         if explanation is not None:
-            row.append(explanation.words(event))
+            row.append(explanation.text(event))
         self._rows.writerow(row)
         self._stream.flush()
 

@@ -10,34 +10,34 @@ from pathlib import Path
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import span_s, words
+from streamdet.formats.markers import event_span_s, marker_text
 from streamdet.formats.timecode import Timebase
-from streamdet.formats.writer import Explanation
+from streamdet.formats.writer import ScoreExplanation
 
 _MOST = 999
 """The form's event numbers have three digits; beyond them counting begins anew."""
 
 
-class EdlSink:
+class EdlWriter:
     """Writes to an open text stream; the head comes with the first event or at the end."""
 
     def __init__(self, stream: TextIO, timebase: Timebase) -> None:
         self._stream, self._timebase, self._count = stream, timebase, 0
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """One marker."""
         del explanation
         if not self._count:
             self._begin(Path(event.source).stem)
         self._count += 1
         base = self._timebase
-        first, last = map(base.frame, span_s(event))
-        at, after = base.text(first), base.text(first + 1)
+        first, last = map(base.frame, event_span_s(event))
+        at, after = base.timecode(first), base.timecode(first + 1)
         number = (self._count - 1) % _MOST + 1
         self._stream.write(
             f"{number:03d}  BL       V     C        {at} {after} {at} {after}\n"
-            f"* LOC: {at} RED     {words(event)}\n"
-            f" |C:ResolveColorRed |M:{words(event)} |D:{max(1, last - first)}\n\n"
+            f"* LOC: {at} RED     {marker_text(event)}\n"
+            f" |C:ResolveColorRed |M:{marker_text(event)} |D:{max(1, last - first)}\n\n"
         )
         self._stream.flush()
 

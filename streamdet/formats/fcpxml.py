@@ -9,19 +9,19 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import span_s, words
+from streamdet.formats.markers import event_span_s, marker_text
 from streamdet.formats.timecode import Timebase
-from streamdet.formats.writer import Explanation
+from streamdet.formats.writer import ScoreExplanation
 
 
-class FcpxmlSink:
+class FcpxmlWriter:
     """Written whole at the end, since a document has one."""
 
     def __init__(self, stream: TextIO, timebase: Timebase) -> None:
         self._stream, self._timebase = stream, timebase
         self._events: list[Event] = []
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """Keep one for the document."""
         del explanation
         self._events.append(event)
@@ -29,7 +29,7 @@ class FcpxmlSink:
     def close(self) -> None:
         """Write the document."""
         base, events = self._timebase, self._events
-        ends = max((base.frame(span_s(event)[1]) + 1 for event in events), default=1)
+        ends = max((base.frame(event_span_s(event)[1]) + 1 for event in events), default=1)
         name = "".join(
             c if c.isprintable() else "?" for c in (Path(events[0].source).stem if events else "")
         )
@@ -48,10 +48,10 @@ class FcpxmlSink:
             duration=long,
         )  # fmt: skip
         for event in events:
-            at = base.seconds(base.start + base.frame(span_s(event)[0]))
+            at = base.seconds(base.start + base.frame(event_span_s(event)[0]))
             SubElement(
                 gap, "marker", start=_seconds(at), duration=_seconds(1 / base.fps),
-                value=words(event), note=event.id,
+                value=marker_text(event), note=event.id,
             )  # fmt: skip
         ElementTree.indent(root)
         self._stream.write('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE fcpxml>\n')

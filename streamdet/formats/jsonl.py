@@ -6,16 +6,16 @@ import json
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.writer import Explanation
+from streamdet.formats.writer import ScoreExplanation
 
 
-class JsonlSink:
+class JsonlWriter:
     """Writes to an open text stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """One line; the explanation, if any, stands under ``explain``."""
         record = event.record()
         if explanation is not None:

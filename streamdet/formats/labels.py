@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import span_s, words
-from streamdet.formats.writer import Explanation
+from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.writer import ScoreExplanation
 
 _RAVEN = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)",
@@ -15,35 +15,35 @@ _RAVEN = (
 )  # fmt: skip
 
 
-class AudacitySink:
+class AudacityWriter:
     """Onset, end and words between tabs, a line an event: File, Import, Labels in Audacity."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """One line."""
         del explanation
-        first, last = span_s(event)
-        self._stream.write(f"{first:.6f}\t{last:.6f}\t{words(event)}\n")
+        first, last = event_span_s(event)
+        self._stream.write(f"{first:.6f}\t{last:.6f}\t{marker_text(event)}\n")
         self._stream.flush()
 
     def close(self) -> None:
         """Nothing is left to write."""
 
 
-class RavenSink:
+class RavenWriter:
     """A selection table of the Cornell lab's Raven, with the file of each selection."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._count = stream, 0
         stream.write("\t".join(_RAVEN) + "\n")
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """One selection."""
         del explanation
         self._count += 1
-        (first, last), d = span_s(event), event.detection
+        (first, last), d = event_span_s(event), event.detection
         row = (
             self._count, "Spectrogram 1", _channel(event), f"{first:.6f}", f"{last:.6f}", 0,
             event.sample_rate // 2, Path(event.source).name, d.rounds, f"{d.score:.4f}", "gunshot",

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import span_s, words
+from streamdet.formats.markers import event_span_s, marker_text
 from streamdet.formats.timecode import Timebase
-from streamdet.formats.writer import Explanation
+from streamdet.formats.writer import ScoreExplanation
 
 
-class OtioSink:
+class OtioWriter:
     """Written whole at the end. Raises ImportError where the library is missing."""
 
     def __init__(self, stream: TextIO, timebase: Timebase) -> None:
@@ -21,7 +21,7 @@ class OtioSink:
         self._stream, self._timebase = stream, timebase
         self._events: list[Event] = []
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """Keep one for the timeline."""
         del explanation
         self._events.append(event)
@@ -34,16 +34,16 @@ class OtioSink:
         def time(frames: int) -> Any:
             return otio.opentime.RationalTime(frames, rate)
 
-        ends = max((base.frame(span_s(event)[1]) + 1 for event in events), default=1)
+        ends = max((base.frame(event_span_s(event)[1]) + 1 for event in events), default=1)
         gap = otio.schema.Gap(
             source_range=otio.opentime.TimeRange(time(0), time(ends)), name="gunshots"
         )
         for event in events:
-            first, last = map(base.frame, span_s(event))
+            first, last = map(base.frame, event_span_s(event))
             marked = otio.opentime.TimeRange(time(first), time(max(1, last - first)))
             gap.markers.append(
                 otio.schema.Marker(
-                    name=words(event), marked_range=marked, color="RED",
+                    name=marker_text(event), marked_range=marked, color="RED",
                     metadata={"streamdet": event.record()},
                 )
             )  # fmt: skip

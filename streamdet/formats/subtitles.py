@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import span_s, words
-from streamdet.formats.writer import Explanation
+from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.writer import ScoreExplanation
 
 SHOWN_S = 1.0
 """A shot is over before it can be read: so long it is shown at least."""
 
 
-class SrtSink:
+class SrtWriter:
     """SubRip: a number, a span, words."""
 
     _point, _head = ",", ""
@@ -21,13 +21,13 @@ class SrtSink:
         self._stream, self._count = stream, 0
         stream.write(self._head)
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """One cue, behind an empty line."""
         del explanation
         self._count += 1
-        first, last = span_s(event)
+        first, last = event_span_s(event)
         span = f"{self._clock(first)} --> {self._clock(max(last, first + SHOWN_S))}"
-        self._stream.write(f"{self._count}\n{span}\n{words(event)}\n\n")
+        self._stream.write(f"{self._count}\n{span}\n{marker_text(event)}\n\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class SrtSink:
         return f"{hours:02d}:{minutes:02d}:{rest // 1_000:02d}{self._point}{rest % 1_000:03d}"
 
 
-class VttSink(SrtSink):
+class VttWriter(SrtWriter):
     """WebVTT, for a browser's <track>."""
 
     _point, _head = ".", "WEBVTT\n\n"

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import span_s, words
-from streamdet.formats.writer import Explanation
+from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.writer import ScoreExplanation
 
 
-class TextGridSink:
+class TextGridWriter:
     """Written whole at the end, since it begins with how many intervals there are."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._spans: list[tuple[float, float, str]] = []
 
-    def write(self, event: Event, explanation: Explanation | None = None) -> None:
+    def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
         """Keep one for the tier."""
         del explanation
-        self._spans.append((*span_s(event), words(event)))
+        self._spans.append((*event_span_s(event), marker_text(event)))
 
     def close(self) -> None:
         """Write the tier; between events are empty intervals, since a tier has no holes."""

@@ -34,7 +34,7 @@ class Timebase:
         the next frame is that one's."""
         return int((Fraction(seconds).limit_denominator(1_000_000) + Fraction(1, 1_000)) * self.fps)
 
-    def text(self, frame: int) -> str:
+    def timecode(self, frame: int) -> str:
         """The timecode of a frame of the file, ``HH:MM:SS:FF``, with ``;`` where numbers drop."""
         number = self.start + frame
         if self.drop:
@@ -48,7 +48,7 @@ class Timebase:
         """When a frame of the file begins."""
         return frame / self.fps
 
-    def starting(self, text: str) -> Timebase:
+    def with_start(self, text: str) -> Timebase:
         """The same, its first frame at this timecode; raises ValueError for what is none."""
         match = re.fullmatch(r"(\d{2}):(\d{2}):(\d{2})[:;.](\d{2,3})", text)
         if match is None:
@@ -74,7 +74,7 @@ class Timebase:
         return each * (9 * tens + later)
 
 
-def parse(text: str) -> Timebase:
+def parse_frame_rate(text: str) -> Timebase:
     """``24``, ``25``, ``29.97df``, ``30000/1001``; raises ValueError for what is no frame rate."""
     drop = text.endswith("df")
     number = text.removesuffix("df")

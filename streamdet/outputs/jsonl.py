@@ -14,7 +14,7 @@ from pathlib import Path
 from streamdet.outputs.queue import Output, OutputError, Record
 
 
-class _Lines:
+class _LineWriter:
     """Whole lines to a descriptor, over as many tries as it takes."""
 
     def __init__(self) -> None:
@@ -32,17 +32,17 @@ class _Lines:
         return len(self.line) - len(self.rest) if self.rest else 0
 
 
-class Stdout(Output):
+class StdoutOutput(Output):
     """Lines on stdout; ``reader_gone`` is called where the pipe's other end is closed."""
 
     def __init__(self, reader_gone: Callable[[], None], descriptor: int = 1) -> None:
         self._reader_gone, self._descriptor = reader_gone, descriptor
-        self._lines = _Lines()
+        self._lines = _LineWriter()
 
     def deliver(self, record: Record) -> None:
         """Write a line."""
         try:
-            self._lines.write(self._descriptor, encoded(record))
+            self._lines.write(self._descriptor, encode_line(record))
         except BrokenPipeError as error:
             self._reader_gone()
             raise OutputError("stdout: nobody reads it", final=True) from error
@@ -50,18 +50,18 @@ class Stdout(Output):
             raise OutputError(f"stdout: {error.strerror or error}") from error
 
 
-class RotatingFile(Output):
+class RotatingFileOutput(Output):
     """Lines in a file; once it holds ``max_bytes`` it becomes PATH.1, and that PATH.2, up to
     ``keep``."""
 
     def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
-        self._lines = _Lines()
+        self._lines = _LineWriter()
         self._descriptor: int | None = None
 
     def deliver(self, record: Record) -> None:
         """Write a line; raises OutputError where the disk is full or the folder gone."""
-        line = encoded(record)
+        line = encode_line(record)
         try:
             if self._descriptor is None:
                 self._open()
@@ -86,9 +86,9 @@ class RotatingFile(Output):
         self._path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, 0o640)
-        self._mend()
+        self._terminate_last_line()
 
-    def _mend(self) -> None:
+    def _terminate_last_line(self) -> None:
         """End a line that a killed process has left half written, so that the next begins anew."""
         size = self._size()
         descriptor = self._descriptor
@@ -111,6 +111,6 @@ class RotatingFile(Output):
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-def encoded(record: Record) -> bytes:
+def encode_line(record: Record) -> bytes:
     """A record as a line of UTF-8."""
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"

@@ -60,7 +60,7 @@ class MqttOutput(Output):
         if not self._connected.wait(timeout):
             raise OutputError(f"mqtt {self._where}: {self._why}")
         if self._pending is None or self._pending[0] != record:
-            self._pending = (record, self._published(record))
+            self._pending = (record, self._publish(record))
         try:
             for sent in self._pending[1]:
                 sent.wait_for_publish(timeout)
@@ -87,7 +87,7 @@ class MqttOutput(Output):
     def _topic(self, *parts: str) -> str:
         return "/".join((self._config.topic, *parts))
 
-    def _published(self, record: Record) -> list[Any]:
+    def _publish(self, record: Record) -> list[Any]:
         if record["type"] == "incident":
             body = json.dumps(record, separators=(",", ":"))
             return [self._client.publish(self._topic("incident"), body, qos=1)]
@@ -106,7 +106,7 @@ class MqttOutput(Output):
         client.publish(self._topic("status"), ONLINE, qos=1, retain=True)
         if self._config.discovery:
             client.subscribe(f"{self._config.discovery_prefix}/status")
-            self._introduce()
+            self._announce_sensors()
         self._connected.set()
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
@@ -120,9 +120,9 @@ class MqttOutput(Output):
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         if message.payload == b"online":  # Home Assistant was begun anew
-            self._introduce()
+            self._announce_sensors()
 
-    def _introduce(self) -> None:
+    def _announce_sensors(self) -> None:
         """Tell Home Assistant of a sensor for each source; it keeps none that is told twice."""
         node = slug(self._config.topic)
         device = {

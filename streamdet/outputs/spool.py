@@ -12,7 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamdet import sqlite
-from streamdet.outputs.queue import FIRST_S, MOST_S, Outbox, Output, OutputError, Record
+from streamdet.outputs.queue import (
+    RETRY_FIRST_S,
+    RETRY_MAX_S,
+    Output,
+    OutputError,
+    OutputQueue,
+    Record,
+)
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT)"
 
@@ -32,9 +39,9 @@ class Spool:
         self._closed = False
         self.added = threading.Event()
         try:
-            self._base, self.set_aside = sqlite.opened(path)
-            self._base.execute(_SCHEMA)
-            (self.count, self._bytes) = self._base.execute(
+            self._db, self.damaged_copy = sqlite.open_database(path)
+            self._db.execute(_SCHEMA)
+            (self.count, self._bytes) = self._db.execute(
                 "SELECT count(*), coalesce(sum(length(record)), 0) FROM waiting"
             ).fetchone()
         except (OSError, sqlite3.Error) as error:
@@ -46,7 +53,7 @@ class Spool:
         text = json.dumps(record, separators=(",", ":"))
         with self._lock:
             try:
-                self._base.execute("INSERT INTO waiting (record) VALUES (?)", (text,))
+                self._db.execute("INSERT INTO waiting (record) VALUES (?)", (text,))
             except sqlite3.Error as error:
                 raise OutputError(f"the spool: {error}") from error
             self.count += 1
@@ -61,7 +68,7 @@ class Spool:
         OutputError, as `remove` does, where the disk does not let it be read."""
         with self._lock:
             try:
-                row = self._base.execute(
+                row = self._db.execute(
                     "SELECT id, record FROM waiting ORDER BY id LIMIT 1"
                 ).fetchone()
             except sqlite3.Error as error:
@@ -78,21 +85,21 @@ class Spool:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._base.close()
+                self._db.close()
 
     def _remove(self, which: str, values: tuple[int, ...]) -> None:
         try:
-            row = self._base.execute(which, values).fetchone()
+            row = self._db.execute(which, values).fetchone()
             if row is None:
                 return
-            self._base.execute("DELETE FROM waiting WHERE id = ?", (row[0],))
+            self._db.execute("DELETE FROM waiting WHERE id = ?", (row[0],))
         except sqlite3.Error as error:
             raise OutputError(f"the spool: {error}") from error
         self.count -= 1
         self._bytes -= row[1]
 
 
-class _Keeper(Output):
+class _SpoolWriter(Output):
     """Puts what comes into the spool."""
 
     def __init__(self, spool: Spool) -> None:
@@ -102,7 +109,7 @@ class _Keeper(Output):
         self._spool.append(record)
 
 
-class SpooledOutbox:
+class SpooledOutputQueue:
     """An `Outbox` whose records are put on disk first, and delivered from there by another thread:
     ``output`` may take as long as it likes."""
 
@@ -113,43 +120,45 @@ class SpooledOutbox:
         spool: Spool,
         length: int,
         phase: str = "both",
-        changed: Callable[[str | None], None] = lambda _: None,
-        tells: str = "events",
+        on_change: Callable[[str | None], None] = lambda _: None,
+        kinds: str = "events",
     ) -> None:
         self.name, self.output, self.phase, self.spool = name, output, phase, spool
         self.fault: str | None = None
-        self._noted = changed
+        self._on_change = on_change
         self._counts = {"delivered": 0, "failed": 0, "rejected": 0}
-        self._keeping = Outbox(f"{name}-spool", _Keeper(spool), length, phase, changed, tells)
+        self._intake = OutputQueue(
+            f"{name}-spool", _SpoolWriter(spool), length, phase, on_change, kinds
+        )
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
 
     def start(self) -> None:
         """Begin, with what an earlier run has left."""
-        self._keeping.start()
+        self._intake.start()
         self._thread.start()
 
     def offer(self, record: Record) -> None:
         """Put a record down, if its kind and phase are wanted here."""
-        self._keeping.offer(record)
+        self._intake.offer(record)
 
     @property
     def counts(self) -> dict[str, int]:
         """Records delivered, rejected and dropped, and tries that failed."""
-        lost = self._keeping.counts["dropped"] + self.spool.dropped
-        failed = self._counts["failed"] + self._keeping.counts["failed"]
+        lost = self._intake.counts["dropped"] + self.spool.dropped
+        failed = self._counts["failed"] + self._intake.counts["failed"]
         return {**self._counts, "failed": failed, "dropped": lost}
 
     @property
     def length(self) -> int:
         """Records that are not delivered yet."""
-        return self._keeping.length + self.spool.count
+        return self._intake.length + self.spool.count
 
     def close(self, patience_s: float) -> int:
         """Put all on disk, deliver for at most so long, and leave the rest there; returns how many
         records neither was done with."""
-        lost = self._keeping.close(patience_s)
+        lost = self._intake.close(patience_s)
         self._closing.set()
         self.spool.added.set()
         self._thread.join(patience_s)
@@ -161,7 +170,7 @@ class SpooledOutbox:
         return lost
 
     def _run(self) -> None:
-        pause = FIRST_S
+        pause = RETRY_FIRST_S
         try:
             while not self._stopping.is_set():
                 self.spool.added.clear()
@@ -171,11 +180,11 @@ class SpooledOutbox:
                         return
                     self.spool.added.wait()
                 elif done:
-                    pause = FIRST_S
+                    pause = RETRY_FIRST_S
                 elif self._closing.is_set() or self._stopping.wait(pause):
                     return
                 else:
-                    pause = min(MOST_S, 2 * pause)
+                    pause = min(RETRY_MAX_S, 2 * pause)
         finally:
             self.output.close()
 
@@ -189,21 +198,21 @@ class SpooledOutbox:
             try:
                 self.output.deliver(record)
                 self._counts["delivered"] += 1
-                self._note(None)
+                self._set_fault(None)
             except OutputError as error:
                 if not error.final:
                     raise
                 self._counts["failed"] += 1
                 self._counts["rejected"] += 1
-                self._note(str(error))
+                self._set_fault(str(error))
             self.spool.remove(number)
         except OutputError as error:
             self._counts["failed"] += 1
-            self._note(str(error))
+            self._set_fault(str(error))
             return False
         return True
 
-    def _note(self, fault: str | None) -> None:
+    def _set_fault(self, fault: str | None) -> None:
         if fault != self.fault:
             self.fault = fault
-            self._noted(fault)
+            self._on_change(fault)

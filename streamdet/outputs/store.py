@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from streamdet.outputs.queue import Output, OutputError, Record
-from streamdet.store.store import Store, StoreError
+from streamdet.store.store import EventStore, StoreError
 
 
 class StoreOutput(Output):
     """Takes events; under ``curve`` and ``incident`` there may stand what other outputs are not
     told."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: EventStore) -> None:
         self._store = store
 
     def deliver(self, record: Record) -> None:

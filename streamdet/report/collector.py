@@ -12,20 +12,20 @@ import soxr
 from streamdet.model import spectrogram
 from streamdet.pipeline import excerpt
 from streamdet.pipeline.files import FileEvent
-from streamdet.report.overview import Moment, Overview
+from streamdet.report.overview import FileOverview, ReportedEvent
 
 STEP_S = 0.1
 _EXCERPT_HZ = 24_000
 
 
-class Curve:
+class ScoreCurve:
     """The highest score of each tenth of a second, of a file of any length."""
 
     def __init__(self) -> None:
         self._highest = np.zeros(0, np.float32)
         self._count = 0
 
-    def take(self, start_s: float, frame_s: float, scores: np.ndarray) -> None:
+    def add_scores(self, start_s: float, frame_s: float, scores: np.ndarray) -> None:
         """``(t,)`` gunshot scores of frames from ``start_s`` on."""
         times_s = start_s + frame_s * np.arange(len(scores))
         steps = (times_s / STEP_S + 1e-6).astype(np.int64)
@@ -42,16 +42,16 @@ class Curve:
         return self._highest[: self._count].tolist()
 
 
-class Gathering:
+class OverviewCollector:
     """One file's `Overview`; with ``excerpts`` each event has its sound in it."""
 
     def __init__(self, name: str, track: str | None, *, excerpts: bool, pictures: bool) -> None:
-        self.curve = Curve()
+        self.curve = ScoreCurve()
         self._name, self._track = name, track
         self._excerpts, self._pictures = excerpts, pictures
-        self._moments: list[Moment] = []
+        self._moments: list[ReportedEvent] = []
 
-    def take(self, heard: FileEvent, path: str) -> None:
+    def add_event(self, heard: FileEvent, path: str) -> None:
         """An event of the file, "-" for stdin."""
         shown = sound = None
         if (
@@ -61,13 +61,13 @@ class Gathering:
             samples, rate, onset_s = cut
             shown = spectrogram.compute_spectrogram(samples, rate, onset_s)
             sound = _flac(samples, rate) if self._excerpts else None
-        self._moments.append(Moment(heard.event, shown, sound))
+        self._moments.append(ReportedEvent(heard.event, shown, sound))
 
-    def overview(self, threshold: float, fault: str) -> Overview:
+    def overview(self, threshold: float, fault: str) -> FileOverview:
         """What it comes to."""
         values = self.curve.values()
         seconds = len(values) * STEP_S
-        return Overview(self._name, seconds, STEP_S, values, threshold, self._moments, fault)
+        return FileOverview(self._name, seconds, STEP_S, values, threshold, self._moments, fault)
 
 
 def write_clip(folder: Path, heard: FileEvent, path: str, track: str | None, *, each: bool) -> None:

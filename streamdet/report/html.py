@@ -12,9 +12,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.image import imsave
 
-from streamdet.formats.table import clock
+from streamdet.formats.table import format_clock
 from streamdet.model.spectrogram import Spectrogram
-from streamdet.report.overview import Moment, Overview, ticks
+from streamdet.report.overview import FileOverview, ReportedEvent, tick_times
 
 _WIDTH = 1_000
 """Units of a timeline from its left to its right."""
@@ -22,7 +22,7 @@ _LABELS = 3
 
 
 @dataclass(frozen=True)
-class _Mark:
+class _TimelineMark:
     """An event on a timeline: from ``x``, ``width`` wide, in units."""
 
     x: float
@@ -31,43 +31,43 @@ class _Mark:
     title: str
 
 
-def render(overviews: Sequence[Overview]) -> str:
+def render_report(overviews: Sequence[FileOverview]) -> str:
     """The page of some files."""
     environment = Environment(
         loader=PackageLoader("streamdet.report", ""), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["clock"] = clock
+    environment.filters["clock"] = format_clock
     files = [_file(number, overview) for number, overview in enumerate(overviews, 1)]
-    events = sum(len(overview.moments) for overview in overviews)
+    events = sum(len(overview.events) for overview in overviews)
     return environment.get_template("report.html").render(files=files, events=events, width=_WIDTH)
 
 
-def _file(number: int, of: Overview) -> dict[str, Any]:
+def _file(number: int, of: FileOverview) -> dict[str, Any]:
     seconds = max(of.seconds, of.step_s)
-    cards = [_card(f"e{number}-{i}", moment) for i, moment in enumerate(of.moments, 1)]
+    cards = [_card(f"e{number}-{i}", moment) for i, moment in enumerate(of.events, 1)]
     marks = [
-        _Mark(
+        _TimelineMark(
             _WIDTH * (moment.event.onset_s / seconds),
             max(2.0, _WIDTH * ((moment.event.offset_s or 0.0) - moment.event.onset_s) / seconds),
             card["anchor"],
-            f"{clock(moment.event.onset_s)}, score {moment.event.detection.score:.2f}",
+            f"{format_clock(moment.event.onset_s)}, score {moment.event.detection.score:.2f}",
         )
-        for moment, card in zip(of.moments, cards, strict=True)
+        for moment, card in zip(of.events, cards, strict=True)
     ]
     return {
         "name": of.name,
         "seconds": of.seconds,
         "threshold": of.threshold,
         "fault": of.fault,
-        "models": sorted({_model(moment) for moment in of.moments}),
+        "models": sorted({_model(moment) for moment in of.events}),
         "points": _points(of, seconds),
         "marks": marks,
-        "ticks": [(_WIDTH * at / seconds, clock(at)[:-4]) for at in ticks(seconds)],
+        "ticks": [(_WIDTH * at / seconds, format_clock(at)[:-4]) for at in tick_times(seconds)],
         "cards": cards,
     }
 
 
-def _card(anchor: str, moment: Moment) -> dict[str, Any]:
+def _card(anchor: str, moment: ReportedEvent) -> dict[str, Any]:
     event, d = moment.event, moment.event.detection
     others = sorted((v, k) for k, v in d.labels.items() if k != "gunshot")[::-1][:_LABELS]
     return {
@@ -80,13 +80,13 @@ def _card(anchor: str, moment: Moment) -> dict[str, Any]:
         "channel": d.channel,
         "time": event.record()["time"],
         "labels": [f"{label} {score:.2f}" for score, label in others],
-        "picture": None if moment.picture is None else _png(moment.picture),
-        "onset_share": None if moment.picture is None else _onset_share(moment.picture),
+        "picture": None if moment.spectrogram is None else _png(moment.spectrogram),
+        "onset_share": None if moment.spectrogram is None else _onset_share(moment.spectrogram),
         "excerpt": None if moment.excerpt is None else base64.b64encode(moment.excerpt).decode(),
     }
 
 
-def _points(of: Overview, seconds: float) -> str:
+def _points(of: FileOverview, seconds: float) -> str:
     """The curve as an SVG polyline 100 high, the highest of what falls on a unit."""
     curve = np.asarray(of.curve, np.float32)
     each = max(1, -(-len(curve) // _WIDTH))
@@ -106,6 +106,6 @@ def _onset_share(picture: Spectrogram) -> float:
     return 100.0 * picture.onset_s / max(picture.hop_s, len(picture.levels) * picture.hop_s)
 
 
-def _model(moment: Moment) -> str:
+def _model(moment: ReportedEvent) -> str:
     model = moment.event.model
     return f"{model.name} {model.version} ({model.sha256[:12]})"

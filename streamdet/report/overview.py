@@ -9,17 +9,17 @@ from streamdet.model.spectrogram import Spectrogram
 
 
 @dataclass(frozen=True)
-class Moment:
+class ReportedEvent:
     """An event, its ``picture`` where the file can be read once more, and, where that was asked
     for, its sound as FLAC."""
 
     event: Event
-    picture: Spectrogram | None
+    spectrogram: Spectrogram | None
     excerpt: bytes | None
 
 
 @dataclass(frozen=True)
-class Overview:
+class FileOverview:
     """A file of ``seconds``; ``curve`` has the highest gunshot score of each ``step_s``. ``fault``
     is a line where it could not be heard to its end."""
 
@@ -28,11 +28,11 @@ class Overview:
     step_s: float
     curve: list[float]
     threshold: float
-    moments: list[Moment]
+    events: list[ReportedEvent]
     fault: str = ""
 
 
-def ticks(seconds: float) -> list[float]:
+def tick_times(seconds: float) -> list[float]:
     """Some six round times of a file."""
     steps = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 43_200)
     step = next((s for s in steps if seconds / s <= 7), 86_400)

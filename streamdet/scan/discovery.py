@@ -21,12 +21,12 @@ MEDIA = frozenset((
 _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
-class FindError(Exception):
+class DiscoveryError(Exception):
     """A path that can't be looked for; one line."""
 
 
 @dataclass(frozen=True, order=True)
-class Found:
+class MediaFile:
     """A file: its ``name`` is its path or URL, ``relative`` what it is called below the folder that
     was looked through; ``size`` in bytes and ``stamp`` change when it does."""
 
@@ -36,10 +36,10 @@ class Found:
     stamp: str
 
 
-def find(paths: Iterable[str]) -> tuple[list[Found], list[str]]:
+def discover(paths: Iterable[str]) -> tuple[list[MediaFile], list[str]]:
     """What there is, sorted by name, and a line for each path that has nothing. Raises FindError
     for URLs that can't be followed here."""
-    found: dict[str, Found] = {}
+    found: dict[str, MediaFile] = {}
     faults: list[str] = []
     for path in paths:
         before = len(faults)
@@ -51,18 +51,18 @@ def find(paths: Iterable[str]) -> tuple[list[Found], list[str]]:
     return sorted(found.values()), faults
 
 
-def of_list(text: str) -> list[str]:
+def parse_list(text: str) -> list[str]:
     """The paths of a list, one a line; empty lines and those with a # in front are none."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def shard(found: list[Found], number: int, of: int) -> list[Found]:
+def select_shard(found: list[MediaFile], number: int, of: int) -> list[MediaFile]:
     """The ``number``-th part, from 0, ``of`` so many; no two have a file in common."""
     return found[number::of]
 
 
-def _of_path(path: str, faults: list[str]) -> Iterator[Found]:
+def _of_path(path: str, faults: list[str]) -> Iterator[MediaFile]:
     if Path(path).is_dir():
         yield from _of_folder(Path(path), faults)
     elif Path(path).exists() or not glob.has_magic(path):
@@ -83,7 +83,7 @@ def _fixed(pattern: str) -> Path:
     return Path(*parts[:magic])
 
 
-def _of_folder(folder: Path, faults: list[str]) -> Iterator[Found]:
+def _of_folder(folder: Path, faults: list[str]) -> Iterator[MediaFile]:
     def note(error: OSError) -> None:
         faults.append(f"{error.filename}: {error.strerror}")
 
@@ -95,23 +95,23 @@ def _of_folder(folder: Path, faults: list[str]) -> Iterator[Found]:
                 yield from _of_file(path, path.relative_to(folder).as_posix(), faults)
 
 
-def _of_file(path: Path, relative: str, faults: list[str]) -> Iterator[Found]:
+def _of_file(path: Path, relative: str, faults: list[str]) -> Iterator[MediaFile]:
     try:
         there = path.stat()
     except OSError as error:
         faults.append(f"{path}: {error.strerror}")
         return
-    yield Found(str(path), relative, there.st_size, str(there.st_mtime_ns))
+    yield MediaFile(str(path), relative, there.st_size, str(there.st_mtime_ns))
 
 
-def _of_url(url: str) -> Iterator[Found]:
+def _of_url(url: str) -> Iterator[MediaFile]:
     if urlsplit(url).password is not None:
-        raise FindError("a URL with a password would be written into events; give it to the "
+        raise DiscoveryError("a URL with a password would be written into events; give it to the "
                         "file system's library by its environment instead")  # fmt: skip
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise FindError(f"{url}: needs fsspec: pip install 'streamdet[cluster]'") from error
+        raise DiscoveryError(f"{url}: needs fsspec: pip install 'streamdet[cluster]'") from error
     try:
         system, path = url_to_fs(url)
         if glob.has_magic(path):
@@ -122,10 +122,12 @@ def _of_url(url: str) -> Iterator[Found]:
             yield from _listed(system, {path: system.info(path)}, None, url)
     except Exception as error:  # every file system's library has errors of its own
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FindError(f"{url}: {said}") from error
+        raise DiscoveryError(f"{url}: {said}") from error
 
 
-def _listed(system: Any, listed: dict[str, Any], folder: str | None, url: str) -> Iterator[Found]:
+def _listed(
+    system: Any, listed: dict[str, Any], folder: str | None, url: str
+) -> Iterator[MediaFile]:
     parts = urlsplit(url)
     for path, about in sorted(listed.items()):
         if about["type"] != "file" or (folder is not None and not _is_media(Path(path).name)):
@@ -140,7 +142,7 @@ def _listed(system: Any, listed: dict[str, Any], folder: str | None, url: str) -
         full = (
             system.unstrip_protocol(path) if has_host else f"{parts.scheme}://{parts.netloc}{path}"
         )
-        yield Found(full, relative, int(about["size"] or 0), stamp)
+        yield MediaFile(full, relative, int(about["size"] or 0), stamp)
 
 
 def _is_media(name: str) -> bool:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamdet import sqlite
-from streamdet.scan.discovery import Found
-from streamdet.scan.worker import Heard
+from streamdet.scan.discovery import MediaFile
+from streamdet.scan.worker import FileResult
 
 _VERSION = 1
 _TABLES = """
@@ -41,13 +41,13 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._base, _ = sqlite.opened(path, aside=False)
-            (version,) = self._base.execute("PRAGMA user_version").fetchone()
+            self._db, _ = sqlite.open_database(path, aside=False)
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if not version:
                 for statement in _TABLES.split(";\n"):
-                    self._base.execute(statement)
-                self._base.execute(f"PRAGMA user_version={_VERSION}")
-            elif version != _VERSION or not self._base.execute(_COLUMNS).fetchone():
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={_VERSION}")
+            elif version != _VERSION or not self._db.execute(_COLUMNS).fetchone():
                 raise ManifestError(f"{path}: is no manifest of a scan that this streamdet knows")
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or error
@@ -55,34 +55,34 @@ class Manifest:
 
     def close(self) -> None:
         """Close the file."""
-        self._base.close()
+        self._db.close()
 
-    def known(self, wishes: str, found: Found) -> Heard | None:
+    def known(self, wishes: str, found: MediaFile) -> FileResult | None:
         """What came of the file as it is now, None where it has changed or was never heard."""
         with self._reading():
-            row = self._base.execute(
+            row = self._db.execute(
                 _SELECT + "WHERE (wishes, name, size, stamp) = (?, ?, ?, ?)",
                 (wishes, found.name, found.size, found.stamp),
             ).fetchone()
-        return None if row is None else _heard(row, found)
+        return None if row is None else _file_result(row, found)
 
-    def of_size(self, wishes: str, size: int) -> Iterator[Heard]:
+    def of_size(self, wishes: str, size: int) -> Iterator[FileResult]:
         """Whatever else was heard whole, or as far as it goes, that has so many bytes."""
         with self._reading():
-            rows = self._base.execute(
+            rows = self._db.execute(
                 _SELECT + "WHERE (wishes, size) = (?, ?) AND state != 'failed'", (wishes, size)
             ).fetchall()
         for row in rows:
-            yield _heard(row, Found(row[0], Path(row[0]).name, row[1], row[2]))
+            yield _file_result(row, MediaFile(row[0], Path(row[0]).name, row[1], row[2]))
 
-    def put(self, wishes: str, heard: Heard) -> None:
+    def put(self, wishes: str, heard: FileResult) -> None:
         """Remember what came of a file."""
-        found = heard.found
+        found = heard.file
         events = json.dumps(list(heard.events), separators=(",", ":"))
         row = (wishes, found.name, found.size, found.stamp, heard.sha256, heard.state, heard.fault,
                heard.seconds, events)  # fmt: skip
         with self._reading():
-            self._base.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -92,6 +92,6 @@ class Manifest:
             raise ManifestError(f"{self.path}: {error}") from error
 
 
-def _heard(row: tuple, found: Found) -> Heard:
+def _file_result(row: tuple, found: MediaFile) -> FileResult:
     _, _, _, sha256, state, fault, seconds, events = row
-    return Heard(found, state, sha256, seconds, tuple(json.loads(events)), fault)
+    return FileResult(found, state, sha256, seconds, tuple(json.loads(events)), fault)

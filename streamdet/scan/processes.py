@@ -12,33 +12,35 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 
 from streamdet.model.bundle import Bundle
-from streamdet.scan.discovery import Found
-from streamdet.scan.worker import Heard, Hearer, Wishes
+from streamdet.scan.discovery import MediaFile
+from streamdet.scan.worker import FileResult, FileWorker, ScanSettings
 
-TRIES = 3
+MAX_TRIES = 3
 """How often a file is heard whose process dies, or that can't be read for now."""
 
-_wanted: tuple[Bundle, Wishes] | None = None
-_hearer: Hearer | None = None
+_settings: tuple[Bundle, ScanSettings] | None = None
+_worker: FileWorker | None = None
 
 
-def hear_all(bundle: Bundle, wishes: Wishes, files: Iterable[Found], jobs: int) -> Iterator[Heard]:
+def analyse_all(
+    bundle: Bundle, wishes: ScanSettings, files: Iterable[MediaFile], jobs: int
+) -> Iterator[FileResult]:
     """What comes of each, as it comes, out of so many pools of one process each: one that dies
     takes no other file with it. Raises PlatformError where the platform is not there."""
 
     def pool() -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, _begin, (bundle, wishes))
+        return ProcessPoolExecutor(1, context, _initialise, (bundle, wishes))
 
     waiting = deque((found, 1) for found in files)
     idle = [pool() for _ in range(min(jobs, len(waiting)))]
-    under_way: dict[Future[Heard], tuple[ProcessPoolExecutor, Found, int]] = {}
+    under_way: dict[Future[FileResult], tuple[ProcessPoolExecutor, MediaFile, int]] = {}
     try:
         while waiting or under_way:
             while idle and waiting:
                 found, tries = waiting.popleft()
                 its = idle.pop()
-                under_way[its.submit(_hear, found)] = its, found, tries
+                under_way[its.submit(_analyse, found)] = its, found, tries
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                 its, found, tries = under_way.pop(future)
                 try:
@@ -47,9 +49,9 @@ def hear_all(bundle: Bundle, wishes: Wishes, files: Iterable[Found], jobs: int) 
                     its.shutdown(wait=False)
                     its = pool()
                     fault = f"{found.name}: the process that heard it died"
-                    heard = Heard(found, "failed", fault=fault, passing=True)
+                    heard = FileResult(found, "failed", fault=fault, transient=True)
                 idle.append(its)
-                if heard.passing and tries < TRIES:
+                if heard.transient and tries < MAX_TRIES:
                     waiting.append((found, tries + 1))
                 else:
                     yield heard
@@ -60,11 +62,11 @@ def hear_all(bundle: Bundle, wishes: Wishes, files: Iterable[Found], jobs: int) 
             child.kill()  # it may be in the middle of a long film
 
 
-def _begin(bundle: Bundle, wishes: Wishes) -> None:
-    global _wanted
+def _initialise(bundle: Bundle, wishes: ScanSettings) -> None:
+    global _settings
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to mind
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _wanted = bundle, wishes
+    _settings = bundle, wishes
 
 
 def _end_with_parent() -> None:
@@ -73,9 +75,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _hear(found: Found) -> Heard:
-    global _hearer
-    if _hearer is None:  # with the first file: what goes wrong in a pool's initializer is not told
-        assert _wanted is not None, "the pool's initializer comes first"  # noqa: S101
-        _hearer = Hearer(*_wanted)
-    return _hearer.hear(found)
+def _analyse(found: MediaFile) -> FileResult:
+    global _worker
+    if _worker is None:  # with the first file: what goes wrong in a pool's initializer is not told
+        assert _settings is not None, "the pool's initializer comes first"  # noqa: S101
+        _worker = FileWorker(*_settings)
+    return _worker.analyse(found)

@@ -8,22 +8,22 @@ from pathlib import Path
 
 from streamdet.detection.event import Event, event_id
 from streamdet.model.bundle import Bundle
-from streamdet.scan.discovery import Found
+from streamdet.scan.discovery import MediaFile
 from streamdet.scan.manifest import Manifest
-from streamdet.scan.sidecars import Sidecars
-from streamdet.scan.worker import Heard, Wishes, digest_of
+from streamdet.scan.sidecars import SidecarWriter
+from streamdet.scan.worker import FileResult, ScanSettings, digest_of
 
-HearAll = Callable[[Iterable[Found]], Iterator[Heard]]
+AnalyseAll = Callable[[Iterable[MediaFile]], Iterator[FileResult]]
 """An engine: what comes of each file, in any order."""
 
 
 @dataclass(frozen=True)
-class Done:
+class ScannedFile:
     """A file that is over with; ``afresh`` where it was heard now, ``fault`` a line about it or
     its sidecar."""
 
-    heard: Heard
-    afresh: bool
+    result: FileResult
+    is_new: bool
     fault: str
 
 
@@ -32,16 +32,16 @@ class Scan:
 
     def __init__(
         self,
-        files: Sequence[Found],
+        files: Sequence[MediaFile],
         manifest: Manifest,
-        wishes: Wishes,
+        wishes: ScanSettings,
         bundle: Bundle,
-        sidecars: Sidecars,
+        sidecars: SidecarWriter,
     ) -> None:
         self.files, self._manifest, self._sidecars = files, manifest, sidecars
         self._wishes, self._each = wishes.key(bundle), wishes.channels == "each"
 
-    def run(self, hear_all: HearAll) -> Iterator[Done]:
+    def run(self, hear_all: AnalyseAll) -> Iterator[ScannedFile]:
         """Each file as it is done: first those that need not be heard, then the others."""
         left = []
         for found in self.files:
@@ -50,12 +50,12 @@ class Scan:
                 left.append(found)
             else:
                 fault = self._sidecars.write(heard)
-                yield Done(heard, afresh=False, fault=heard.fault or fault)
+                yield ScannedFile(heard, is_new=False, fault=heard.fault or fault)
         for heard in hear_all(left):
             # the sidecars first: what the manifest has is never without them
             fault = "" if heard.state == "failed" else self._sidecars.write(heard)
             self._manifest.put(self._wishes, heard)
-            yield Done(heard, afresh=True, fault=heard.fault or fault)
+            yield ScannedFile(heard, is_new=True, fault=heard.fault or fault)
 
     def by_file(self) -> Iterator[tuple[str, list[Event]]]:
         """(name, events) of each file that was heard, by their names."""
@@ -69,7 +69,7 @@ class Scan:
         for _, events in self.by_file():
             yield from events
 
-    def _known(self, found: Found) -> Heard | None:
+    def _known(self, found: MediaFile) -> FileResult | None:
         heard = self._manifest.known(self._wishes, found)
         if heard is not None:
             return None if heard.state == "failed" else heard  # what failed is tried again
@@ -88,7 +88,7 @@ class Scan:
         return None
 
 
-def _renamed(heard: Heard, found: Found, *, each: bool) -> Heard:
+def _renamed(heard: FileResult, found: MediaFile, *, each: bool) -> FileResult:
     """What came of the same content under another name."""
     events = []
     for record in heard.events:
@@ -97,5 +97,5 @@ def _renamed(heard: Heard, found: Found, *, each: bool) -> Heard:
         called = f"{found.name}\0{d.channel}" if each else found.name
         identity = event_id(called, event.model, d.onset, None, event.sample_rate)
         events.append(record | {"source": found.name, "id": identity})
-    fault = heard.fault.replace(heard.found.name, found.name)
+    fault = heard.fault.replace(heard.file.name, found.name)
     return replace(heard, found=found, events=tuple(events), fault=fault)

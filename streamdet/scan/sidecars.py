@@ -9,55 +9,55 @@ from pathlib import Path
 
 from streamdet.audio import media
 from streamdet.detection.event import Event
-from streamdet.formats import EDITS, SUFFIX_OF, Format, open_sink
-from streamdet.formats.timecode import Timebase, parse
-from streamdet.scan.discovery import Found
-from streamdet.scan.worker import Heard
+from streamdet.formats import EDIT_FORMATS, SUFFIX_OF, EventFormat, open_writer
+from streamdet.formats.timecode import Timebase, parse_frame_rate
+from streamdet.scan.discovery import MediaFile
+from streamdet.scan.worker import FileResult
 
 
 @dataclass(frozen=True)
-class Sidecars:
+class SidecarWriter:
     """``folder``: where they go, in the folders that were found; None for beside the films.
     ``fps`` is that of films that don't say theirs."""
 
-    forms: Sequence[Format]
+    formats: Sequence[EventFormat]
     folder: Path | None = None
     fps: str | None = None
 
-    def write(self, heard: Heard) -> str:
+    def write(self, heard: FileResult) -> str:
         """Those of one file, whole or not at all; one that is as it should be is left alone.
         Returns a line where one can't be written."""
-        for form in self.forms:
-            path = self.path(heard.found, form)
+        for form in self.formats:
+            path = self.path(heard.file, form)
             try:
                 self._write(heard, form, path)
             except OSError as error:
                 return f"{path}: no sidecar: {error.strerror or error}"
             except ValueError as error:
-                return f"{heard.found.name}: no {form} sidecar: {error}"
+                return f"{heard.file.name}: no {form} sidecar: {error}"
         return ""
 
-    def path(self, found: Found, form: Format) -> Path:
+    def path(self, found: MediaFile, form: EventFormat) -> Path:
         """``movie.mkv.gunshots.srt``: it is nobody else's, and players find subtitles by it."""
         name = f"{Path(found.name).name}.gunshots{SUFFIX_OF[form]}"
         if self.folder is None:
             return Path(found.name).with_name(name)
         return self.folder / Path(found.relative).parent / name
 
-    def twice(self, files: Iterable[Found]) -> Path | None:
+    def duplicate_path(self, files: Iterable[MediaFile]) -> Path | None:
         """A path that two of the files would both write."""
         seen: set[Path] = set()
         for found in files:
-            for form in self.forms:
+            for form in self.formats:
                 if (path := self.path(found, form)) in seen:
                     return path
                 seen.add(path)
         return None
 
-    def _write(self, heard: Heard, form: Format, path: Path) -> None:
-        timebase = self._timebase(heard.found.name) if form in EDITS else None
+    def _write(self, heard: FileResult, form: EventFormat, path: Path) -> None:
+        timebase = self._timebase(heard.file.name) if form in EDIT_FORMATS else None
         stream = io.StringIO(newline="")
-        sink = open_sink(form, stream, timebase=timebase)
+        sink = open_writer(form, stream, timebase=timebase)
         for record in heard.events:
             sink.write(Event.of_record(record))
         sink.close()
@@ -76,5 +76,5 @@ class Sidecars:
         fps, start = (None, None) if "://" in name else media.video_timebase(Path(name))
         if (fps := fps or self.fps) is None:
             raise ValueError("how many frames a second? it does not say; give --fps")
-        base = parse(fps)
-        return base if start is None else base.starting(start)
+        base = parse_frame_rate(fps)
+        return base if start is None else base.with_start(start)

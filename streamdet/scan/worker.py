@@ -22,7 +22,7 @@ from streamdet.pipeline import engine_choice
 from streamdet.pipeline.channels import ChannelMode
 from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
-from streamdet.scan.discovery import Found
+from streamdet.scan.discovery import MediaFile
 
 _PART = 1 << 20
 State = Literal["heard", "damaged", "failed"]
@@ -33,7 +33,7 @@ class EngineError(Exception):
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ScanSettings:
     """How each file is heard; whatever may change an event is here."""
 
     decision: DecisionConfig
@@ -49,41 +49,41 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Heard:
+class FileResult:
     """What came of a file: ``events`` are the records of docs/events.md, ``seconds`` how much was
     heard; ``fault`` is a line where it is damaged or failed, and ``passing`` tells that another
     try may do better."""
 
-    found: Found
+    file: MediaFile
     state: State
     sha256: str = ""
     seconds: float = 0.0
     events: tuple[dict[str, Any], ...] = ()
     fault: str = ""
-    passing: bool = False
+    transient: bool = False
 
 
-class Hearer:
+class FileWorker:
     """The engine of one process, compiled once, ready for one file after another."""
 
-    def __init__(self, bundle: Bundle, wishes: Wishes) -> None:
+    def __init__(self, bundle: Bundle, wishes: ScanSettings) -> None:
         engine = engine_choice.scan_engine(bundle, Platform(wishes.platform))
         engine.warm_up()
         self._listener = FilePipeline(engine, wishes.decision, wishes.channels)
         self._track = wishes.track
 
-    def hear(self, found: Found) -> Heard:
+    def analyse(self, found: MediaFile) -> FileResult:
         """All of a file, decoded beside the listening; never raises for what a file may be."""
         try:
             with _local(found.name) as path:
                 digest = digest_of(path)
-                heard = self._heard(found, path)
+                heard = self._analyse_local(found, path)
         except OSError as error:
             fault = f"{found.name}: {error.strerror or error}"
-            return Heard(found, "failed", fault=fault, passing=True)
+            return FileResult(found, "failed", fault=fault, transient=True)
         return replace(heard, sha256=digest)
 
-    def _heard(self, found: Found, path: Path) -> Heard:
+    def _analyse_local(self, found: MediaFile, path: Path) -> FileResult:
         events: list[dict[str, Any]] = []
         samples, rate = 0, 1
 
@@ -106,7 +106,7 @@ class Hearer:
             fault = str(error).replace(str(path), found.name)
         except ChannelError as error:
             state, fault = "failed", f"{found.name}: {error}"
-        return Heard(found, state, "", samples / rate, tuple(events), fault)
+        return FileResult(found, state, "", samples / rate, tuple(events), fault)
 
 
 def digest_of(path: Path) -> str:

@@ -16,7 +16,7 @@ class RunError(Exception):
 
 
 @dataclass(frozen=True)
-class Told:
+class RunEvent:
     """An event as a run told it, in seconds of its source."""
 
     source: str
@@ -30,28 +30,28 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Pair:
+class EventPair:
     """An event of both runs, or of one alone. ``same``: both say the same of it."""
 
-    first: Told | None
-    second: Told | None
+    first: RunEvent | None
+    second: RunEvent | None
 
     @property
-    def where(self) -> Literal["both", "first", "second"]:
+    def found_in(self) -> Literal["both", "first", "second"]:
         """Who heard it."""
         if self.first is not None and self.second is not None:
             return "both"
         return "first" if self.second is None else "second"
 
     @property
-    def told(self) -> Told:
+    def event(self) -> RunEvent:
         """The event, by the first run that has it."""
         told = self.first or self.second
         assert told is not None, "a pair has an event"  # noqa: S101
         return told
 
 
-def read(path: Path) -> list[Told]:
+def read_run(path: Path) -> list[RunEvent]:
     """The events of a file that `streamdet file` or `scan` wrote as JSON lines or CSV, of its final
     words alone; raises RunError."""
     try:
@@ -69,7 +69,9 @@ def read(path: Path) -> list[Told]:
         raise RunError(f"{path}: no events of streamdet's as JSON lines or CSV: {what}") from error
 
 
-def pairs(first: Iterable[Told], second: Iterable[Told], collar_s: float) -> list[Pair]:
+def pair_events(
+    first: Iterable[RunEvent], second: Iterable[RunEvent], collar_s: float
+) -> list[EventPair]:
     """Events that overlap, wider by the collar at both ends, are one; by source and onset. Sources
     are held together by their paths or, where no path is in both runs, by their names."""
     by_source = _by_source(list(first), list(second))
@@ -82,14 +84,16 @@ def pairs(first: Iterable[Told], second: Iterable[Told], collar_s: float) -> lis
             other = min(near, key=lambda o: abs(o.onset_s - told.onset_s), default=None)
             if other is not None:
                 left.remove(other)
-            found.append(Pair(told, other))
-        found += [Pair(None, other) for other in left]
-    return sorted(found, key=lambda pair: (pair.told.source, pair.told.onset_s))
+            found.append(EventPair(told, other))
+        found += [EventPair(None, other) for other in left]
+    return sorted(found, key=lambda pair: (pair.event.source, pair.event.onset_s))
 
 
-def _by_source(first: list[Told], second: list[Told]) -> dict[str, tuple[list[Told], list[Told]]]:
+def _by_source(
+    first: list[RunEvent], second: list[RunEvent]
+) -> dict[str, tuple[list[RunEvent], list[RunEvent]]]:
     paths = {told.source for told in first} & {told.source for told in second}
-    found: dict[str, tuple[list[Told], list[Told]]] = defaultdict(lambda: ([], []))
+    found: dict[str, tuple[list[RunEvent], list[RunEvent]]] = defaultdict(lambda: ([], []))
     for number, run in enumerate((first, second)):
         for told in run:
             key = told.source if paths else Path(told.source).name
@@ -97,23 +101,23 @@ def _by_source(first: list[Told], second: list[Told]) -> dict[str, tuple[list[To
     return found
 
 
-def _near(one: Told, other: Told, collar_s: float) -> bool:
+def _near(one: RunEvent, other: RunEvent, collar_s: float) -> bool:
     return one.onset_s <= other.offset_s + collar_s and other.onset_s <= one.offset_s + collar_s
 
 
-def _of_record(record: Mapping[str, Any]) -> Told:
+def _of_record(record: Mapping[str, Any]) -> RunEvent:
     model = record["model"]
     named = f"{model['name']}/{model['version']}"
-    return _told(record, named, record.get("channel"))
+    return _run_event(record, named, record.get("channel"))
 
 
-def _of_row(row: Mapping[str, str | None]) -> Told:
-    return _told(row, row["model"] or "", row.get("channel") or None)
+def _of_row(row: Mapping[str, str | None]) -> RunEvent:
+    return _run_event(row, row["model"] or "", row.get("channel") or None)
 
 
-def _told(of: Mapping[str, Any], model: str, channel: str | None) -> Told:
+def _run_event(of: Mapping[str, Any], model: str, channel: str | None) -> RunEvent:
     onset_s = float(of["onset_s"])
-    return Told(
+    return RunEvent(
         str(of["source"]), onset_s, float(of["offset_s"] or onset_s), float(of["score"]),
         float(of["threshold"]), int(of["rounds"]), model, channel,
     )  # fmt: skip

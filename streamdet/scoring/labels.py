@@ -27,7 +27,7 @@ class LabelError(Exception):
 
 
 @dataclass(frozen=True)
-class Label:
+class ShotLabel:
     """A shot, in seconds of its file; ``file`` is empty where the labels are of any. ``window``:
     there is one somewhere between the two times."""
 
@@ -38,7 +38,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchResult:
     """Which of the found events are ``true``, how many labels were ``found`` and how many
     ``missed``, and how far behind its label's onset the nearest true one began, in seconds (of
     windows nobody knows)."""
@@ -49,11 +49,11 @@ class Matched:
     onset_errors: tuple[float, ...]
 
 
-def read(path: Path) -> list[Label]:
+def read_labels(path: Path) -> list[ShotLabel]:
     """The labels of a file or folder; raises LabelError."""
     if path.is_dir():
         names = sorted(p.name for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
-        return [of_name(str(path), name) for name in names]
+        return [window_label(str(path), name) for name in names]
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -69,40 +69,40 @@ def read(path: Path) -> list[Label]:
     if "onset_s" in header:
         return [_of_csv(path, number, row) for number, row in rows]
     if "name" in header:
-        return [of_name(f"{path}, line {number}", row["name"] or "") for number, row in rows]
+        return [window_label(f"{path}, line {number}", row["name"] or "") for number, row in rows]
     labels = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("\\"):  # a \\ line has frequencies
             continue
         if "\t" not in line and _NAME.fullmatch(line.strip()):
-            labels.append(of_name(f"{path}, line {number}", line.strip()))
+            labels.append(window_label(f"{path}, line {number}", line.strip()))
         else:
             labels.append(_of_audacity(path, number, line))
     return labels
 
 
-def of_name(where: str, name: str) -> Label:
+def window_label(where: str, name: str) -> ShotLabel:
     """The 10 s that a file is, by its name; ``where`` is for the LabelError of another name."""
     found = _NAME.fullmatch(name)
     if not found:
         raise LabelError(f"{where}: {name}: not named like movie_HH-MM-SS.mmm.wav")
     start_s = 3600.0 * int(found["h"]) + 60.0 * int(found["m"]) + float(found["s"])
-    return Label(start_s, start_s + WINDOW_S, found["film"], window=True)
+    return ShotLabel(start_s, start_s + WINDOW_S, found["film"], window=True)
 
 
-def of_file(labels: Iterable[Label], path: str) -> list[Label]:
+def labels_for_file(labels: Iterable[ShotLabel], path: str) -> list[ShotLabel]:
     """Those of one file: of its path, its name with or without its ending, or of any."""
     called = ("", path, Path(path).name, Path(path).stem)
     return [label for label in labels if label.file in called]
 
 
-def match(
-    spans: Sequence[tuple[float, float]], labels: Sequence[Label], collar_s: float = COLLAR_S
-) -> Matched:
+def match_events(
+    spans: Sequence[tuple[float, float]], labels: Sequence[ShotLabel], collar_s: float = COLLAR_S
+) -> MatchResult:
     """Hold found (onset_s, offset_s) against labels: a span is true where it overlaps one that is
     wider by the collar at both ends, and a label that no span overlaps is missed."""
 
-    def near(span: tuple[float, float], label: Label) -> bool:
+    def near(span: tuple[float, float], label: ShotLabel) -> bool:
         return span[0] <= label.offset_s + collar_s and span[1] >= label.onset_s - collar_s
 
     true = tuple(any(near(span, label) for label in labels) for span in spans)
@@ -112,11 +112,11 @@ def match(
         found += bool(late)
         if late and not label.window:
             errors.append(min(late, key=abs))
-    return Matched(true, found, len(labels) - found, tuple(errors))
+    return MatchResult(true, found, len(labels) - found, tuple(errors))
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowCounts:
     """The film studio's own table: of so many ``labelled`` windows of 10 s so many are ``correct``,
     with an event in them, and so many that touch none of them have one all the same: ``false``."""
 
@@ -125,7 +125,9 @@ class Windows:
     false: int
 
 
-def windows(spans: Sequence[tuple[float, float]], labels: Sequence[Label]) -> Windows:
+def count_windows(
+    spans: Sequence[tuple[float, float]], labels: Sequence[ShotLabel]
+) -> WindowCounts:
     """Hold found (onset_s, offset_s) against labels by windows: those that are labelled, or those
     of a grid from 0 s on that shots begin in. A window that a label touches is never false."""
     starts = {
@@ -137,31 +139,31 @@ def windows(spans: Sequence[tuple[float, float]], labels: Sequence[Label]) -> Wi
     def heard(start_s: float) -> bool:
         return any(a < start_s + WINDOW_S and b > start_s for a, b in spans)
 
-    predicted = {WINDOW_S * i for a, b in spans for i in _grid(Label(a, b))} - touched
+    predicted = {WINDOW_S * i for a, b in spans for i in _grid(ShotLabel(a, b))} - touched
     false = [at for at in predicted if all(abs(at - start) >= WINDOW_S for start in starts)]
-    return Windows(sum(map(heard, starts)), len(starts), sum(map(heard, false)))
+    return WindowCounts(sum(map(heard, starts)), len(starts), sum(map(heard, false)))
 
 
-def _grid(label: Label) -> range:
+def _grid(label: ShotLabel) -> range:
     """The windows of the grid that it touches."""
     return range(int(label.onset_s // WINDOW_S), int(label.offset_s // WINDOW_S) + 1)
 
 
-def _of_csv(path: Path, number: int, row: dict[str, str | None]) -> Label:
+def _of_csv(path: Path, number: int, row: dict[str, str | None]) -> ShotLabel:
     onset_s = _seconds(path, number, row.get("onset_s"))
     offset = (row.get("offset_s") or "").strip()
     offset_s = _seconds(path, number, offset) if offset else onset_s
-    return Label(onset_s, max(onset_s, offset_s), (row.get("file") or "").strip())
+    return ShotLabel(onset_s, max(onset_s, offset_s), (row.get("file") or "").strip())
 
 
-def _of_raven(path: Path, number: int, row: dict[str, str | None]) -> Label:
+def _of_raven(path: Path, number: int, row: dict[str, str | None]) -> ShotLabel:
     onset_s = _seconds(path, number, row.get(_RAVEN))
     end = (row.get("End Time (s)") or "").strip()
     offset_s = _seconds(path, number, end) if end else onset_s
-    return Label(onset_s, max(onset_s, offset_s), (row.get("Begin File") or "").strip())
+    return ShotLabel(onset_s, max(onset_s, offset_s), (row.get("Begin File") or "").strip())
 
 
-def _of_audacity(path: Path, number: int, line: str) -> Label:
+def _of_audacity(path: Path, number: int, line: str) -> ShotLabel:
     fields = line.split("\t")
     if len(fields) < 2:
         raise LabelError(
@@ -169,7 +171,7 @@ def _of_audacity(path: Path, number: int, line: str) -> Label:
             "onset_s,offset_s, or names like movie_HH-MM-SS.mmm.wav"
         )
     onset_s = _seconds(path, number, fields[0])
-    return Label(onset_s, max(onset_s, _seconds(path, number, fields[1])))
+    return ShotLabel(onset_s, max(onset_s, _seconds(path, number, fields[1])))
 
 
 def _seconds(path: Path, number: int, text: str | None) -> float:

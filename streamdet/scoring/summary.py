@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from statistics import median
 
 from streamdet.scoring import labels
-from streamdet.scoring.labels import Label, Matched, Windows
+from streamdet.scoring.labels import MatchResult, ShotLabel, WindowCounts
 
 
-class Scoring:
+class EventScorer:
     """Takes the events of one file after another, as (onset_s, offset_s)."""
 
-    def __init__(self, truth: Sequence[Label]) -> None:
+    def __init__(self, truth: Sequence[ShotLabel]) -> None:
         self._truth = truth
-        self._matched: list[Matched] = []
-        self._windows: list[tuple[str, Windows]] = []
+        self._matched: list[MatchResult] = []
+        self._windows: list[tuple[str, WindowCounts]] = []
 
-    def take(self, file: str, spans: Sequence[tuple[float, float]]) -> tuple[bool, ...]:
+    def add_file(self, file: str, spans: Sequence[tuple[float, float]]) -> tuple[bool, ...]:
         """The events of a file; which of them are true."""
-        its = labels.of_file(self._truth, file)
-        matched = labels.match(spans, its)
+        its = labels.labels_for_file(self._truth, file)
+        matched = labels.match_events(spans, its)
         self._matched.append(matched)
-        self._windows.append((file, labels.windows(spans, its)))
+        self._windows.append((file, labels.count_windows(spans, its)))
         return matched.true
 
-    def lines(self) -> list[str]:
+    def summary_lines(self) -> list[str]:
         """What it comes to: hits, false positives, misses, precision, recall, onset error; then the
         film studio's own table, a line a file."""
         true = sum(sum(m.true) for m in self._matched)
@@ -46,6 +46,6 @@ class Scoring:
         return ["; ".join(words), *(_row(file, of) for file, of in self._windows)]
 
 
-def _row(file: str, of: Windows) -> str:
+def _row(file: str, of: WindowCounts) -> str:
     right = f"correct predictions {of.correct} / {of.labelled}"
     return f"{file}: {right}, false positive windows {of.false}"

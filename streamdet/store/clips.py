@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import streamdet
-from streamdet.store.store import Store
+from streamdet.store.store import EventStore
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SUFFIX, _PART = ".flac", ".part"
@@ -32,7 +32,7 @@ class ClipError(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ClipLimits:
     """How much may be kept: bytes in all, days, and what the disk keeps free."""
 
     max_bytes: int
@@ -96,7 +96,7 @@ class ClipFolder:
         with contextlib.suppress(OSError):
             self.path(event).unlink(missing_ok=True)
 
-    def reconcile(self, store: Store) -> None:
+    def reconcile(self, store: EventStore) -> None:
         """After a crash: no half clip, none without a row, no row without one."""
         noted = store.clips()
         there = set()
@@ -109,7 +109,7 @@ class ClipFolder:
         for event in noted.keys() - there:
             store.drop_clip(event)
 
-    def trim(self, store: Store, limits: Limits, room: int = 0) -> int:
+    def trim(self, store: EventStore, limits: ClipLimits, room: int = 0) -> int:
         """Delete the oldest until their age is within the limits, and their bytes with ``room``
         more; returns the bytes that are left. A disk that others fill costs no clip that is
         there."""

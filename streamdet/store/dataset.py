@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 
 from streamdet.store.clips import ClipFolder
-from streamdet.store.reader import Stored
+from streamdet.store.reader import StoredEvent
 
 RATE = 16_000
 COLUMNS: tuple[str, ...] = (
@@ -34,7 +34,7 @@ class DatasetError(Exception):
 
 
 @dataclass
-class Tally:
+class ExportCounts:
     """What went out, and what was left: without a clip, or of which nobody is sure."""
 
     true: int = 0
@@ -43,7 +43,9 @@ class Tally:
     unsure: int = 0
 
 
-def export(events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: float = 0.3) -> Tally:
+def export_dataset(
+    events: Iterable[StoredEvent], clips: ClipFolder, to: Path, held_out: float = 0.3
+) -> ExportCounts:
     """Write the reviewed events that have a clip to a new data folder ``to``: true ones as
     gunshots in their recorder's own noise (with the place of each in events.csv), false ones as
     hard negatives labelled by their cause, 16 kHz mono.
@@ -52,7 +54,7 @@ def export(events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: floa
     go into val in the order of a hash, as far as they fit into ``held_out`` of all clips. Raises
     DatasetError.
     """
-    tally = Tally()
+    tally = ExportCounts()
     chosen = list(_chosen(events, clips, tally))
     val = _held_out([_group(stored) for stored in chosen], held_out)
     try:
@@ -76,7 +78,9 @@ def export(events: Iterable[Stored], clips: ClipFolder, to: Path, held_out: floa
     return tally
 
 
-def _chosen(events: Iterable[Stored], clips: ClipFolder, tally: Tally) -> Iterator[Stored]:
+def _chosen(
+    events: Iterable[StoredEvent], clips: ClipFolder, tally: ExportCounts
+) -> Iterator[StoredEvent]:
     for stored in events:
         if stored.verdict not in ("true", "false"):
             tally.unsure += stored.verdict == "unsure"
@@ -88,7 +92,7 @@ def _chosen(events: Iterable[Stored], clips: ClipFolder, tally: Tally) -> Iterat
             yield stored
 
 
-def _group(stored: Stored) -> str:
+def _group(stored: StoredEvent) -> str:
     return f"{stored.event.source}/{int(stored.at_s // _BLOCK_S)}"
 
 
@@ -103,8 +107,8 @@ def _held_out(groups: list[str], share: float) -> set[str]:
 
 
 def _rows(
-    chosen: Iterable[Stored], clips: ClipFolder, to: Path, val: set[str]
-) -> Iterator[tuple[Stored, dict[str, Any]]]:
+    chosen: Iterable[StoredEvent], clips: ClipFolder, to: Path, val: set[str]
+) -> Iterator[tuple[StoredEvent, dict[str, Any]]]:
     import soundfile
 
     for stored in chosen:
@@ -131,7 +135,7 @@ def _rows(
         )
 
 
-def _box(stored: Stored) -> tuple[float, float]:
+def _box(stored: StoredEvent) -> tuple[float, float]:
     """Where in its clip the shot is, a frame's doubt to either side."""
     d, rate = stored.event.detection, stored.event.sample_rate
     long = 0.0 if d.offset is None else (d.offset - d.onset) / rate

@@ -18,7 +18,7 @@ from streamdet.store.store import StoreError, UnknownEventError
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EventFilter:
     """Which events: ``since_s`` and ``until_s`` are UTC seconds, the end left out; ``verdict`` is
     one of VERDICTS, ``none`` for those without one, or ``any`` for those with one."""
 
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredEvent:
     """An event of the store. ``clip`` tells that there is one, ``clip_onset_s`` where in it the
     event begins; ``at_s`` is UTC of its onset or, where that is not known, of its entry."""
 
@@ -87,15 +87,15 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Page:
+class EventPage:
     """So many events, newest first, and whether there are more on either side."""
 
-    events: list[Stored]
+    events: list[StoredEvent]
     newer: bool
     older: bool
 
 
-class Reader:
+class StoreReader:
     """Answers from any thread; raises StoreError where the file is none, damaged or gone."""
 
     def __init__(self, path: Path) -> None:
@@ -103,28 +103,28 @@ class Reader:
         self._own = threading.local()
         if not path.is_file():
             raise StoreError(f"{path}: there is no such event store")
-        if schema.version(self._base) > len(schema.MIGRATIONS):
+        if schema.version(self._db) > len(schema.MIGRATIONS):
             raise StoreError(f"{path}: of a later version than this streamdet knows")
-        if schema.version(self._base) < len(schema.MIGRATIONS):
+        if schema.version(self._db) < len(schema.MIGRATIONS):
             raise StoreError(f"{path}: no event store, or one of an earlier version")
 
-    def events(self, wanted: Wanted) -> Iterator[Stored]:
+    def events(self, wanted: EventFilter) -> Iterator[StoredEvent]:
         """Those that are wanted, oldest first."""
         where, values = wanted.where()
         for row in self._rows(f"{_SELECT} WHERE {where} ORDER BY e.at_s, e.seq", values):
             yield _stored(row)
 
-    def newest(self, wanted: Wanted, count: int) -> list[Stored]:
+    def newest(self, wanted: EventFilter, count: int) -> list[StoredEvent]:
         """So many of the newest, oldest first."""
         return self.page(wanted, count).events[::-1]
 
     def page(
         self,
-        wanted: Wanted,
+        wanted: EventFilter,
         size: int,
         before: tuple[float, int] | None = None,
         after: tuple[float, int] | None = None,
-    ) -> Page:
+    ) -> EventPage:
         """The newest, or those next ``before`` or ``after`` an (at_s, seq)."""
         where, values = wanted.where()
         edge, way = before or after, "DESC" if after is None else "ASC"
@@ -135,10 +135,10 @@ class Reader:
         rows = [_stored(row) for row in self._rows(query, (*values, size + 1))]
         more, rows = len(rows) > size, rows[:size]
         if after is not None:
-            return Page(rows[::-1], newer=more, older=True)
-        return Page(rows, newer=before is not None, older=more)
+            return EventPage(rows[::-1], newer=more, older=True)
+        return EventPage(rows, newer=before is not None, older=more)
 
-    def event(self, identity: str) -> Stored:
+    def event(self, identity: str) -> StoredEvent:
         """The one of that id; raises UnknownEventError."""
         for row in self._rows(f"{_SELECT} WHERE e.id = ?", (identity,)):
             return _stored(row)
@@ -150,12 +150,12 @@ class Reader:
         query = f"SELECT {', '.join(names)} FROM verdicts WHERE event = ? ORDER BY number"  # noqa: S608
         return [dict(zip(names, row, strict=True)) for row in self._rows(query, (identity,))]
 
-    def picture(self, identity: str) -> Spectrogram | None:
+    def spectrogram(self, identity: str) -> Spectrogram | None:
         """Its picture, if one was kept."""
         query = "SELECT levels, onset_s, hop_s, bands FROM pictures WHERE event = ?"
         return next((Spectrogram.unpack(*row) for row in self._rows(query, (identity,))), None)
 
-    def count(self, wanted: Wanted) -> int:
+    def count(self, wanted: EventFilter) -> int:
         """How many are wanted."""
         where, values = wanted.where()
         query = f"SELECT count(*) FROM events e WHERE {where}"  # noqa: S608 - clauses of ours
@@ -171,7 +171,9 @@ class Reader:
         )
         return [name for (name,) in self._rows(query, ())]
 
-    def scores(self, wanted: Wanted, bins: int = 50) -> list[tuple[float, int, int, int]]:
+    def score_histogram(
+        self, wanted: EventFilter, bins: int = 50
+    ) -> list[tuple[float, int, int, int]]:
         """How the scores of those wanted lie: (lowest of the bin, true, false, others)."""
         where, values = wanted.where()
         query = (
@@ -183,7 +185,9 @@ class Reader:
         found = {row[0]: row[1:] for row in self._rows(query, (bins - 1, bins, *values))}
         return [(i / bins, *found.get(i, (0, 0, 0))) for i in range(bins)]
 
-    def days(self, wanted: Wanted, shift_s: float = 0.0) -> list[tuple[int, int, int, int]]:
+    def counts_by_day(
+        self, wanted: EventFilter, shift_s: float = 0.0
+    ) -> list[tuple[int, int, int, int]]:
         """Events by day: (days since 1970 of a clock ``shift_s`` ahead of UTC, all, true, false),
         oldest first; days without any are left out."""
         where, values = wanted.where()
@@ -194,8 +198,8 @@ class Reader:
         )
         return [(row[0], row[1], row[2], row[3]) for row in self._rows(query, (shift_s, *values))]
 
-    def slots(
-        self, wanted: Wanted, since_s: float, slot_s: int
+    def counts_by_slot(
+        self, wanted: EventFilter, since_s: float, slot_s: int
     ) -> list[tuple[str, int, int, int, int]]:
         """Events by source and slot: (source, slots behind ``since_s``, all, true, false)."""
         where, values = wanted.where()
@@ -214,10 +218,10 @@ class Reader:
             del self._own.base
 
     @property
-    def _base(self) -> sqlite3.Connection:
+    def _db(self) -> sqlite3.Connection:
         if not hasattr(self._own, "base"):
             try:
-                self._own.base = sqlite.readable(self.path)
+                self._own.base = sqlite.open_read_only(self.path)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(
                     f"{self.path}: can't be read as an event store: {error}"
@@ -226,7 +230,7 @@ class Reader:
 
     def _rows(self, query: str, values: Any) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._base.execute(query, values)
+            yield from self._db.execute(query, values)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from error
 
@@ -240,7 +244,7 @@ _SELECT = (
 )
 
 
-def _stored(row: tuple[Any, ...]) -> Stored:
+def _stored(row: tuple[Any, ...]) -> StoredEvent:
     (identity, source, _, offset_s, onset, rate, rounds, score, threshold, level, labels, name,
      version, sha, seq, at_s, dated, curve, incident, verdict, cause, note, reviewer, reviewed_s,
      channel, clip, clip_onset_s, redacted) = row  # fmt: skip
@@ -250,7 +254,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         threshold, level, json.loads(labels), channel,
     )  # fmt: skip
     model, unix_s = ModelId(name, version, sha), at_s if dated else None
-    return Stored(
+    return StoredEvent(
         Event(detection, identity, source, rate, unix_s, model),
         seq,
         at_s,

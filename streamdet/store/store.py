@@ -23,7 +23,7 @@ from streamdet.store import schema
 from streamdet.store.verdict import Verdict
 
 _DAY_S = 86_400.0
-_AT_ONCE = 500
+_PRUNE_BATCH = 500
 """Rows that one transaction of a prune takes, that a verdict need not wait long for it."""
 
 
@@ -36,7 +36,7 @@ class UnknownEventError(StoreError):
 
 
 @dataclass(frozen=True)
-class ClipNote:
+class ClipInfo:
     """What is known of a clip: its size, the event's place in it, and whether speech was cut."""
 
     bytes: int
@@ -45,7 +45,7 @@ class ClipNote:
     redacted: bool
 
 
-class Store:
+class EventStore:
     """Open for writing. ``set_aside`` is where a damaged file was put, of which a new one took
     the place (with ``aside`` False it is left, and is an error); raises StoreError where there can
     be none."""
@@ -57,8 +57,8 @@ class Store:
         self._lock = threading.RLock()
         self._models: dict[tuple[str, ...], int] = {}
         try:
-            self._base, self.set_aside = sqlite.opened(path, aside=aside)
-            schema.migrate(self._base)
+            self._db, self.damaged_copy = sqlite.open_database(path, aside=aside)
+            schema.migrate(self._db)
         except (OSError, sqlite3.Error) as error:
             said = getattr(error, "strerror", None) or error
             raise StoreError(f"{path}: no event store can be kept there: {said}") from error
@@ -66,7 +66,7 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._base.close()
+            self._db.close()
 
     def add(
         self,
@@ -88,107 +88,113 @@ class Store:
         }
         with self._writing():
             row["model"] = self._model(record["model"])
-            self._base.execute(_ADD, row)
+            self._db.execute(_ADD, row)
 
-    def review(self, event: str, said: Verdict) -> None:
+    def review(self, event: str, verdict: Verdict) -> None:
         """Take a verdict on an event in place of any before it, which is kept beside it; raises
         UnknownEventError."""
         now = self._clock()
         with self._writing():
-            found = self._base.execute(
+            found = self._db.execute(
                 "SELECT source, verdict, cause FROM events WHERE id = ?", (event,)
             ).fetchone()
             if found is None:
                 raise UnknownEventError(f"no event {event} in {self.path}")
             source, verdict, cause = found
-            told = (said.verdict, said.cause, said.note, said.reviewer, now)
-            self._base.execute(
+            told = (verdict.verdict, verdict.cause, verdict.note, verdict.reviewer, now)
+            self._db.execute(
                 "UPDATE events SET verdict = ?, cause = ?, note = ?, reviewer = ?, reviewed_s = ? "
                 "WHERE id = ?",
                 (*told, event),
             )
-            self._base.execute(
+            self._db.execute(
                 "INSERT INTO verdicts (event, verdict, cause, note, reviewer, given_s) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 (event, *told),
             )
-            self._count(source, "review", said.verdict)
-            if said.verdict == "false" and (verdict, cause) != ("false", said.cause):
-                self._count(source, "false", said.cause or "other")
+            self._count(source, "review", verdict.verdict)
+            if verdict.verdict == "false" and (verdict, cause) != ("false", verdict.cause):
+                self._count(source, "false", verdict.cause or "other")
 
     def attach(
-        self, event: str, clip: ClipNote | None = None, picture: Spectrogram | None = None
+        self, event: str, clip: ClipInfo | None = None, spectrogram: Spectrogram | None = None
     ) -> None:
         """Note an event's clip, or keep its picture."""
         with self._writing():
             if clip is not None:
-                self._base.execute(
+                self._db.execute(
                     "INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?, ?, ?)",
                     (event, clip.bytes, self._clock(), clip.onset_s, clip.seconds, clip.redacted),
                 )
-            if picture is not None:
-                self._base.execute(
+            if spectrogram is not None:
+                self._db.execute(
                     "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)",
-                    (event, picture.onset_s, picture.hop_s, picture.bands, picture.pack()),
+                    (
+                        event,
+                        spectrogram.onset_s,
+                        spectrogram.hop_s,
+                        spectrogram.bands,
+                        spectrogram.pack(),
+                    ),
                 )
 
     def drop_clip(self, event: str) -> None:
         """A clip is no more; its event stays."""
         with self._writing():
-            self._base.execute("DELETE FROM clips WHERE event = ?", (event,))
+            self._db.execute("DELETE FROM clips WHERE event = ?", (event,))
 
     def clips(self) -> dict[str, tuple[int, float]]:
         """(bytes, when it was made) of every clip, oldest first, by event."""
         with self._reading():
-            rows = self._base.execute("SELECT event, bytes, made_s FROM clips ORDER BY made_s")
+            rows = self._db.execute("SELECT event, bytes, made_s FROM clips ORDER BY made_s")
             return {event: (size, made) for event, size, made in rows}
 
-    def tallies(self) -> dict[tuple[str, str, str], int]:
+    def verdict_counts(self) -> dict[tuple[str, str, str], int]:
         """What was ever said, by (source, "review" or "false", verdict or cause): a verdict that
         is changed counts again, an event that is pruned stays counted."""
         with self._reading():
-            rows = self._base.execute("SELECT source, kind, label, count FROM tallies")
+            rows = self._db.execute("SELECT source, kind, label, count FROM tallies")
             return {(source, kind, label): count for source, kind, label, count in rows}
 
-    def said_lately(self, days: float) -> dict[str, tuple[int, int]]:
+    def recent_verdicts(self, days: float) -> dict[str, tuple[int, int]]:
         """(true, false) of the events of the last days, by source, as they are judged now."""
         with self._reading():
-            rows = self._base.execute(
+            rows = self._db.execute(
                 "SELECT source, sum(verdict = 'true'), sum(verdict = 'false') FROM events "
                 "WHERE verdict IN ('true', 'false') AND at_s >= ? GROUP BY source",
                 (self._clock() - days * _DAY_S,),
             )
             return {source: (yes, no) for source, yes, no in rows}
 
-    def prune(self, days: float | None = None, most: int | None = None) -> list[str]:
+    def prune(self, days: float | None = None, max_events: int | None = None) -> list[str]:
         """Forget events that are older than so many days or beyond the newest ``most``, with
         their verdicts and pictures; returns their ids, since their clips have to go too."""
         gone: list[str] = []
-        while some := self._oldest(days, most, _AT_ONCE):
+        while some := self._oldest(days, max_events, _PRUNE_BATCH):
             with self._writing():
                 for table, column in (
                     ("events", "id"), ("verdicts", "event"), ("pictures", "event"),
                     ("clips", "event"),
                 ):  # fmt: skip
-                    self._base.executemany(
+                    self._db.executemany(
                         f"DELETE FROM {table} WHERE {column} = ?",  # noqa: S608 - names of ours
                         [(one,) for one in some],
                     )
             gone += some
         if gone:
             with self._reading():
-                self._base.execute("PRAGMA incremental_vacuum").fetchall()
+                self._db.execute("PRAGMA incremental_vacuum").fetchall()
         return gone
 
-    def prunable(self, days: float | None = None, most: int | None = None) -> list[str]:
+    def prunable(self, days: float | None = None, max_events: int | None = None) -> list[str]:
         """The ids of the events that `prune` would forget."""
-        return self._oldest(days, most, -1)
+        return self._oldest(days, max_events, -1)
 
     def _oldest(self, days: float | None, most: int | None, limit: int) -> list[str]:
         where, values = self._older(days, most)
         query = f"SELECT id FROM events WHERE {where} ORDER BY at_s, seq LIMIT ?"  # noqa: S608
         with self._reading():
-            return [one for (one,) in self._base.execute(query, (*values, limit))]
+            return [one for (one,) in self._db.execute(query, (*values, limit))]
 
     def _older(self, days: float | None, most: int | None) -> tuple[str, tuple[float, ...]]:
         clauses, values = ["0"], []
@@ -206,16 +212,16 @@ class Store:
     def _model(self, named: Mapping[str, str]) -> int:
         key = (named["name"], named["version"], named["sha256"])
         if key not in self._models:
-            self._base.execute(
+            self._db.execute(
                 "INSERT OR IGNORE INTO models (name, version, sha256) VALUES (?, ?, ?)", key
             )
-            (self._models[key],) = self._base.execute(
+            (self._models[key],) = self._db.execute(
                 "SELECT key FROM models WHERE (name, version, sha256) = (?, ?, ?)", key
             ).fetchone()
         return self._models[key]
 
     def _count(self, source: str, kind: str, label: str) -> None:
-        self._base.execute(
+        self._db.execute(
             "INSERT INTO tallies VALUES (?, ?, ?, 1) "
             "ON CONFLICT (source, kind, label) DO UPDATE SET count = count + 1",
             (source, kind, label),
@@ -224,13 +230,13 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._reading():
-            self._base.execute("BEGIN IMMEDIATE")
+            self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._base.execute("COMMIT")
+                self._db.execute("COMMIT")
             except BaseException:
-                if self._base.in_transaction:
-                    self._base.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 self._models.clear()
                 raise
 

@@ -9,7 +9,7 @@ CAUSES = (
     "fireworks", "door", "vehicle", "thunder", "construction", "music", "speech", "television",
     "other",
 )  # fmt: skip
-MOST_NOTE, MOST_REVIEWER = 2_000, 64
+MAX_NOTE, MAX_REVIEWER = 2_000, 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Verdict:
             object.__setattr__(self, "cause", "other")
         if self.verdict != "false" and self.cause is not None:
             raise ValueError("a cause goes with the verdict false alone")
-        for name, most in (("note", MOST_NOTE), ("reviewer", MOST_REVIEWER)):
+        for name, most in (("note", MAX_NOTE), ("reviewer", MAX_REVIEWER)):
             text = getattr(self, name)
             if text is not None and len(text) > most:
                 raise ValueError(f"{name}: longer than {most} characters")

@@ -25,12 +25,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from streamdet.store.reader import Stored
+from streamdet.store.reader import StoredEvent
 from streamdet.store.store import StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
-from streamdet.web.guard import COOKIE, Guard, Lock
-from streamdet.web.live import MOST_LIVE
-from streamdet.web.views import PAGE, Shown, Views, number_of, wanted_of
+from streamdet.web.guard import COOKIE, AccessToken, RequestGuard
+from streamdet.web.live import MAX_LIVE
+from streamdet.web.views import PAGE, PageContext, Views, parse_filter, parse_int
 
 _FIELDS = ("verdict", "cause", "note", "reviewer")
 
@@ -50,16 +50,16 @@ class _Id(Convertor[str]):
 register_url_convertor("event", _Id())
 
 
-class Api:
+class EventApi:
     """What pages and programs ask for in JSON."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: PageContext) -> None:
         self._shown = shown
 
     def events(self, request: Request) -> Response:
         """The newest that are wanted."""
-        wanted, _ = wanted_of(request)
-        limit = number_of(request, "limit", PAGE, 1, 1_000)
+        wanted, _ = parse_filter(request)
+        limit = parse_int(request, "limit", PAGE, 1, 1_000)
         found = self._shown.reader.page(wanted, limit).events
         return JSONResponse([stored.record() for stored in found])
 
@@ -87,12 +87,14 @@ class Api:
             raise HTTPException(400, str(error)) from error
         event = request.path_params["event"]
         await run_in_threadpool(self._shown.store.review, event, said)
-        self._shown.hub.put("review", {"id": event, "verdict": said.verdict, "cause": said.cause})
+        self._shown.hub.publish(
+            "review", {"id": event, "verdict": said.verdict, "cause": said.cause}
+        )
         return JSONResponse({"id": event, "verdict": said.verdict, "cause": said.cause})
 
     def picture(self, request: Request) -> Response:
         """Its spectrogram: the levels in base64, a frame after another."""
-        made = self._shown.reader.picture(self._stored(request).event.id)
+        made = self._shown.reader.spectrogram(self._stored(request).event.id)
         if made is None:
             return Response(status_code=204)  # not yet, or none is kept
         return JSONResponse(
@@ -120,7 +122,7 @@ class Api:
         self._shown.store.drop_clip(event)
         if self._shown.clips is not None:
             self._shown.clips.remove(event)
-        self._shown.hub.put("clip", {"id": event})
+        self._shown.hub.publish("clip", {"id": event})
         return Response(status_code=204)
 
     async def stream(self, request: Request) -> Response:
@@ -128,23 +130,25 @@ class Api:
         what it sounds like."""
         if self._shown.hub.full:
             return PlainTextResponse("too many pages are open", 503, {"Retry-After": "10"})
-        live = frozenset(request.query_params.getlist("live")[:MOST_LIVE])
+        live = frozenset(request.query_params.getlist("live")[:MAX_LIVE])
         return StreamingResponse(
             self._shown.hub.messages(live), media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )  # fmt: skip
 
-    def _stored(self, request: Request) -> Stored:
+    def _stored(self, request: Request) -> StoredEvent:
         return self._shown.reader.event(request.path_params["event"])
 
 
-def build(shown: Shown, lock: Lock, hosts: frozenset[str] | None, *, tls: bool) -> ASGIApp:
+def build_app(
+    shown: PageContext, lock: AccessToken, hosts: frozenset[str] | None, *, tls: bool
+) -> ASGIApp:
     """The whole app behind its guard."""
-    views, api = Views(shown), Api(shown)
+    views, api = Views(shown), EventApi(shown)
 
     async def login(request: Request) -> Response:
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
-        opened = lock.opens(form.get("token", [""])[0])
+        opened = lock.check(form.get("token", [""])[0])
         if opened:
             answer = RedirectResponse("/", 303)
             answer.set_cookie(
@@ -191,4 +195,4 @@ def build(shown: Shown, lock: Lock, hosts: frozenset[str] | None, *, tls: bool) 
         routes=routes,
         exception_handlers={HTTPException: refused, StoreError: refused},
     )
-    return Guard(app, lock, hosts)
+    return RequestGuard(app, lock, hosts)

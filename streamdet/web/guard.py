@@ -38,14 +38,14 @@ _HEADERS = {
 
 
 @dataclass
-class Lock:
+class AccessToken:
     """The token, if one is wanted, and the sessions of those who knew it: a cookie has its end and
     a signature by the token, so that a restart ends none and another token ends all."""
 
     token: str | None
     _tries: list[float] = field(default_factory=list)
 
-    def opens(self, given: str) -> bool | None:
+    def check(self, given: str) -> bool | None:
         """Whether this is the token; None after too many that were not."""
         now = time.monotonic()
         self._tries = [at for at in self._tries if now - at < _TRIES_S]
@@ -67,7 +67,7 @@ class Lock:
             return True
         bearer = headers.get("authorization", "")
         if bearer.startswith("Bearer "):
-            return self.opens(bearer.removeprefix("Bearer ")) is True
+            return self.check(bearer.removeprefix("Bearer ")) is True
         until, _, signed = cookie_parser(headers.get("cookie", "")).get(COOKIE, "").partition(".")
         right = hmac.compare_digest(signed.encode(), self._signed(until).encode())
         return right and until.isdigit() and int(until) > time.time()
@@ -77,10 +77,10 @@ class Lock:
         return hmac.new(key, until.encode(), hashlib.sha256).hexdigest()
 
 
-class Guard:
+class RequestGuard:
     """ASGI, around the app. ``hosts`` are the names it answers to; None: to any."""
 
-    def __init__(self, app: ASGIApp, lock: Lock, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: ASGIApp, lock: AccessToken, hosts: frozenset[str] | None) -> None:
         self._app, self._lock, self._hosts = app, lock, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

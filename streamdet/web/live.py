@@ -19,8 +19,8 @@ import numpy as np
 
 from streamdet.model import spectrogram
 
-MOST_ONLOOKERS = 50
-MOST_LIVE = 8
+MAX_VIEWERS = 50
+MAX_LIVE = 8
 _WAITING = 100
 _ALIVE_S = 15.0
 _MOST_GLIMPSES = 256
@@ -28,7 +28,7 @@ _WINDOW_S = 0.025
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class LiveSnapshot:
     """What was heard of a source since it was last looked at: ``(n,) float32`` at ``rate``, the
     gunshot scores of its frames of ``frame_s`` seconds, the level's RMS, its state in a word."""
 
@@ -43,7 +43,7 @@ class Glimpse:
 
 
 @dataclass(eq=False)
-class Onlooker:
+class LiveViewer:
     """One open page; ``live`` names the sources whose sound it draws."""
 
     live: frozenset[str]
@@ -51,13 +51,13 @@ class Onlooker:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Hub:
+class LiveHub:
     """``watching`` and `put` are for any thread, all else is the loop's."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._onlookers: set[Onlooker] = set()
-        self._glimpses: deque[Glimpse] = deque(maxlen=_MOST_GLIMPSES)
+        self._onlookers: set[LiveViewer] = set()
+        self._glimpses: deque[LiveSnapshot] = deque(maxlen=_MOST_GLIMPSES)
         self._left: dict[str, np.ndarray] = {}
         self._over = False
         self.watching = frozenset[str]()
@@ -71,12 +71,12 @@ class Hub:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end)
 
-    def put(self, kind: str, message: dict[str, Any]) -> None:
+    def publish(self, kind: str, message: dict[str, Any]) -> None:
         """A message for all; from any thread, at once."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._tell, kind, message, None)
 
-    def glimpsed(self, glimpse: Glimpse) -> None:
+    def publish_snapshot(self, glimpse: LiveSnapshot) -> None:
         """What is heard now; from any thread, at once."""
         self._glimpses.append(glimpse)
         if self._loop is not None and not self._loop.is_closed():
@@ -85,14 +85,14 @@ class Hub:
     @property
     def full(self) -> bool:
         """There is no room for another onlooker."""
-        return len(self._onlookers) >= MOST_ONLOOKERS
+        return len(self._onlookers) >= MAX_VIEWERS
 
     async def messages(self, live: frozenset[str]) -> AsyncIterator[str]:
         """Server-sent events for one page, until it goes; nothing where there is no room."""
         if self.full:  # many were let in at once
             yield "retry: 10000\n\n"
             return
-        mine = Onlooker(live)
+        mine = LiveViewer(live)
         self._onlookers.add(mine)
         self._note()
         try:
@@ -130,7 +130,7 @@ class Hub:
             if glimpse.source in self.watching:
                 self._tell("live", self._drawn(glimpse), glimpse.source)
 
-    def _drawn(self, glimpse: Glimpse) -> dict[str, Any]:
+    def _drawn(self, glimpse: LiveSnapshot) -> dict[str, Any]:
         """The columns that are whole; what is left of the sound waits for the next glimpse."""
         rate = glimpse.rate
         before = self._left.get(glimpse.source, np.zeros(0, np.float32))

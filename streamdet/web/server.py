@@ -19,15 +19,15 @@ import uvicorn
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import LOOPBACK, Config, WebConfig, is_loopback
 from streamdet.daemon import builders as parts_of
-from streamdet.daemon.components import Parts
-from streamdet.daemon.event_storage import Evidence
+from streamdet.daemon.components import DaemonComponents
+from streamdet.daemon.event_storage import EventStorage
 from streamdet.store.clips import ClipFolder
-from streamdet.store.reader import Reader
-from streamdet.store.store import Store, StoreError
+from streamdet.store.reader import StoreReader
+from streamdet.store.store import EventStore, StoreError
 from streamdet.web import app
-from streamdet.web.guard import Lock
-from streamdet.web.live import Glimpse, Hub
-from streamdet.web.views import Heard, Shown
+from streamdet.web.guard import AccessToken
+from streamdet.web.live import LiveHub, LiveSnapshot
+from streamdet.web.views import PageContext, SourceStatus
 
 _WORKERS = 4
 _MOST_CONNECTIONS = 150
@@ -39,17 +39,17 @@ class PageError(Exception):
     """The page can't be served; one line."""
 
 
-class Server:
+class PageServer:
     """An app on an address that is ours from the first moment on; raises PageError."""
 
-    def __init__(self, table: WebConfig, shown: Shown, token: str | None) -> None:
+    def __init__(self, table: WebConfig, shown: PageContext, token: str | None) -> None:
         host, _, port = table.address.rpartition(":")
         host = host.strip("[]")
         hosts = None
         if is_loopback(table.address) or table.hosts:
             hosts = LOOPBACK | {host.lower()} | {name.lower() for name in table.hosts}
         self._hub = shown.hub
-        guarded = app.build(shown, Lock(token), hosts, tls=table.tls_cert is not None)
+        guarded = app.build_app(shown, AccessToken(token), hosts, tls=table.tls_cert is not None)
         listening: socket.socket | None = None
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -100,7 +100,7 @@ class Server:
 class DaemonPage:
     """The page of a daemon; `told` and `look` are its thread's, and return at once."""
 
-    def __init__(self, server: Server, hub: Hub) -> None:
+    def __init__(self, server: PageServer, hub: LiveHub) -> None:
         self._server, self._hub = server, hub
         self._looked = 0.0
         self._places: dict[str, tuple[int, int]] = {}
@@ -113,60 +113,60 @@ class DaemonPage:
         """Stop, and let the address go."""
         self._server.close()
 
-    def told(self, record: dict[str, Any]) -> None:
+    def publish_event(self, record: dict[str, Any]) -> None:
         """An event's line, as the outputs get it."""
-        self._hub.put("event", {k: record[k] for k in ("id", "phase", "source", "score")})
+        self._hub.publish("event", {k: record[k] for k in ("id", "phase", "source", "score")})
 
-    def look(self, parts: Parts, now: float) -> None:
+    def publish_audio(self, parts: DaemonComponents, now: float) -> None:
         """Give those who look on what their sources sound like."""
         if not self._hub.watching or now - self._looked < _LOOK_S:
             return
         self._looked = now
-        for ear in parts.ears:
-            past = ear.past
+        for ear in parts.sources:
+            past = ear.history
             if ear.name not in self._hub.watching or past is None:
                 continue
             taken, frame = self._places.get(ear.name, (0, 0))
             if taken > past.taken:  # it was opened anew
                 taken = frame = 0
             taken = max(taken, past.taken - past.rate)
-            first, samples = past.since(taken)
-            grid = past.road.grid
-            after, scores = past.road.scores_since(
+            first, samples = past.samples_since(taken)
+            grid = past.pipeline.grid
+            after, scores = past.pipeline.scores_since(
                 max(frame, round((first - 1) / past.rate * grid.rate))
             )
             self._places[ear.name] = (past.taken, after)
-            self._hub.glimpsed(
-                Glimpse(
+            self._hub.publish_snapshot(
+                LiveSnapshot(
                     ear.name, ear.condition.state, ear.level, ear.decision.threshold, samples,
                     past.rate, scores, grid.frame / grid.rate,
                 )
             )  # fmt: skip
 
 
-def open_page(config: Config, evidence: Evidence, parts: Parts) -> DaemonPage:
+def open_page(config: Config, evidence: EventStorage, parts: DaemonComponents) -> DaemonPage:
     """A daemon's page, not started; raises ConfigError."""
     if config.web is None:
         raise ConfigError(["web: not configured"])
-    _forward(lambda words: parts.log.say("page_failed", words, "error"))
-    hub = Hub()
+    _forward(lambda words: parts.log.emit("page_failed", words, "error"))
+    hub = LiveHub()
 
-    def heard() -> list[Heard]:
-        return [Heard(ear.name, str(ear.condition.state)) for ear in list(parts.ears)]
+    def heard() -> list[SourceStatus]:
+        return [SourceStatus(ear.name, str(ear.condition.state)) for ear in list(parts.sources)]
 
     def threshold(source: str) -> float | None:
-        ears = [ear for ear in list(parts.ears) if ear.name == source]
+        ears = [ear for ear in list(parts.sources) if ear.name == source]
         return ears[0].decision.threshold if ears else None
 
     def model() -> str:
         return f"{parts.model.name}/{parts.model.version}"
 
-    evidence.noted = lambda event: hub.put("clip", {"id": event})
+    evidence.on_attached = lambda event: hub.publish("clip", {"id": event})
     token = parts_of.web_token(config)
     try:
-        reader = Reader(evidence.store.path)
-        shown = Shown(evidence.store, reader, evidence.folder, hub, heard, threshold, model)
-        return DaemonPage(Server(config.web, shown, token), hub)
+        reader = StoreReader(evidence.store.path)
+        shown = PageContext(evidence.store, reader, evidence.folder, hub, heard, threshold, model)
+        return DaemonPage(PageServer(config.web, shown, token), hub)
     except (PageError, StoreError) as error:
         raise ConfigError([str(error)]) from error
 
@@ -177,11 +177,11 @@ def serve_alone(path: Path, clips: Path, address: str) -> None:
 
     try:
         table = WebConfig(address=address)
-        store = Store(path, aside=False)
+        store = EventStore(path, aside=False)
         folder = ClipFolder(clips) if clips.is_dir() else None
-        hub = Hub()
-        shown = Shown(store, Reader(path), folder, hub, list, lambda _: None, lambda: "")
-        server = Server(table, shown, None)
+        hub = LiveHub()
+        shown = PageContext(store, StoreReader(path), folder, hub, list, lambda _: None, lambda: "")
+        server = PageServer(table, shown, None)
     except (StoreError, ValueError) as error:
         raise PageError(str(error).splitlines()[0]) from error
     _forward(lambda words: sys.stderr.write(f"streamdet: {words}\n"))

@@ -17,13 +17,13 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from streamdet.detection.event import format_utc, parse_utc
-from streamdet.formats.table import clock
+from streamdet.formats.table import format_clock
 from streamdet.store.clips import ClipFolder
-from streamdet.store.reader import Reader, Stored, Wanted
-from streamdet.store.store import Store
+from streamdet.store.reader import EventFilter, StoredEvent, StoreReader
+from streamdet.store.store import EventStore
 from streamdet.store.verdict import CAUSES, VERDICTS
 from streamdet.web import charts
-from streamdet.web.live import MOST_LIVE, Hub
+from streamdet.web.live import MAX_LIVE, LiveHub
 
 PAGE = 25
 BINS = 200
@@ -33,7 +33,7 @@ _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_(\d{1,15})")
 
 
 @dataclass(frozen=True)
-class Heard:
+class SourceStatus:
     """A source of the daemon: what it is called, and its state in a word."""
 
     name: str
@@ -41,14 +41,14 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageContext:
     """What the pages are made of; without a daemon ``sources`` gives none."""
 
-    store: Store
-    reader: Reader
+    store: EventStore
+    reader: StoreReader
     clips: ClipFolder | None
-    hub: Hub
-    sources: Callable[[], list[Heard]]
+    hub: LiveHub
+    sources: Callable[[], list[SourceStatus]]
     threshold: Callable[[str], float | None]
     model: Callable[[], str]
 
@@ -56,7 +56,7 @@ class Shown:
 def templates() -> Jinja2Templates:
     """The templates, with what all of them use."""
     made = Jinja2Templates(directory=Path(__file__).parent / "templates")
-    made.env.globals |= {"causes": CAUSES, "curve": charts.curve, "clock": clock}
+    made.env.globals |= {"causes": CAUSES, "curve": charts.curve, "clock": format_clock}
     made.env.filters |= {"utc": format_utc}
     made.env.trim_blocks = made.env.lstrip_blocks = True
     return made
@@ -65,16 +65,16 @@ def templates() -> Jinja2Templates:
 class Views:
     """Each method is a page; they run in worker threads."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: PageContext) -> None:
         self.shown, self._templates = shown, templates()
 
     def live(self, request: Request) -> Response:
         """What is heard now, and what was heard last."""
         heard = self.shown.sources()
-        page = number_of(request, "page", 0, 0, 1_000)
-        part = heard[page * MOST_LIVE : (page + 1) * MOST_LIVE]
-        newest = self.shown.reader.page(Wanted(), 5).events
-        pages = -(-len(heard) // MOST_LIVE)
+        page = parse_int(request, "page", 0, 0, 1_000)
+        part = heard[page * MAX_LIVE : (page + 1) * MAX_LIVE]
+        newest = self.shown.reader.page(EventFilter(), 5).events
+        pages = -(-len(heard) // MAX_LIVE)
         return self._page(
             request, "live.html", here="live", heard=part, events=newest, page=page, pages=pages,
             thresholds={source.name: self.shown.threshold(source.name) for source in part},
@@ -82,11 +82,11 @@ class Views:
 
     def events(self, request: Request) -> Response:
         """The list, by filters, a page at a time."""
-        wanted, asked = wanted_of(request)
+        wanted, asked = parse_filter(request)
         before, after = _cursor(request, "before"), _cursor(request, "after")
         found = self.shown.reader.page(wanted, PAGE, before, after)
 
-        def at(stored: Stored, way: str) -> str:
+        def at(stored: StoredEvent, way: str) -> str:
             return urlencode({**asked, way: f"{stored.at_s!r}_{stored.seq}"})
 
         events = found.events
@@ -102,9 +102,9 @@ class Views:
         """One event, with all that was said of it."""
         stored = self._stored(request)
         edge = (stored.at_s, stored.seq)
-        older = self.shown.reader.page(Wanted(), 1, before=edge).events
-        newer = self.shown.reader.page(Wanted(), 1, after=edge).events
-        of = Wanted(incident=stored.incident or "none")
+        older = self.shown.reader.page(EventFilter(), 1, before=edge).events
+        newer = self.shown.reader.page(EventFilter(), 1, after=edge).events
+        of = EventFilter(incident=stored.incident or "none")
         return self._page(
             request, "event.html", here="events", stored=stored,
             incident=self.shown.reader.count(of),
@@ -126,8 +126,8 @@ class Views:
             beside = (day - timedelta(days=1), day + timedelta(days=1))
         except (ValueError, OverflowError) as error:
             raise HTTPException(404, "no such day") from error
-        wanted = Wanted(start, start + 86_400)
-        rows = self.shown.reader.slots(wanted, start, charts.SLOT_S)
+        wanted = EventFilter(start, start + 86_400)
+        rows = self.shown.reader.counts_by_slot(wanted, start, charts.SLOT_S)
         return self._page(
             request, "day.html", here="day", day=day, before=beside[0], after=beside[1],
             lanes=charts.lanes(rows, day), slots=charts.SLOTS, slot_s=charts.SLOT_S,
@@ -137,17 +137,17 @@ class Views:
     def precision(self, request: Request) -> Response:
         """How much of what was told was true, and what another threshold would have told."""
         source = request.query_params.get("source") or None
-        days = number_of(request, "days", 30, 7, 365)
+        days = parse_int(request, "days", 30, 7, 365)
         today = datetime.now(UTC).date()
         since = datetime.now(UTC).timestamp() - days * 86_400
-        wanted = Wanted(since, source=source)
-        bins = self.shown.reader.scores(wanted, BINS)
+        wanted = EventFilter(since, source=source)
+        bins = self.shown.reader.score_histogram(wanted, BINS)
         asked = request.query_params.get("threshold", "")
         threshold = float(asked) if re.fullmatch(r"[01](\.\d{1,4})?", asked) else 0.5
-        chart = charts.daily(self.shown.reader.days(wanted), today, days)
+        chart = charts.daily(self.shown.reader.counts_by_day(wanted), today, days)
         return self._page(
             request, "precision.html", here="precision", source=source, days=days, chart=chart,
-            names=self.shown.reader.sources(), bins=bins, kept=charts.at_threshold(bins, threshold),
+            names=self.shown.reader.sources(), bins=bins, kept=charts.split_at_threshold(bins, threshold),
             yes=sum(day.true for day in chart), no=sum(day.false for day in chart),
             most=max((day.events for day in chart), default=0),
         )  # fmt: skip
@@ -160,12 +160,12 @@ class Views:
         """What went wrong, in words."""
         return self._page(request, "error.html", status=status, code=status, words=words)
 
-    def _awaited(self, stored: Stored) -> bool:
+    def _awaited(self, stored: StoredEvent) -> bool:
         """Whether its clip may still come: its post-roll is being heard."""
         young = time.time() - stored.at_s < _CLIP_S
         return self.shown.clips is not None and stored.event.unix_s is not None and young
 
-    def _stored(self, request: Request) -> Stored:
+    def _stored(self, request: Request) -> StoredEvent:
         return self.shown.reader.event(request.path_params["event"])
 
     def _page(self, request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
@@ -173,7 +173,7 @@ class Views:
         return self._templates.TemplateResponse(request, name, context, status_code=status)
 
 
-def wanted_of(request: Request) -> tuple[Wanted, dict[str, str]]:
+def parse_filter(request: Request) -> tuple[EventFilter, dict[str, str]]:
     """The filter of a query, and the query without what is empty; raises HTTPException for what
     is no filter."""
     given = {k: v.strip() for k, v in request.query_params.items() if v.strip()}
@@ -187,7 +187,9 @@ def wanted_of(request: Request) -> tuple[Wanted, dict[str, str]]:
     verdict = asked.get("verdict")
     if verdict is not None and verdict not in _SAID:
         raise HTTPException(400, f"verdict: one of {', '.join(_SAID)}")
-    wanted = Wanted(since, until, asked.get("source"), least, most, verdict, asked.get("incident"))
+    wanted = EventFilter(
+        since, until, asked.get("source"), least, most, verdict, asked.get("incident")
+    )
     return wanted, asked
 
 
@@ -213,7 +215,7 @@ def _cursor(request: Request, name: str) -> tuple[float, int] | None:
     return (float(match[1]), int(match[2])) if match else None
 
 
-def number_of(request: Request, name: str, default: int, least: int, most: int) -> int:
+def parse_int(request: Request, name: str, default: int, least: int, most: int) -> int:
     """A whole number of the query, brought within its bounds; the default for what is none."""
     text = request.query_params.get(name, "")
     fits = text.isascii() and text.isdigit() and len(text) < 6

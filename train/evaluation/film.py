@@ -20,7 +20,7 @@ from streamdet.detection.engine import frames_per_block
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
-from streamdet.scoring.labels import WINDOW_S, LabelError, of_name
+from streamdet.scoring.labels import WINDOW_S, LabelError, window_label
 from train.data.table import read_rows
 from train.detector.errors import TrainError
 from train.evaluation.scored_sets import BLOCK_S, frames_of, samples_of
@@ -75,7 +75,7 @@ def _of_table(path: Path) -> Iterable[Window]:
 
 def _parsed(name: str, where: Path) -> tuple[str, float]:
     try:
-        label = of_name(str(where), name)
+        label = window_label(str(where), name)
     except LabelError as error:
         raise TrainError(str(error)) from error
     return label.file, label.onset_s
