@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.measure import ONE_CORE, ROOT, print_json, rounded, seconds_of
 from benchmarks.references import shapes
 from benchmarks.roofline import operations
+from streamdet.constants import RATE
 from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle
-from streamdet.synth import RATE
 
 SWEEP = ROOT / ".cache" / "runs" / "sweep-sizes"
 CORES, ENVIRONMENT = 1, ONE_CORE

@@ -14,13 +14,13 @@ from benchmarks.measure import ONE_CORE, print_json, quantiles, seconds_of
 from benchmarks.references import by_onnxruntime, shapes
 from streamdet import demo
 from streamdet.audio.source import Block
+from streamdet.constants import RATE
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.model import bundle, numpy_network
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
 from streamdet.pipeline.source_pipeline import SourcePipeline
-from streamdet.synth import RATE
 
 CHUNKS_MS = (20, 40, 80, 100, 200, 500, 1_000)
 CORES, ENVIRONMENT = 1, ONE_CORE

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from streamdet import demo
-from streamdet.synth import RATE
+from streamdet.constants import RATE
 
 ROOT = Path(__file__).parents[1]
 ONE_CORE = {"OPENBLAS_NUM_THREADS": "1"}

@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from streamdet.model.bundle_files import Params
-from streamdet.model.config import ModelConfig
+from streamdet.model.config import ModelConfig, Params
 from streamdet.model.filters import background_weights
 
 

@@ -24,11 +24,12 @@ import soundfile
 from benchmarks.measure import print_json, quantiles, rounded
 from benchmarks.pulse import sound_server
 from streamdet.audio.source import Block
+from streamdet.constants import RATE
 from streamdet.detection.decision import DecisionConfig
 from streamdet.model import bundle
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.source_pipeline import SourcePipeline
-from streamdet.synth import RATE, muzzle_blast
+from streamdet.synth import muzzle_blast
 
 SHOTS, APART_S = 60, 1.5
 CORES, ENVIRONMENT = None, {}

@@ -15,10 +15,10 @@ from benchmarks.measure import ONE_CORE, long_file, print_json, seconds_of, spre
 from benchmarks.references import by_jax, by_numpy, by_onnxruntime, shapes
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import MonoResampler
+from streamdet.constants import RATE
 from streamdet.model import bundle, frontend, numpy_network
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
-from streamdet.synth import RATE
 
 SECONDS = 600
 CORES, ENVIRONMENT = 1, ONE_CORE

@@ -24,7 +24,7 @@ import soundfile
 from benchmarks.measure import print_json, rounded
 from benchmarks.onset import cpu_seconds
 from streamdet import demo
-from streamdet.synth import RATE
+from streamdet.constants import RATE
 
 STREAMS, MINUTES, LOOK_S, MEAN_S = 32, 60.0, 2.0, 30.0
 PORT = 9478

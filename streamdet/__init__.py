@@ -15,9 +15,9 @@ def __getattr__(name: str) -> Any:
     """``__version__`` and what is in __all__, looked up when asked for: either costs more than the
     whole of --help."""
     if name == "__version__":
-        from importlib import metadata
+        from streamdet.version import installed_version
 
-        return metadata.version("streamdet")
+        return installed_version()
     if name in __all__:
         from streamdet import api
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-RATE = 16_000
+from streamdet.constants import RATE
+
 _OVERSAMPLING = 8
 
 

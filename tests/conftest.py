@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from streamdet import demo
-from streamdet.synth import RATE
+from streamdet.constants import RATE
 
 pytest_plugins = ["corpus", "taggers", "daemons"]
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from streamdet import demo
 from streamdet.audio.loudest import LoudestChannel
-
-RATE = 16_000
+from streamdet.constants import RATE
 
 
 @pytest.fixture(scope="module")

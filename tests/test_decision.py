@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet.detection import decision
-from streamdet.detection.decision import DecisionConfig, FrameGrid, ScoredFrames
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 
 GRID = FrameGrid(rate=16_000, hop=160, stride=4, labels=("gunshot", "drum"))
 CONFIG = DecisionConfig(threshold=0.6, margin=0.2, burst_gap_s=0.4, refractory_s=0.2, longest_s=4.0)

@@ -8,7 +8,8 @@ import soundfile
 from conftest import ROOT, records, streamdet
 
 from streamdet import demo
-from streamdet.synth import RATE, friedlander
+from streamdet.constants import RATE
+from streamdet.synth import friedlander
 
 
 def test_the_shipped_file_is_the_scene():

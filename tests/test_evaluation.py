@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need_shared
 
-from streamdet.detection.decision import ScoredFrames
+from streamdet.detection.frames import ScoredFrames
 from streamdet.model import bundle as bundles
 from train.data import mixtures
 from train.data.corpus import Corpus

@@ -10,12 +10,11 @@ import soundfile
 from conftest import ROOT
 
 from streamdet import demo
+from streamdet.constants import RATE
 from streamdet.model import bundle as bundles
 from train.detector.errors import TrainError
 from train.evaluation import film
 from train.evaluation.film import Window
-
-RATE = 16_000
 
 
 @pytest.fixture(scope="module")

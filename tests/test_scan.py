@@ -16,7 +16,8 @@ from conftest import records, streamdet, wait_for
 from daemons import free_port
 from test_media import film
 
-RATE = 16_000
+from streamdet.constants import RATE
+
 COUNT = 300
 BASE = ("--threshold", "0.6", "--format", "jsonl")
 

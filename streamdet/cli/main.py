@@ -43,9 +43,9 @@ app.add_typer(events.app, name="events")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        import streamdet
+        from streamdet.version import installed_version
 
-        typer.echo(f"streamdet {streamdet.__version__}")
+        typer.echo(f"streamdet {installed_version()}")
         raise typer.Exit
 
 

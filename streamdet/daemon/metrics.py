@@ -14,11 +14,11 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-import streamdet
 from streamdet.daemon.event_storage import WINDOWS
 from streamdet.daemon.supervision import SourceState
 from streamdet.detection.event import Event, ModelId
 from streamdet.store.verdict import CAUSES, VERDICTS
+from streamdet.version import installed_version
 
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 _LATENCIES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
@@ -116,7 +116,7 @@ class Metrics:
     def set_model(self, model: ModelId) -> None:
         """This bundle speaks from now on."""
         self._build.clear()
-        self._build.labels(streamdet.__version__, model.name, model.version, model.sha256).set(1)
+        self._build.labels(installed_version(), model.name, model.version, model.sha256).set(1)
 
     def add_source(self, source: str) -> None:
         """Its series, at 0."""

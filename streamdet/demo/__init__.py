@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamdet.synth import RATE, muzzle_blast
+from streamdet.constants import RATE
+from streamdet.synth import muzzle_blast
 
 PATH = Path(__file__).with_name("scene.flac")
 LENGTH_S = 20.0

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from streamdet.detection.event import Detection
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,6 @@ class DecisionConfig:
     def release(self) -> float:
         """The probability below which an event may end, never below a tenth of threshold."""
         return max(self.threshold - self.margin, 0.1 * self.threshold)
-
-
-@dataclass(frozen=True)
-class FrameGrid:
-    """How frames lie on samples: ``hop`` samples a log-mel frame, ``stride`` of them a
-    frame of probabilities, at ``rate`` samples a second."""
-
-    rate: int
-    hop: int
-    stride: int
-    labels: tuple[str, ...]
-
-    @property
-    def frame(self) -> int:
-        """Samples in one frame of probabilities."""
-        return self.hop * self.stride
-
-
-class ScoredFrames(NamedTuple):
-    """What the engine heard in one stream: ``scores`` (t, labels) in [0, 1], ``flux``
-    (t, stride) in dB, ``level`` (t,) mean square, all float32."""
-
-    scores: np.ndarray
-    flux: np.ndarray
-    level: np.ndarray
 
 
 @dataclass(frozen=True)

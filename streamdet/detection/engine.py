@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamdet.detection.decision import FrameGrid, ScoredFrames
 from streamdet.detection.event import ModelId
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.model.bundle import Bundle
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from streamdet.detection import tagger_step
 from streamdet.detection.analysis import POWER_TO_DB, RISE, BlockAnalysis, flux_db, mean_square
-from streamdet.detection.decision import ScoredFrames
 from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.frames import ScoredFrames
 from streamdet.detection.staged_stream import StagedStream
 from streamdet.model import frontend, lstm
 from streamdet.model.bundle import Bundle

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.decision import ScoredFrames
 from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.frames import ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamdet.detection.analysis import POWER_TO_DB, RISE, flux_db, mean_square
-from streamdet.detection.decision import ScoredFrames
 from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.frames import ScoredFrames
 from streamdet.model import numpy_network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig

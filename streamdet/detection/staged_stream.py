@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.decision import ScoredFrames
 from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.frames import ScoredFrames
 
 Stage = Callable[[Any, Any], tuple[Any, Any]]
 """``(state, x) -> (state, y)``; the first one's x are ``(1, block) float32`` samples, the last

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.decision import FrameGrid, ScoredFrames
 from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 
 
 class StreamBatch:

@@ -14,8 +14,7 @@ import numpy as np
 
 from streamdet.detection.analysis import POWER_TO_DB, RISE, BlockAnalysis, flux_db, mean_square
 from streamdet.model import tagger, vggish
-from streamdet.model.bundle_files import Params
-from streamdet.model.config import VggishConfig
+from streamdet.model.config import Params, VggishConfig
 from streamdet.model.tagger_bundle import ServedTagger
 
 

@@ -62,6 +62,15 @@ def open_writer(
 
 
 __all__ = [
-    "EDIT_FORMATS", "FORMATS", "SINGLE_FILE_FORMATS", "REPORT_SUFFIX", "SUFFIX_OF", "ScoreExplanation", "EventFormat", "EventWriter",
-    "Timebase", "format_for", "open_writer",
+    "EDIT_FORMATS",
+    "FORMATS",
+    "REPORT_SUFFIX",
+    "SINGLE_FILE_FORMATS",
+    "SUFFIX_OF",
+    "EventFormat",
+    "EventWriter",
+    "ScoreExplanation",
+    "Timebase",
+    "format_for",
+    "open_writer",
 ]  # fmt: skip

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from streamdet.model import bundle_files, tagger_bundle
-from streamdet.model.bundle_files import BundleError, Params
-from streamdet.model.config import FrontendConfig, ModelConfig, VggishConfig, param_shapes
+from streamdet.model.bundle_files import BundleError
+from streamdet.model.config import FrontendConfig, ModelConfig, Params, VggishConfig, param_shapes
 from streamdet.model.tagger_bundle import ServedTagger
 
 SCHEMA = "streamdet.bundle/1"

@@ -15,10 +15,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from streamdet.model.config import Params
+
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 _MAX_CARD_BYTES = 4 << 20
-
-Params = dict[str, Any]
 
 
 class BundleError(ValueError):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from streamdet.constants import RATE
+
+Params = dict[str, Any]
+"""Weights of a network: ``{layer: {tensor: float32 array}}``, of numpy or of JAX."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,7 @@ class FrontendConfig:
     logarithm to about zero mean and unit variance.
     """
 
-    sample_rate: int = 16_000
+    sample_rate: int = RATE
     window: int = 400
     hop: int = 160
     n_fft: int = 512
@@ -117,7 +122,7 @@ class VggishConfig:
     """The shape of the analysis, part of a bundle's card: samples, hertz and frames; ``offset``
     is added to the magnitude of a band before the logarithm."""
 
-    sample_rate: int = 16_000
+    sample_rate: int = RATE
     window: int = 400
     hop: int = 160
     n_fft: int = 512

@@ -20,10 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from streamdet.model.band_conv import BandConv, subtract_background
-from streamdet.model.config import ModelConfig
+from streamdet.model.config import ModelConfig, Params
 from streamdet.model.recurrence import lstm_scan
-
-Params = dict[str, Any]
 
 
 class LstmState(NamedTuple):

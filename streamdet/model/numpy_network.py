@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from streamdet.model.bundle_files import Params
-from streamdet.model.config import FrontendConfig, ModelConfig
+from streamdet.model.config import FrontendConfig, ModelConfig, Params
 from streamdet.model.filters import background_weights, hann, mel_matrix
 
 Array = np.ndarray

@@ -13,11 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from streamdet.model.config import TaggerModelConfig
+from streamdet.model.config import Params, TaggerModelConfig
 from streamdet.model.lstm import Lstm, LstmState
 from streamdet.model.vggish import WIDTH, dequantise
-
-Params = dict[str, Any]
 
 MIN_PROBABILITY = 1e-7
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from streamdet.model import bundle_files
-from streamdet.model.bundle_files import BundleError, Params
-from streamdet.model.config import TaggerModelConfig, VggishConfig
+from streamdet.model.bundle_files import BundleError
+from streamdet.model.config import Params, TaggerModelConfig, VggishConfig
 
 SCHEMA = "streamdet.tagger/1"
 VGGISH = "vggish.safetensors"

@@ -17,11 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.model.config import VggishConfig
+from streamdet.model.config import Params, VggishConfig
 from streamdet.model.filters import hann
 from streamdet.model.frontend import frame_signal
-
-Params = dict[str, Any]
 
 WIDTH = 128
 """Values of an embedding."""

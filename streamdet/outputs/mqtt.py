@@ -16,9 +16,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import streamdet
 from streamdet.config.schema import MqttConfig, slug
 from streamdet.outputs.queue import Output, OutputError, Record
+from streamdet.version import installed_version
 
 ONLINE, OFFLINE = "online", "offline"
 
@@ -129,7 +129,7 @@ class MqttOutput(Output):
             "identifiers": [f"streamdet_{node}"],
             "name": f"streamdet {self._config.topic}",
             "manufacturer": "streamdet",
-            "sw_version": streamdet.__version__,
+            "sw_version": installed_version(),
         }
         for source in self._sources:
             word = slug(source)
@@ -143,7 +143,7 @@ class MqttOutput(Output):
                 "payload_available": ONLINE,
                 "payload_not_available": OFFLINE,
                 "device": device,
-                "origin": {"name": "streamdet", "sw_version": streamdet.__version__},
+                "origin": {"name": "streamdet", "sw_version": installed_version()},
             }
             topic = f"{self._config.discovery_prefix}/binary_sensor/{node}/{word}/config"
             self._client.publish(topic, json.dumps(sensor), qos=1, retain=True)

@@ -14,11 +14,12 @@ from streamdet.audio import device as audio
 from streamdet.audio.microphone import MicrophoneSource
 from streamdet.audio.ring import RingBuffer
 from streamdet.audio.source import Block, SourceError
+from streamdet.constants import RATE
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection
 from streamdet.pipeline.source_pipeline import SourcePipeline
-from streamdet.synth import RATE, muzzle_blast
+from streamdet.synth import muzzle_blast
 
 ONSET_S = 1.5
 _LENGTH_S = 3.0

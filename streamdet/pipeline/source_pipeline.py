@@ -22,9 +22,10 @@ from streamdet.audio.loudest import LoudestChannel
 from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import Block
 from streamdet.detection import decision
-from streamdet.detection.decision import DecisionConfig, ScoredFrames
+from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import ScoreStream, StreamProvider
 from streamdet.detection.event import Detection
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 
 _KEPT_S = 30.0
 ScoreCallback = Callable[[float, float, np.ndarray], None]
@@ -91,7 +92,7 @@ class SourcePipeline:
         self._begin(0)
 
     @property
-    def grid(self) -> decision.FrameGrid:
+    def grid(self) -> FrameGrid:
         """How frames lie on samples."""
         return self.engine.grid
 

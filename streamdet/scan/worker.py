@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import streamdet
 from streamdet.audio import media
 from streamdet.audio.prefetch import PrefetchedSource
 from streamdet.audio.resample import ChannelError
@@ -23,6 +22,7 @@ from streamdet.pipeline.channels import ChannelMode
 from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
 from streamdet.scan.discovery import MediaFile
+from streamdet.version import installed_version
 
 _PART = 1 << 20
 State = Literal["heard", "damaged", "failed"]
@@ -44,7 +44,7 @@ class ScanSettings:
     def key(self, bundle: Bundle) -> str:
         """A name (SHA-256) of these and of the model: a file that was heard under it need not be
         heard again."""
-        about = asdict(self) | {"model": bundle.sha256, "streamdet": streamdet.__version__}
+        about = asdict(self) | {"model": bundle.sha256, "streamdet": installed_version()}
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import streamdet
 from streamdet.store.store import EventStore
+from streamdet.version import installed_version
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SUFFIX, _PART = ".flac", ".part"
@@ -77,7 +77,7 @@ class ClipFolder:
                     clip.artist = record["source"]
                     if record["time"]:
                         clip.date = record["time"]
-                    clip.software = f"streamdet {streamdet.__version__}"
+                    clip.software = f"streamdet {installed_version()}"
                     clip.comment = json.dumps(dict(record), separators=(",", ":"))
                     clip.write(samples.clip(-1.0, 1.0 - 2.0**-15))
                 file.flush()

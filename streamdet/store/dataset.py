@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import soxr
 
+from streamdet.constants import RATE
 from streamdet.store.clips import ClipFolder
 from streamdet.store.reader import StoredEvent
 
-RATE = 16_000
 COLUMNS: tuple[str, ...] = (
     "path", "split", "category", "label", "kind", "source", "origin_group", "licence",
     "duration_s", "native_rate", "native_channels",

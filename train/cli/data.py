@@ -118,7 +118,7 @@ def play(
 
     Example: python -m train data play 5 --category hard_negative
     """
-    from train.data.corpus import RATE
+    from streamdet.constants import RATE
 
     try:
         import sounddevice

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import soundfile
 
-from train.data.corpus import RATE, CorpusError, exclusions
+from streamdet.constants import RATE
+from train.data.corpus import CorpusError, exclusions
 from train.data.fingerprint import duplicates, fingerprint
 from train.data.labels import head_for
 from train.data.table import read_rows

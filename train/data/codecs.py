@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
-RATE = 16_000
+from streamdet.constants import RATE
 
 
 def round_trip(name: str, x: np.ndarray, quality: float) -> np.ndarray:

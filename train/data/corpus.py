@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from streamdet.constants import RATE
 from train.data import teacher
 from train.data.labels import head_for
 from train.data.shots import strong_labels
@@ -25,7 +26,6 @@ from train.data.table import read_rows
 from train.data.teacher import Teacher
 from train.detector.errors import TrainError
 
-RATE = 16_000
 TEACHER = "teacher.npz"
 EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
 

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import lfilter
 
-RATE = 16_000
+from streamdet.constants import RATE
+
 HOP = 160
 
 

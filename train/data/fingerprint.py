@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-RATE = 16_000
+from streamdet.constants import RATE
+
 HOP, WINDOW = 256, 4_096
 _EDGES = np.unique(np.geomspace(300.0, 3_600.0, 34) / (RATE / WINDOW)).astype(int)
 BITS = len(_EDGES) - 2

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamdet.constants import RATE
 from streamdet.synth import muzzle_blast
 from train.data import effects, sounds
 from train.data.config import MixConfig
 from train.data.corpus import Clip, Corpus, CorpusError
-from train.data.effects import HOP, RATE
+from train.data.effects import HOP
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
 from train.data.pool import Mixed, Weighted
 from train.data.recorder import recorded

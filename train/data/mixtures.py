@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from streamdet.constants import RATE
 from train.data import sounds
-from train.data.corpus import RATE, Clip, Corpus
+from train.data.corpus import Clip, Corpus
 from train.data.pool import Pool
 from train.data.shots import find_event
 

@@ -24,8 +24,8 @@ import soxr
 from rich.console import Console
 from rich.progress import track
 
+from streamdet.constants import RATE
 from train.data.checks import COLUMNS, read_manifest
-from train.data.corpus import RATE
 from train.data.fingerprint import duplicates, fingerprint
 from train.data.table import read_rows
 from train.detector.errors import TrainError

@@ -8,9 +8,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from streamdet.constants import RATE
 from streamdet.model import frontend
 from streamdet.model.config import FrontendConfig
-from train.data.effects import RATE
 from train.data.shots import Shots
 
 

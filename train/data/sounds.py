@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamdet.constants import RATE
 from train.data import effects, spaces
 from train.data.config import MixConfig
-from train.data.effects import HOP, RATE
+from train.data.effects import HOP
 from train.data.shots import DROP_DB, frame_level_db
 
 LONGEST_S = 5.0

@@ -10,7 +10,8 @@ from functools import cache
 
 import numpy as np
 
-RATE = 16_000
+from streamdet.constants import RATE
+
 SOUND_M_S = 343.0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from train.data.effects import RATE
+from streamdet.constants import RATE
 
 HIGHEST_HZ = 7_600.0
 

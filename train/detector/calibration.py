@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from streamdet.detection.decision import DecisionConfig, FrameGrid
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import OperatingPoint
-from streamdet.model.lstm import Params
+from streamdet.model.config import Params
 from train.data.labels import GUNSHOT
 from train.detector.metrics import Counts
 from train.evaluation import figures

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import optax
 
-from streamdet.model.bundle_files import Params
+from streamdet.model.config import Params
 from train.detector.errors import TrainError
 
 Groups = Sequence[Sequence[str]]

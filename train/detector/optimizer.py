@@ -13,7 +13,7 @@ import jax
 import optax
 from optax import contrib
 
-from streamdet.model.lstm import Params
+from streamdet.model.config import Params
 from train.detector.config import TrainConfig
 from train.detector.freezing import leaving
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from streamdet.detection import decision
-from streamdet.detection.decision import DecisionConfig, FrameGrid
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
 from train.detector import metrics
 from train.detector.metrics import Alarm, Counts, Rule, Span

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from streamdet.detection.decision import FrameGrid
+from streamdet.detection.frames import FrameGrid
 from train.data.plots import spectrogram
 from train.detector import metrics
 from train.evaluation import figures

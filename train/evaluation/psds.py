@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamdet.detection.decision import FrameGrid
+from streamdet.detection.frames import FrameGrid
 from train.evaluation.scored_sets import ScoredFile
 
 OVERLAP = 0.05

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamdet.detection.decision import FrameGrid
+from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
 from train.evaluation import clips as of_clip
 from train.evaluation import figures, peers, psds, robustness

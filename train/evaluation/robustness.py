@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import soxr
 
+from streamdet.constants import RATE
 from streamdet.model.bundle import Bundle
 from train.data import codecs, effects, spaces
-from train.data.effects import RATE
 from train.detector import metrics
 from train.evaluation import figures
 from train.evaluation.scored_sets import Change, by_kind, hear

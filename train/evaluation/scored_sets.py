@@ -18,8 +18,8 @@ import numpy as np
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import SourceError
-from streamdet.detection.decision import FrameGrid, ScoredFrames
 from streamdet.detection.engine import Engine, ScoreStream, frames_per_block
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from streamdet.model.bundle_files import Params
+from streamdet.model.config import Params
 from train.audioset import metrics
 from train.audioset.batches import Batch, Batches, in_order
 from train.audioset.store import Store

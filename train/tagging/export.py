@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamdet.model import tagger_bundle
-from streamdet.model.bundle_files import Params
-from streamdet.model.config import TaggerModelConfig
+from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store

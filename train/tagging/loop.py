@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from streamdet.model import tagger, tagger_bundle, vggish
-from streamdet.model.bundle_files import Params
+from streamdet.model.config import Params
 from train.audioset.batches import Batch
 from train.detector.errors import TrainError
 from train.detector.freezing import leaving

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from streamdet.model import tagger, tagger_bundle
-from streamdet.model.bundle_files import BundleError, Params
-from streamdet.model.config import TaggerModelConfig
+from streamdet.model.bundle_files import BundleError
+from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, clips, metrics
 from train.audioset.batches import Batch, in_order
 from train.detector.errors import TrainError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.model.bundle_files import Params
+from streamdet.model.config import Params
 from train.audioset.batches import in_order
 from train.audioset.store import Store
 from train.detector import journal

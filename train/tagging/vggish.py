@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from streamdet.model import bundle_files, tagger_bundle, vggish
-from streamdet.model.bundle_files import BundleError, Params
+from streamdet.model.bundle_files import BundleError
+from streamdet.model.config import Params
 from train.audioset import checkpoint
 from train.detector.errors import TrainError
 
