@@ -57,13 +57,13 @@ def by_jax(
     import jax
     import jax.numpy as jnp
 
-    from streamdet.model import lstm
+    from streamdet.model import network
 
     _, model = shapes(bundle)
     as_kind = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, kind), tree)  # noqa: E731
     params = as_kind(bundle.params)
-    compiled = jax.jit(partial(lstm.step, model))
-    state = [as_kind(lstm.init_state(model, streams))]
+    compiled = jax.jit(partial(network.step, model))
+    state = [as_kind(network.init_state(model, streams))]
 
     def step(heard: np.ndarray) -> np.ndarray:
         state[0], logits = compiled(params, state[0], jnp.asarray(heard, kind))

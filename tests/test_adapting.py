@@ -17,7 +17,7 @@ from taggers import class_list, clips, stored
 from test_train import SMALL as DETECTOR
 
 from streamdet.model import bundle as bundles
-from streamdet.model import lstm, tagger, tagger_bundle
+from streamdet.model import network, tagger, tagger_bundle
 from streamdet.model.bundle import OperatingPoint
 from train.audioset import tfrecord
 from train.audioset.store import convert
@@ -48,7 +48,7 @@ def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
     bundles.save(
         folder, name="tiny", version="1", frontend=DETECTOR.frontend, model=DETECTOR.model,
-        params=jax.tree.map(np.asarray, lstm.init_params(DETECTOR.model, jax.random.key(0))),
+        params=jax.tree.map(np.asarray, network.init_params(DETECTOR.model, jax.random.key(0))),
         operating_points={"sensitive": OperatingPoint(0.5, {})}, default_point="sensitive",
         about={"config": asdict(replace(DETECTOR, band_mask=0.1))},
     )  # fmt: skip
@@ -81,9 +81,9 @@ def test_alone_no_kind_is_drawn_that_a_user_has_none_of(cache):
 
 
 def test_frozen_layers_are_the_lower_ones():
-    groups = lstm.layer_names(DETECTOR.model)
+    groups = network.layer_names(DETECTOR.model)
     named = {name for group in groups for name in group}
-    assert named == set(lstm.init_params(DETECTOR.model, jax.random.key(0)))
+    assert named == set(network.init_params(DETECTOR.model, jax.random.key(0)))
     assert freezing.frozen(groups, len(groups)) == ()
     assert "head" not in freezing.frozen(groups, 1)
     assert set(freezing.frozen(groups, 1)) == named - {"head"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.model import lstm
+from streamdet.model import network
 from streamdet.model.band_conv import subtract_background
 from streamdet.model.config import ModelConfig, param_shapes
 from streamdet.model.recurrence import lstm_scan
@@ -21,7 +21,7 @@ TWICE, PATCHED_TWICE = (replace(c, backgrounds=(50, 200)) for c in (SMALL, PATCH
 
 @pytest.fixture(scope="module")
 def params():
-    return lstm.init_params(SMALL, jax.random.key(0))
+    return network.init_params(SMALL, jax.random.key(0))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def params():
     [SMALL, PATCHED, TWICE, PATCHED_TWICE, ModelConfig(labels=("a",)), ModelConfig(cells=(9,))],
 )
 def test_the_named_shapes_are_those_of_the_network(config):
-    params = lstm.init_params(config, jax.random.key(1))
+    params = network.init_params(config, jax.random.key(1))
     shapes = {f"{a}/{b}": x.shape for a, layer in params.items() for b, x in layer.items()}
     assert shapes == param_shapes(config)
 
@@ -40,12 +40,12 @@ def test_the_named_shapes_are_those_of_the_network(config):
 )
 @settings(max_examples=8, deadline=None)
 def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
-    params = lstm.init_params(config, jax.random.key(0))
+    params = network.init_params(config, jax.random.key(0))
     frames = np.random.default_rng(len(cuts)).normal(size=(2, 4 * sum(cuts), 8)).astype("f")
-    _, whole = lstm.step(config, params, lstm.init_state(config, 2), frames)
-    state, parts, at = lstm.init_state(config, 2), [], 0
+    _, whole = network.step(config, params, network.init_state(config, 2), frames)
+    state, parts, at = network.init_state(config, 2), [], 0
     for cut in cuts:
-        state, logits = lstm.step(config, params, state, frames[:, at : at + 4 * cut])
+        state, logits = network.step(config, params, state, frames[:, at : at + 4 * cut])
         parts.append(logits)
         at += 4 * cut
     assert whole.shape == (2, sum(cuts), 2)
@@ -96,21 +96,21 @@ def test_the_future_never_changes_the_past(params):
     frames = np.random.default_rng(0).normal(size=(1, 40, 8)).astype("f")
     other = frames.copy()
     other[:, 20:] += 1.0
-    start = lstm.init_state(SMALL, 1)
-    _, one = lstm.step(SMALL, params, start, frames)
-    _, two = lstm.step(SMALL, params, start, other)
+    start = network.init_state(SMALL, 1)
+    _, one = network.step(SMALL, params, start, frames)
+    _, two = network.step(SMALL, params, start, other)
     np.testing.assert_array_equal(one[:, :5], two[:, :5])
     assert np.abs(np.asarray(one[:, 5:] - two[:, 5:])).max() > 0
 
 
 def test_streams_of_a_batch_do_not_touch_each_other(params):
     frames = np.random.default_rng(1).normal(size=(3, 16, 8)).astype("f")
-    _, together = lstm.step(SMALL, params, lstm.init_state(SMALL, 3), frames)
+    _, together = network.step(SMALL, params, network.init_state(SMALL, 3), frames)
     for i in range(3):
-        _, alone = lstm.step(SMALL, params, lstm.init_state(SMALL, 1), frames[i : i + 1])
+        _, alone = network.step(SMALL, params, network.init_state(SMALL, 1), frames[i : i + 1])
         np.testing.assert_allclose(together[i], alone[0], atol=1e-5)
 
 
 def test_a_block_that_is_no_multiple_of_the_stride_is_refused(params):
     with pytest.raises(ValueError, match="multiple of 4"):
-        lstm.step(SMALL, params, lstm.init_state(SMALL, 1), np.zeros((1, 6, 8), np.float32))
+        network.step(SMALL, params, network.init_state(SMALL, 1), np.zeros((1, 6, 8), np.float32))

@@ -13,7 +13,7 @@ from streamdet.detection.engine import ScoreStream
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.detection.staged_stream import StagedStream
-from streamdet.model import frontend, lstm, numpy_network
+from streamdet.model import frontend, network, numpy_network
 from streamdet.model.config import FrontendConfig, ModelConfig
 
 FRONT = FrontendConfig(window=100, hop=40, n_fft=128, bands=8)
@@ -30,7 +30,7 @@ SHAPES = [
 
 def weights(config):
     """Random weights of every tensor, the biases and scales too."""
-    params = lstm.init_params(config, jax.random.key(0))
+    params = network.init_params(config, jax.random.key(0))
     rng = np.random.default_rng(1)
     shaken = lambda x: np.asarray(x) + rng.normal(0, 0.1, x.shape).astype("f")  # noqa: E731
     return jax.tree.map(shaken, params)
@@ -48,7 +48,7 @@ def test_numpy_gives_what_jax_gives_for_any_network_in_any_blocks(config, cuts, 
     samples = np.random.default_rng(2).normal(0, 1, (streams, hop * sum(cuts))).astype("f")
     samples *= loudness
     _, frames = frontend.step(FRONT, frontend.init(FRONT, streams), samples)
-    _, logits = lstm.step(config, params, lstm.init_state(config, streams), frames)
+    _, logits = network.step(config, params, network.init_state(config, streams), frames)
     ready, state, at = (
         numpy_network.prepare_weights(FRONT, config, params),
         numpy_network.init(FRONT, config, streams),

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from streamdet.model import bundle as bundles
-from streamdet.model import lstm
+from streamdet.model import network
 from streamdet.model.config import ModelConfig
 from train.data import labels, mixtures
 from train.data.config import MixConfig
@@ -185,7 +185,7 @@ def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monke
 
 
 def test_a_run_begins_from_the_weights_of_another():
-    begun = lstm.init_params(SMALL.model, jax.random.key(9))
+    begun = network.init_params(SMALL.model, jax.random.key(9))
     more = replace(SMALL.model, labels=(*SMALL.model.labels, "bell"))
     state = loop.create_state(replace(SMALL, model=more), begun)
     own = {name: x[..., :-1] for name, x in state.params["head"].items()}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from streamdet.audio.file import FileSource
 from streamdet.audio.media_source import MediaSource
-from streamdet.audio.network import import_pyav
 from streamdet.audio.source import SourceError
 
 
@@ -57,25 +56,3 @@ def _is_mp3(path: Path) -> bool:
         return False
     frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2  # layer III
     return head == b"ID3" or frame or path.suffix.lower() == ".mp3"
-
-
-def video_timebase(path: Path) -> tuple[str | None, str | None]:
-    """A film's frame rate as a fraction and the timecode of its first frame, as far as it says."""
-    try:
-        av = import_pyav()
-        with (
-            path.open("rb") as file,
-            av.open(
-                file, options={"protocol_whitelist": "none"}, metadata_errors="replace"
-            ) as container,
-        ):
-            pictures = [s for s in container.streams.video if s.average_rate]
-            tables = [container.metadata, *(stream.metadata for stream in container.streams)]
-            codes = (table["timecode"] for table in tables if "timecode" in table)
-            code = next(codes, None)
-            fps = str(pictures[0].average_rate) if pictures else None
-    except (SourceError, OSError, ValueError):
-        return None, None
-    if fps == "30000/1001" and code is not None and ";" in code:
-        fps = "29.97df"
-    return fps, code

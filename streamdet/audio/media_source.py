@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from streamdet.audio.ffmpeg import import_pyav, open_container
 from streamdet.audio.file import check_readable, samples_per_block
-from streamdet.audio.network import import_pyav
 from streamdet.audio.source import MAX_CHANNELS, RATE_RANGE, Block, SourceError
 
 _SLACK_S, _SILENCE_S, _BACK_S, _BEYOND_S = 0.005, 0.5, 1.0, 60.0
@@ -37,14 +37,11 @@ class MediaSource:
         self, path: Path, start_s: float = 0.0, end_s: float | None = None, track: str | None = None
     ) -> None:
         check_readable(path)
-        self.path, self._av = path, import_pyav()
+        self.path, self._av = path, import_pyav(str(path))
         self._file = _ReadableFile(path)
         try:
             # a file object and no protocol: what a playlist names is not opened
-            self._container: Any = self._av.open(
-                self._file, options={"protocol_whitelist": "none"}, metadata_errors="replace",
-                buffer_size=_BUFFER,
-            )  # fmt: skip
+            self._container: Any = open_container(self._av, self._file, buffer_size=_BUFFER)
             self._stream = self._choose_stream(track)
             codec = self._stream.codec_context
             if codec is None:

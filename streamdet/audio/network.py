@@ -5,7 +5,6 @@ else FFmpeg reads. Wants the extra "media".
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from streamdet.audio.ffmpeg import import_pyav
 from streamdet.audio.live import LiveSource
 from streamdet.audio.source import SourceError
 
@@ -35,7 +35,7 @@ class NetworkSource(LiveSource):
 
     def capture(self) -> None:
         """Connect, and put what is decoded; an end is a failure, as streams have none."""
-        av = import_pyav()
+        av = import_pyav(f"{self._where}: network streams")
         try:
             with av.open(
                 self._url,
@@ -90,21 +90,6 @@ def redact_url(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
-
-
-def import_pyav() -> ModuleType:
-    """The av module; raises SourceError where it is not installed."""
-    try:
-        import av
-        import av.error
-        import av.logging
-    except ImportError as error:
-        raise SourceError(
-            "unavailable", "network streams need PyAV: pip install 'streamdet[media]'"
-        ) from error
-    logging.getLogger("av").addHandler(logging.NullHandler())
-    av.logging.set_level(None)  # pyright: ignore[reportPrivateImportUsage]
-    return av
 
 
 def _options(url: str) -> dict[str, str]:

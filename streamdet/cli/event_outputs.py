@@ -151,9 +151,9 @@ def _timebase(wanted: OutputOptions, path: str) -> Timebase:
 
     fps, start = wanted.fps, wanted.start_timecode
     if path != "-" and (fps is None or start is None):
-        from streamdet.audio import media
+        from streamdet.audio import ffmpeg
 
-        its_fps, its_start = media.video_timebase(Path(path))
+        its_fps, its_start = ffmpeg.video_timebase(Path(path))
         fps = fps or its_fps
         start = start or its_start
     if fps is None:

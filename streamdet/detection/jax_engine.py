@@ -15,9 +15,9 @@ from streamdet.detection.analysis import POWER_TO_DB, RISE, BlockAnalysis, flux_
 from streamdet.detection.engine import Engine, ScoreStream
 from streamdet.detection.frames import ScoredFrames
 from streamdet.detection.staged_stream import StagedStream
-from streamdet.model import frontend, lstm
+from streamdet.model import encoder, frontend, lstm, network, recurrent_head
 from streamdet.model.bundle import Bundle
-from streamdet.model.config import FrontendConfig, ModelConfig
+from streamdet.model.config import FrontendConfig, ModelConfig, Params
 from streamdet.model.tagger_bundle import ServedTagger
 
 
@@ -39,18 +39,18 @@ class StageOutput(NamedTuple):
 
 def init(
     front: FrontendConfig, model: ModelConfig, streams: int
-) -> tuple[FrontendStageState, lstm.EncoderState, tuple[lstm.LstmState, ...]]:
+) -> tuple[FrontendStageState, encoder.EncoderState, tuple[lstm.LstmState, ...]]:
     """The state of ``streams`` streams that have heard nothing, a part for each stage."""
     silence = (np.log(front.floor) - front.mean) / front.scale
     before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
-    network = lstm.init_state(model, streams)
-    return FrontendStageState(frontend.init(front, streams), before), network.encoder, network.head
+    state = network.init_state(model, streams)
+    return FrontendStageState(frontend.init(front, streams), before), state.encoder, state.head
 
 
 def frontend_stage(
     front: FrontendConfig,
     model: ModelConfig,
-    params: lstm.Params,
+    params: Params,
     state: FrontendStageState,
     samples: jax.Array,
 ) -> tuple[FrontendStageState, StageOutput]:
@@ -67,26 +67,26 @@ def frontend_stage(
 def encoder_stage(
     front: FrontendConfig,
     model: ModelConfig,
-    params: lstm.Params,
-    past: lstm.EncoderState,
+    params: Params,
+    past: encoder.EncoderState,
     heard: StageOutput,
-) -> tuple[lstm.EncoderState, StageOutput]:
+) -> tuple[encoder.EncoderState, StageOutput]:
     """The second stage: the network up to its LSTMs."""
     del front
-    past, x = lstm.encode(model, params, past, heard.x)
+    past, x = encoder.encode(model, params, past, heard.x)
     return past, heard._replace(x=x)
 
 
 def head_stage(
     front: FrontendConfig,
     model: ModelConfig,
-    params: lstm.Params,
+    params: Params,
     memory: tuple[lstm.LstmState, ...],
     heard: StageOutput,
 ) -> tuple[tuple[lstm.LstmState, ...], BlockAnalysis]:
     """The third stage: the LSTMs and the head."""
     del front
-    memory, logits = lstm.run_head(model, params, memory, heard.x)
+    memory, logits = recurrent_head.run_head(model, params, memory, heard.x)
     return memory, BlockAnalysis(jax.nn.sigmoid(logits), heard.flux, heard.level)
 
 

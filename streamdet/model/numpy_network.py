@@ -2,7 +2,7 @@
 
 A daemon with a few streams needs neither JAX's memory nor its start, and nor does a short file.
 ``step(ready, state, samples) -> (state, frames, logits)`` is `streamdet.model.frontend.step` and
-`streamdet.model.lstm.step` after each other, to 1e-5, which tests hold it to for networks of any
+`streamdet.model.network.step` after each other, to 1e-5, which tests hold it to for networks of any
 shape; the compiled form is the definition, this one follows it. Training has no use for it.
 """
 
@@ -79,7 +79,7 @@ def step(
 def run_network(
     weights: NumpyWeights, state: NumpyState, frames: Array
 ) -> tuple[NumpyState, Array]:
-    """`streamdet.model.lstm.step`: ``(streams, f, bands)`` to ``(streams, f / stride, labels)``."""
+    """`streamdet.model.network.step`: ``(streams, f, bands)`` to ``(streams, f / stride, labels)``."""
     background, views = _backgrounds(weights.model, state.background, frames)
     tails, x = _convolve(weights, state.tails, views)
     memory = []

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamdet.audio import media
+from streamdet.audio import ffmpeg
 from streamdet.detection.event import Event
 from streamdet.formats import EDIT_FORMATS, SUFFIX_OF, EventFormat, open_writer
 from streamdet.formats.timecode import Timebase, parse_frame_rate
@@ -73,7 +73,7 @@ class SidecarWriter:
             part.unlink(missing_ok=True)
 
     def _timebase(self, name: str) -> Timebase:
-        fps, start = (None, None) if "://" in name else media.video_timebase(Path(name))
+        fps, start = (None, None) if "://" in name else ffmpeg.video_timebase(Path(name))
         if (fps := fps or self.fps) is None:
             raise ValueError("how many frames a second? it does not say; give --fps")
         base = parse_frame_rate(fps)

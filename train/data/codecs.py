@@ -10,11 +10,11 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import av
 import numpy as np
 import soundfile
 import soxr
 
+from streamdet.audio.ffmpeg import import_pyav
 from streamdet.constants import RATE
 
 
@@ -49,6 +49,7 @@ def _telephone(x: np.ndarray, _quality: float) -> np.ndarray:
 
 def _aac(x: np.ndarray, quality: float) -> np.ndarray:
     """AAC-LC at 16 to 64 kbit/s in ADTS."""
+    av = import_pyav("AAC")
     sink = io.BytesIO()
     with av.open(sink, "w", format="adts") as container:
         stream = container.add_stream("aac", rate=RATE, layout="mono")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.model import lstm
+from streamdet.model import network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 from train.data.config import MixConfig
@@ -76,7 +76,7 @@ def config_of(bundle: Bundle, own: Own, kind: str) -> TrainConfig:
         until_loss=0.0,
         patience=0,
         keep_at=(),
-        frozen=frozen(lstm.layer_names(model), own.layers) if own.layers else (),
+        frozen=frozen(network.layer_names(model), own.layers) if own.layers else (),
         average=0.99,
         echo=1,
         teacher_weight=0.0,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from streamdet.model import bundle as bundles
-from streamdet.model import lstm
 from streamdet.model.bundle import Bundle, OperatingPoint
+from streamdet.model.config import Params
 from train.data.corpus import Corpus
 from train.detector import calibration, loop
 from train.detector.config import TrainConfig
@@ -21,7 +21,7 @@ from train.evaluation.scored_sets import hear
 DEFAULT_POINT = "sensitive"
 
 
-def own_params(config: TrainConfig, corpus: Corpus, run: Path) -> lstm.Params:
+def own_params(config: TrainConfig, corpus: Corpus, run: Path) -> Params:
     """A run's weights as `loop.chosen_params` has them, without a teacher's heads."""
     params = loop.chosen_params(loop.with_teacher(config, corpus), run)
     own = len(config.model.labels)
@@ -64,7 +64,7 @@ def export(
 
 def _write(
     config: TrainConfig,
-    params: lstm.Params,
+    params: Params,
     points: Mapping[str, OperatingPoint],
     about: dict[str, Any],
     to: Path,

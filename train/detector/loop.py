@@ -21,8 +21,9 @@ import orbax.checkpoint as ocp
 from rich.console import Console
 
 from streamdet.model import bundle as bundles
-from streamdet.model import frontend, lstm
+from streamdet.model import frontend, network
 from streamdet.model.bundle import OperatingPoint
+from streamdet.model.config import Params
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.data.mixing import Scene
@@ -44,26 +45,26 @@ class TrainState(NamedTuple):
     that of the losses."""
 
     step: jax.Array
-    params: lstm.Params
-    average: lstm.Params
+    params: Params
+    average: Params
     optimizer: optax.OptState
-    carried: lstm.NetworkState
+    carried: network.NetworkState
     loss: jax.Array
 
 
-def create_state(config: TrainConfig, start: lstm.Params | None = None) -> TrainState:
+def create_state(config: TrainConfig, start: Params | None = None) -> TrainState:
     """The state before step 0, from the config's seed; the weights those of ``start`` where
     given, whose head may lack the last labels. Raises TrainError where they do not fit."""
-    params = lstm.init_params(config.model, jax.random.key(config.seed))
+    params = network.init_params(config.model, jax.random.key(config.seed))
     if start is not None:
         params = _begun(config, params, start)
-    carried = lstm.init_state(config.model, config.batch)
+    carried = network.init_state(config.model, config.batch)
     started = optimizer(config).init(params)
     step, loss = jnp.zeros((), jnp.int32), jnp.zeros(())
     return TrainState(step, params, params, started, carried, loss)
 
 
-def _begun(config: TrainConfig, fresh: lstm.Params, start: lstm.Params) -> lstm.Params:
+def _begun(config: TrainConfig, fresh: Params, start: Params) -> Params:
     known = start["head"]["bias"].shape[0]
     old = {name: x[..., :known] for name, x in fresh["head"].items()}
     if jax.tree.map(np.shape, {**fresh, "head": old}) != jax.tree.map(np.shape, start):
@@ -99,10 +100,10 @@ def train_step(
     turn = config.batch // 2 * (state.step % config.echo)
     frames, batch = jax.tree.map(lambda x: jnp.roll(x, turn, axis=0), (frames, batch))
     frames = recoloured(config, frames, colour_key)
-    module = lstm.DetectorNetwork(config.model, config.dropout)
+    module = network.DetectorNetwork(config.model, config.dropout)
 
-    def loss_of(params: lstm.Params) -> tuple[jax.Array, lstm.NetworkState]:
-        carried, logits = lstm.apply(module, params, start, frames, dropout_key)
+    def loss_of(params: Params) -> tuple[jax.Array, network.NetworkState]:
+        carried, logits = network.apply(module, params, start, frames, dropout_key)
         return loss.total(config, logits, batch), carried
 
     (value, carried), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -142,7 +143,7 @@ def fit(
     folder: Path,
     workers: int = 1,
     hours: float = float("inf"),
-    start: lstm.Params | None = None,
+    start: Params | None = None,
     own: Path | None = None,
 ) -> TrainState:
     """Train until the config says so, or for ``hours`` and to the checkpoint after them, going on
@@ -209,7 +210,7 @@ def with_teacher(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     return replace(config, model=replace(config.model, labels=labels))
 
 
-def chosen_params(config: TrainConfig, folder: Path) -> lstm.Params:
+def chosen_params(config: TrainConfig, folder: Path) -> Params:
     """The mean of a run's averaged weights where they detected best and at its newest
     checkpoint: two far apart on one road are wrong in different places, and their mean is an
     ensemble in one network (Wortsman et al., *Model Soups*, ICML 2022).
@@ -252,6 +253,6 @@ def _until_mining(
                 step += 1
 
 
-def _keep(params: lstm.Params, folder: Path) -> None:
+def _keep(params: Params, folder: Path) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((folder / "best").absolute(), params, force=True)

@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from streamdet.model import lstm
+from streamdet.model.config import Params
 from train.data.corpus import Clip, Corpus
 from train.detector.config import TrainConfig
 from train.detector.validation import hear
@@ -23,7 +23,7 @@ LEAD_S = 0.4
 """Faint noise before a clip: no recording begins with its sound at sample 0."""
 
 
-def mine(config: TrainConfig, params: lstm.Params, corpus: Corpus) -> dict[str, float]:
+def mine(config: TrainConfig, params: Params, corpus: Corpus) -> dict[str, float]:
     """Weights by clip path, for the clips whose score is not negligible."""
     clips = corpus.select("train", *CATEGORIES)
     return {
@@ -33,9 +33,7 @@ def mine(config: TrainConfig, params: lstm.Params, corpus: Corpus) -> dict[str, 
     }
 
 
-def peaks(
-    config: TrainConfig, params: lstm.Params, corpus: Corpus, clips: list[Clip]
-) -> list[float]:
+def peaks(config: TrainConfig, params: Params, corpus: Corpus, clips: list[Clip]) -> list[float]:
     """The highest gunshot probability of each clip, heard alone after 0.4 s of faint noise."""
     rate = config.frontend.sample_rate
     noise = np.random.default_rng(5).standard_normal(60 * rate).astype(np.float32) * 2e-5

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from streamdet.model import lstm
+from streamdet.model.config import Params
 from train.data import mixtures, packages
 from train.data.corpus import Corpus, prepare
 from train.detector import config as configs
@@ -63,7 +63,7 @@ def lineage(name: str) -> dict[str, TrainConfig]:
     return {**(lineage(config.start) if config.start else {}), name: config}
 
 
-def first_weights(config: TrainConfig, corpus: Corpus, runs: Path) -> lstm.Params | None:
+def first_weights(config: TrainConfig, corpus: Corpus, runs: Path) -> Params | None:
     """The weights of the run that ``config`` begins from; None where it has none."""
     if not config.start:
         return None

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from streamdet.model import frontend, lstm
+from streamdet.model import frontend, network
+from streamdet.model.config import Params
 from train.data.corpus import Corpus
 from train.data.labels import GUNSHOT
 from train.data.mixtures import Mixture, film, rare
@@ -34,21 +35,21 @@ def val_scenes(corpus: Corpus) -> list[Mixture]:
 
 @partial(jax.jit, static_argnums=0)
 def _hear(
-    config: TrainConfig, params: lstm.Params, states: Any, samples: jax.Array
+    config: TrainConfig, params: Params, states: Any, samples: jax.Array
 ) -> tuple[Any, jax.Array]:
     hearing, memory = states
     hearing, frames = frontend.step(config.frontend, hearing, samples)
-    memory, logits = lstm.step(config.model, params, memory, frames)
+    memory, logits = network.step(config.model, params, memory, frames)
     return (hearing, memory), jax.nn.sigmoid(logits[..., GUNSHOT])
 
 
-def hear(config: TrainConfig, params: lstm.Params, sounds: np.ndarray) -> np.ndarray:
+def hear(config: TrainConfig, params: Params, sounds: np.ndarray) -> np.ndarray:
     """Gunshot probabilities ``(streams, frames)`` of ``(streams, n) float32`` samples, from a
     cold state, 30 s at a time; n is a multiple of the detector's frame."""
     streams, length = sounds.shape
     states: Any = (
         frontend.init(config.frontend, streams),
-        lstm.init_state(config.model, streams),
+        network.init_state(config.model, streams),
     )
     scores = []
     for at in range(0, length, CHUNK_S * config.frontend.sample_rate):
@@ -58,9 +59,7 @@ def hear(config: TrainConfig, params: lstm.Params, sounds: np.ndarray) -> np.nda
     return np.concatenate(scores, axis=1)
 
 
-def validate(
-    config: TrainConfig, params: lstm.Params, scenes: Sequence[Mixture]
-) -> dict[str, float]:
+def validate(config: TrainConfig, params: Params, scenes: Sequence[Mixture]) -> dict[str, float]:
     """Best event error rate, F1 and recall of each kind of scene, by the benchmark's rules.
 
     ``miss_rate`` is what checkpoints are chosen by: the mean over the kinds of the mean miss

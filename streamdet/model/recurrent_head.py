@@ -1,0 +1,53 @@
+"""The recurrent head: features to logits, by LSTMs and one linear layer a frame.
+
+The last of the network's three stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from streamdet.model.config import ModelConfig, Params
+from streamdet.model.lstm import Lstm, LstmState
+
+
+class RecurrentHead(nn.Module):
+    """The detector from its LSTMs on, with the same parameters."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, state: tuple[LstmState, ...], x: jax.Array
+    ) -> tuple[tuple[LstmState, ...], jax.Array]:
+        """``(streams, t, width)`` to ``(streams, t, labels)`` logits."""
+        return head_layers(self.config, state, x, lambda x: x)
+
+
+def head_layers(
+    config: ModelConfig,
+    state: tuple[LstmState, ...],
+    x: jax.Array,
+    drop: Callable[[jax.Array], jax.Array],
+) -> tuple[tuple[LstmState, ...], jax.Array]:
+    """LSTMs and head; inside a compact module, whose layers they become."""
+    states = []
+    for i, cells in enumerate(config.cells):
+        x = drop(x)
+        heard = nn.LayerNorm(name=f"lstm_{i}_norm")(x) if config.norm_cells else x
+        carried, hidden = Lstm(cells, name=f"lstm_{i}")(state[i], heard)
+        x = x + hidden if x.shape[-1] == cells else hidden
+        states.append(carried)
+    return tuple(states), nn.Dense(len(config.labels), name="head")(drop(x))
+
+
+def run_head(
+    config: ModelConfig, params: Params, state: tuple[LstmState, ...], x: jax.Array
+) -> tuple[tuple[LstmState, ...], jax.Array]:
+    """The second part of `step`: what `hear` gives to ``(streams, t, labels)`` logits."""
+    answer: Any = RecurrentHead(config).apply({"params": params}, state, x)
+    return answer
