@@ -19,7 +19,7 @@ from streamdet.cli.file_run import FileTask, analyse_files
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
-    from streamdet.cli.event_sink import EventRecorder
+    from streamdet.cli.event_recorder import EventRecorder
     from streamdet.scoring.labels import ShotLabel
 
 
@@ -167,7 +167,7 @@ def _kept(
     track: str | None,
 ) -> Iterator[EventRecorder]:
     """What the events go to beside the output; at the end it says how true they were."""
-    from streamdet.cli.event_sink import EventRecorder
+    from streamdet.cli.event_recorder import EventRecorder
     from streamdet.store.clips import ClipError
     from streamdet.store.store import StoreError
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from streamdet.audio.pipe import Encoding as PcmEncoding
     from streamdet.audio.source import Source
-    from streamdet.cli.event_sink import EventRecorder
+    from streamdet.cli.event_recorder import EventRecorder
     from streamdet.cli.file_report import FileReports
     from streamdet.formats import EventWriter
     from streamdet.pipeline.files import FileEvent, FilePipeline

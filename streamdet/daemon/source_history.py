@@ -40,7 +40,7 @@ class SourceHistory:
         onset_s = d.onset / self.pipeline.grid.rate
         return [
             (round(at - onset_s, 3), score)
-            for at, score in self.pipeline.scores_around(d, margin_s)
+            for at, score in self.pipeline.history.around(d, margin_s)
         ]
 
     def max_score(self, label: str, first: int, last: int) -> float:
@@ -48,4 +48,4 @@ class SourceHistory:
         if label not in self.pipeline.grid.labels:
             return 0.0
         to = self.pipeline.grid.rate / self.rate
-        return self.pipeline.max_score(label, round(first * to), round(last * to))
+        return self.pipeline.history.max_score(label, round(first * to), round(last * to))

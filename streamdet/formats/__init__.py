@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, TextIO, get_args
 
+from streamdet.formats.audacity import AudacityWriter
 from streamdet.formats.csv import CsvWriter
 from streamdet.formats.edl import EdlWriter
 from streamdet.formats.fcpxml import FcpxmlWriter
 from streamdet.formats.jsonl import JsonlWriter
-from streamdet.formats.labels import AudacityWriter, RavenWriter
-from streamdet.formats.subtitles import SrtWriter, VttWriter
+from streamdet.formats.raven import RavenWriter
+from streamdet.formats.srt import SrtWriter
 from streamdet.formats.table import TableWriter
 from streamdet.formats.textgrid import TextGridWriter
 from streamdet.formats.timecode import Timebase
+from streamdet.formats.webvtt import VttWriter
 from streamdet.formats.writer import EventWriter, ScoreExplanation
 
 EventFormat = Literal[

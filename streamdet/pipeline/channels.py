@@ -29,6 +29,10 @@ def parse_channels(text: str) -> ChannelMode:
             raise ValueError(f"{text!r} is none of auto, mix, each, or a channel's number from 1")
 
 
+MARGIN_S = 0.2
+"""Seconds before an event and after it of which `scores_around` gives the scores."""
+
+
 class ChannelPipelines:
     """A source's roads: one, or one for each of its channels."""
 
@@ -78,14 +82,13 @@ class ChannelPipelines:
 
     def scores_around(self, detection: Detection) -> list[tuple[float, float]]:
         """(time_s, gunshot score) around a detection, of the channel that it is in."""
-        return self._pipelines[int(detection.channel or 1) - 1 if self._each else 0].scores_around(
-            detection
-        )
+        pipeline = self._pipelines[int(detection.channel or 1) - 1 if self._each else 0]
+        return pipeline.history.around(detection, MARGIN_S)
 
     def recent_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """(seconds (t,), gunshot scores (t,) float32) of the last 30 s: of channels that are heard
         each for itself the highest."""
-        times, scores = zip(*(road.recent_scores() for road in self._pipelines), strict=True)
+        times, scores = zip(*(road.history.recent() for road in self._pipelines), strict=True)
         return times[0], np.maximum.reduce(scores)
 
     def write_scores(self, path: Path) -> None:

@@ -132,10 +132,10 @@ class DaemonPage:
             taken = max(taken, past.taken - past.rate)
             first, samples = past.samples_since(taken)
             grid = past.pipeline.grid
-            after, scores = past.pipeline.scores_since(
+            scores = past.pipeline.history.since(
                 max(frame, round((first - 1) / past.rate * grid.rate))
             )
-            self._places[ear.name] = (past.taken, after)
+            self._places[ear.name] = (past.taken, past.pipeline.next_frame)
             self._hub.publish_snapshot(
                 LiveSnapshot(
                     ear.name, ear.condition.state, ear.level, ear.decision.threshold, samples,

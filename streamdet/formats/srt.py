@@ -1,4 +1,4 @@
-"""Subtitles that say when there is a shot: SubRip and WebVTT."""
+"""SubRip subtitles: a numbered cue for each event."""
 
 from __future__ import annotations
 
@@ -38,9 +38,3 @@ class SrtWriter:
         minutes, rest = divmod(round(seconds * 1_000), 60_000)
         hours, minutes = divmod(minutes, 60)
         return f"{hours:02d}:{minutes:02d}:{rest // 1_000:02d}{self._point}{rest % 1_000:03d}"
-
-
-class VttWriter(SrtWriter):
-    """WebVTT, for a browser's <track>."""
-
-    _point, _head = ".", "WEBVTT\n\n"
