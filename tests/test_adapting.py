@@ -26,7 +26,7 @@ from train.data.corpus import Corpus, CorpusError
 from train.data.mixing import Mixer
 from train.data.table import read_rows
 from train.detector import adaptation, freezing, journal, loop, validation
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from train.audioset import batches, classes, clips, metrics, tfrecord
 from train.audioset.clips import Clip, ClipError
 from train.audioset.store import Store, convert
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 
 def clip(name="abc", labels=(1, 526), count=10, seed=0):

@@ -17,7 +17,7 @@ from train.data.corpus import Corpus, CorpusError, prepare
 from train.data.fingerprint import duplicates, fingerprint
 from train.data.pool import Pool, Weighted
 from train.data.table import read_rows
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 
 def test_test_clips_are_never_in_reach_unless_asked_for(cache):

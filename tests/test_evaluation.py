@@ -15,10 +15,11 @@ from streamdet.model import bundle as bundles
 from train.data import mixtures
 from train.data.corpus import Corpus
 from train.data.labels import LABELS
-from train.detector import calibration, metrics
+from train.detector import calibration
 from train.evaluation import (
     clips,
     figures,
+    metrics,
     page,
     peers,
     pictures,

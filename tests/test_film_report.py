@@ -12,7 +12,7 @@ from conftest import ROOT
 from streamdet import demo
 from streamdet.constants import RATE
 from streamdet.model import bundle as bundles
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.evaluation import film
 from train.evaluation.film import Window
 

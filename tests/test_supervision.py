@@ -32,7 +32,7 @@ def test_a_source_is_opened_at_once_and_heard_with_its_first_samples():
         SourceState.opening,
         SourceState.receiving,
     ]
-    assert rows[-1][0].deaf_since is None
+    assert rows[-1][0].not_receiving_since is None
 
 
 def test_no_sample_for_the_stall_time_is_a_dead_source_whatever_its_library_says():
@@ -129,12 +129,12 @@ def test_pauses_double_up_to_a_most_and_chance_shortens_them_by_half_at_most(tri
 
 SEEN = st.builds(
     SourceObservation,
-    wanted=st.booleans(),
+    scheduled=st.booleans(),
     opened=st.booleans(),
     samples=st.integers(0, 50),
     silent=st.booleans(),
     fault=st.none() | st.just("x"),
-    hopeless=st.booleans(),
+    permanent=st.booleans(),
     ended=st.booleans(),
 )
 

@@ -24,7 +24,7 @@ from train.audioset.store import Store, convert
 from train.detector import config as configs
 from train.detector import journal
 from train.detector.config import ConfigError
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.tagging import calibration, loop, scoring, study, teachers
 from train.tagging import clips as clips_of_run
 from train.tagging.config import TaggerConfig

@@ -13,8 +13,8 @@ from taggers import SMALL
 
 from streamdet.model import tagger_bundle
 from train.detector import journal
-from train.detector.errors import TrainError
 from train.detector.parallel import Spread
+from train.errors import TrainError
 
 PARALLEL = """
 import json, sys

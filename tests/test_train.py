@@ -19,10 +19,10 @@ from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.loader import Batches
 from train.detector import config as configs
-from train.detector import export, loop, metrics, recipe, sweep, validation
+from train.detector import export, loop, recipe, sweep, validation
 from train.detector.config import ConfigError, TrainConfig
-from train.detector.errors import TrainError
-from train.evaluation import scored_sets
+from train.errors import TrainError
+from train.evaluation import metrics, scored_sets
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 SMALL = TrainConfig(

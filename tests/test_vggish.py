@@ -19,7 +19,7 @@ from streamdet.model.config import TaggerModelConfig, VggishConfig
 from train.audioset import checkpoint
 from train.audioset.checkpoint import CheckpointError
 from train.audioset.tfrecord import masked_crc
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.tagging.vggish import complete, fetch
 
 CONFIG = VggishConfig()

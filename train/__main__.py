@@ -3,7 +3,7 @@
 import sys
 
 from train.cli.main import app
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 if __name__ == "__main__":
     try:

@@ -115,7 +115,7 @@ def step(
         if now < condition.retry_at:
             return condition, "nothing"
         return replace(
-            condition, state=SourceState.opening, since=now, samples=0, fresh=now
+            condition, state=SourceState.opening, since=now, samples=0, last_sample_at=now
         ), "open"
     return _step_open(policy, condition, seen, now, chance)
 
@@ -129,13 +129,13 @@ def _step_open(
 ) -> tuple[SourceCondition, Action]:
     if seen.samples > condition.samples:
         loud = now if not seen.silent or not condition.receiving else condition.last_sound_at
-        condition = replace(condition, samples=seen.samples, fresh=now, loud=loud)
+        condition = replace(condition, samples=seen.samples, last_sample_at=now, last_sound_at=loud)
         state = SourceState.silent if now - loud >= policy.silence_s else SourceState.receiving
         if state is not condition.state:
             condition = replace(condition, state=state, since=now)
         lasts = condition.receiving and now - condition.since >= policy.open_s
         condition = replace(
-            condition, deaf_since=None, tries=0 if lasts else condition.tries, fault=""
+            condition, not_receiving_since=None, tries=0 if lasts else condition.tries, fault=""
         )
     if seen.ended:
         return SourceCondition(SourceState.ended, now, samples=condition.samples), "close"

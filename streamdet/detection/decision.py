@@ -63,7 +63,7 @@ class OpenEvent:
 @dataclass(frozen=True)
 class DecisionState:
     """``frame``: the next frame's index; ``flux`` and ``levels``: those of the last
-    ``lookback_s``, oldest first; ``rest_until``: no event opens before this frame."""
+    ``lookback_s``, oldest first; ``refractory_until``: no event opens before this frame."""
 
     frame: int
     flux: np.ndarray
@@ -86,13 +86,13 @@ def step(
     flux = np.concatenate([state.flux, frames.flux])
     levels = np.concatenate([state.levels, frames.level])
     found: list[Detection] = []
-    event, rest_until = state.event, state.refractory_until
+    event, refractory_until = state.event, state.refractory_until
     gunshot = frames.scores[:, 0]
     loud = gunshot >= config.threshold
     for i in range(len(gunshot)) if event or loud.any() else ():
         frame = state.frame + i
         if event is None:
-            if loud[i] and frame >= rest_until:
+            if loud[i] and frame >= refractory_until:
                 window = slice(i, back + i + 1)
                 event = _open_event(
                     config, grid, frame, flux[window], levels[window], frames.scores[i]
@@ -103,10 +103,10 @@ def step(
         quiet = frame - event.last_active >= _to_frames(config.burst_gap_s, grid)
         if quiet or frame - event.opened >= _to_frames(config.longest_s, grid):
             found.append(_make_detection("final", config, grid, event, frame))
-            event, rest_until = None, frame + _to_frames(config.refractory_s, grid)
+            event, refractory_until = None, frame + _to_frames(config.refractory_s, grid)
     at = state.frame + len(gunshot)
     ending = len(levels) - back
-    return DecisionState(at, flux[ending:], levels[ending:], rest_until, event), found
+    return DecisionState(at, flux[ending:], levels[ending:], refractory_until, event), found
 
 
 def finish(
@@ -156,7 +156,7 @@ def _extend_event(
     loud = frames.scores[i, 0] >= config.release
     return replace(
         event,
-        last_loud=frame if loud else event.last_active,
+        last_active=frame if loud else event.last_active,
         scores=np.maximum(event.scores, frames.scores[i]),
         level=max(event.level, level),
     )

@@ -98,4 +98,4 @@ def _renamed(heard: FileResult, found: MediaFile, *, each: bool) -> FileResult:
         identity = event_id(called, event.model, d.onset, None, event.sample_rate)
         events.append(record | {"source": found.name, "id": identity})
     fault = heard.fault.replace(heard.file.name, found.name)
-    return replace(heard, found=found, events=tuple(events), fault=fault)
+    return replace(heard, file=found, events=tuple(events), fault=fault)

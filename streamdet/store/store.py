@@ -100,7 +100,7 @@ class EventStore:
             ).fetchone()
             if found is None:
                 raise UnknownEventError(f"no event {event} in {self.path}")
-            source, verdict, cause = found
+            source, *previous = found
             told = (verdict.verdict, verdict.cause, verdict.note, verdict.reviewer, now)
             self._db.execute(
                 "UPDATE events SET verdict = ?, cause = ?, note = ?, reviewer = ?, reviewed_s = ? "
@@ -113,7 +113,7 @@ class EventStore:
                 (event, *told),
             )
             self._count(source, "review", verdict.verdict)
-            if verdict.verdict == "false" and (verdict, cause) != ("false", verdict.cause):
+            if verdict.verdict == "false" and previous != ["false", verdict.cause]:
                 self._count(source, "false", verdict.cause or "other")
 
     def attach(

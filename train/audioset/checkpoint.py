@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from train.audioset.tfrecord import masked_crc
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER, _TRAILER = 48, 5

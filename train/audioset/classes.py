@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.data.table import read_rows
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 GUNSHOT = "Gunshot, gunfire"
 

@@ -23,7 +23,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from train.audioset import clips
 from train.audioset.clips import Clip
 from train.audioset.tfrecord import Damage, refuse
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 RECORDS, INDEX, ABOUT = "clips.array_record", "index.npz", "clips.json"
 _SHOWN_EVERY = 500

@@ -16,7 +16,7 @@ from typing import IO
 
 import google_crc32c
 
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 LARGEST = 64 << 20
 """Bytes of one record; a longer one is taken for damage."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 Base = Annotated[Path, typer.Argument(help="A detector's or a tagger's bundle to begin from.")]
 To = Annotated[Path, typer.Argument(help="Folder of the new bundle.")]

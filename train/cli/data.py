@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 app = typer.Typer(no_args_is_help=True, help="Check, count, show and play a data folder.")
 
@@ -86,9 +86,9 @@ def plot(
 
     Example: python -m train data plot 50 --category gunshot --to shots.png
     """
-    from train.data import plots
     from train.data.corpus import boxes_s
     from train.data.shots import strong_labels
+    from train.detector import plots
 
     boxes = boxes_s(data)
     chosen = _chosen(data, count, category, split, seed, surprising)

@@ -11,7 +11,7 @@ from train.cli.adapt import adapt, transfer
 from train.cli.audioset import app as audioset_commands
 from train.cli.data import app as data_commands
 from train.cli.report import film_report, loss_study, vggish
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 if TYPE_CHECKING:
     from streamdet.model.bundle import Bundle

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 if TYPE_CHECKING:
     from streamdet.model.bundle import Bundle

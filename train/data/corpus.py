@@ -24,7 +24,7 @@ from train.data.labels import head_for
 from train.data.shots import strong_labels
 from train.data.table import read_rows
 from train.data.teacher import Teacher
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 TEACHER = "teacher.npz"
 EXCLUSIONS = Path(__file__).with_name("exclusions.csv")

@@ -28,7 +28,7 @@ from streamdet.constants import RATE
 from train.data.checks import COLUMNS, read_manifest
 from train.data.fingerprint import duplicates, fingerprint
 from train.data.table import read_rows
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 TABLE = Path(__file__).with_name("packages.csv")
 SUFFIXES = (".wav", ".ogg", ".oga", ".flac")

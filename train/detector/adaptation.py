@@ -20,11 +20,11 @@ from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 from train.data.config import MixConfig
 from train.data.corpus import Corpus, prepare
-from train.detector import export, loop, metrics
+from train.detector import export, loop
 from train.detector.config import TrainConfig
-from train.detector.errors import TrainError
 from train.detector.freezing import frozen
-from train.evaluation import scored_sets
+from train.errors import TrainError
+from train.evaluation import metrics, scored_sets
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
 from train.data.labels import GUNSHOT
-from train.detector.metrics import Counts
 from train.evaluation import figures
+from train.evaluation.metrics import Counts
 from train.evaluation.scored_sets import ScoredFile, by_kind
 
 BUDGETS_H = {"balanced": 1.0, "strict": 0.1}

@@ -10,7 +10,7 @@ from streamdet.model.config import FrontendConfig, ModelConfig
 from train import configs
 from train.data.config import MixConfig
 from train.data.labels import LABELS
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.tagging.config import TaggerConfig
 
 

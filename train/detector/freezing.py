@@ -8,7 +8,7 @@ import jax
 import optax
 
 from streamdet.model.config import Params
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 Groups = Sequence[Sequence[str]]
 """The layers of a network from its input on, those that belong together in one."""

@@ -29,10 +29,10 @@ from train.data.loader import Batches
 from train.data.mixing import Scene
 from train.detector import loss, memory, mining, validation
 from train.detector.config import TrainConfig
-from train.detector.errors import TrainError
 from train.detector.optimizer import optimizer
 from train.detector.parallel import Spread
 from train.detector.run import Run, checkpoints, ended, local, moving_loss, newest
+from train.errors import TrainError
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 SCORE = "miss_rate"

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 Tree = TypeVar("Tree")
 

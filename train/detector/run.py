@@ -23,8 +23,8 @@ import orbax.checkpoint as ocp
 
 from train.detector import journal
 from train.detector.commit import current_commit
-from train.detector.errors import TrainError
 from train.detector.journal import Journal
+from train.errors import TrainError
 
 LOSS_OVER = 50
 """Steps that the loss is averaged over, about."""

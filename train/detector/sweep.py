@@ -16,7 +16,7 @@ from train.configs import sweeps
 from train.data.corpus import Corpus
 from train.detector import export, loop
 from train.detector.config import TrainConfig
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.evaluation import report
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -19,8 +19,8 @@ from streamdet.model.config import Params
 from train.data.corpus import Corpus
 from train.data.labels import GUNSHOT
 from train.data.mixtures import Mixture, film, rare
-from train.detector import metrics
 from train.detector.config import TrainConfig
+from train.evaluation import metrics
 
 CHUNK_S = 30
 RARE, REELS = 240, 8

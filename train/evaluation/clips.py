@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from train.detector import metrics
+from train.evaluation import metrics
 from train.evaluation.scored_sets import ScoredClip
 
 FAR = ("field", "forest")

@@ -1,6 +1,6 @@
 """The figures of a set of scenes: event metrics at every threshold and at each point.
 
-The rules are `train.detector.metrics`'; intervals are bootstrapped by recording (Efron & Tibshirani,
+The rules are `train.evaluation.metrics`'; intervals are bootstrapped by recording (Efron & Tibshirani,
 *An Introduction to the Bootstrap*, 1993): true events are drawn by the recording that they
 come from, false alarms by the minute that they fall in.
 """
@@ -17,8 +17,8 @@ from streamdet.detection import decision
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
-from train.detector import metrics
-from train.detector.metrics import Alarm, Counts, Rule, Span
+from train.evaluation import metrics
+from train.evaluation.metrics import Alarm, Counts, Rule, Span
 from train.evaluation.scored_sets import ScoredFile
 
 NEAR_S = 0.5

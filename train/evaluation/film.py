@@ -22,7 +22,7 @@ from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.scoring.labels import WINDOW_S, LabelError, window_label
 from train.data.table import read_rows
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.evaluation.scored_sets import BLOCK_S, frames_of, samples_of
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.evaluation import pictures
 from train.evaluation.pictures import Moment
 from train.evaluation.report import Report, as_markdown

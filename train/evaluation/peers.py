@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from train.detector import metrics
+from train.evaluation import metrics
 from train.evaluation.figures import BUDGETS
 from train.evaluation.scored_sets import ScoredFile, SetError, by_kind
 

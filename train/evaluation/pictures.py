@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streamdet.detection.frames import FrameGrid
-from train.data.plots import spectrogram
-from train.detector import metrics
-from train.evaluation import figures
+from train.detector.plots import spectrogram
+from train.evaluation import figures, metrics
 from train.evaluation.scored_sets import ScoredFile, by_kind, samples_of
 
 SIDE_S = 3.0

@@ -13,8 +13,7 @@ import soxr
 from streamdet.constants import RATE
 from streamdet.model.bundle import Bundle
 from train.data import codecs, effects, spaces
-from train.detector import metrics
-from train.evaluation import figures
+from train.evaluation import figures, metrics
 from train.evaluation.scored_sets import Change, by_kind, hear
 
 CLIP_AT_DB = 12.0

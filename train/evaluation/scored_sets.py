@@ -25,8 +25,8 @@ from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
 from train.data.corpus import exclusions
 from train.data.table import read_rows
-from train.detector.errors import TrainError
-from train.detector.metrics import Span
+from train.errors import TrainError
+from train.evaluation.metrics import Span
 
 KINDS = ("rare", "film", "bursts")
 BLOCK_S, CLIP_BLOCK_S = 5.12, 1.0

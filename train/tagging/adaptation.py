@@ -13,8 +13,8 @@ from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
-from train.detector.errors import TrainError
 from train.detector.freezing import frozen
+from train.errors import TrainError
 from train.tagging import loop
 from train.tagging.clips import split
 from train.tagging.config import TaggerConfig

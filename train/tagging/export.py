@@ -14,7 +14,7 @@ from train.audioset import classes, metrics
 from train.audioset.batches import in_order
 from train.audioset.store import Store
 from train.detector import journal
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.tagging import calibration
 from train.tagging.clips import split
 from train.tagging.config import TaggerConfig

@@ -19,10 +19,10 @@ import optax
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.config import Params
 from train.audioset.batches import Batch
-from train.detector.errors import TrainError
 from train.detector.freezing import leaving
 from train.detector.parallel import Spread
 from train.detector.run import Run, ended, local, moving_loss, to_stderr
+from train.errors import TrainError
 from train.tagging.clips import RunClips
 from train.tagging.config import TaggerConfig
 from train.tagging.teachers import BEST

@@ -17,7 +17,7 @@ from streamdet.model.bundle_files import BundleError
 from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, clips, metrics
 from train.audioset.batches import Batch, in_order
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 AT_ONCE = 512
 """Rows of a batch to score."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from train.detector import journal
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import evaluate, load
 from train.tagging.teachers import BEST

@@ -11,7 +11,7 @@ from streamdet.model.config import Params
 from train.audioset.batches import in_order
 from train.audioset.store import Store
 from train.detector import journal
-from train.detector.errors import TrainError
+from train.errors import TrainError
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import AT_ONCE, load, scored
 

@@ -10,7 +10,7 @@ from streamdet.model import bundle_files, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
 from streamdet.model.config import Params
 from train.audioset import checkpoint
-from train.detector.errors import TrainError
+from train.errors import TrainError
 
 
 def fetch(network: Path, pca: Path) -> Params:
