@@ -1,43 +1,53 @@
-# What a newcomer needs: `make demo` hears the shipped scene, `make test` runs the tests.
-# Both build the environment in .venv first, from the locked versions.
+# `make demo` installs streamdet and analyses the bundled scene. `make test` adds what the tests
+# need to the same environment and runs them. Both use the locked versions.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BUILT := $(VENV)/.built
+BASE := $(VENV)/.base
+FULL := $(VENV)/.full
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header
 
 .PHONY: demo test lint bench lock clean
 
-demo: $(BUILT)
-	@$(BIN)/streamdet file streamdet/demo/scene.flac --format jsonl
+demo: $(BASE)
+	@echo "Looking for gunshots in streamdet/demo/scene.flac (20 s)"
+	@$(BIN)/streamdet file streamdet/demo/scene.flac --format table
 
-# Three at a time, a file in one piece: many of them wait for real sound.
-test: $(BUILT)
+# Three files at a time: many tests wait for real sound.
+test: $(FULL)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
-lint: $(BUILT)
+lint: $(FULL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(BUILT)
+bench: $(FULL)
 	$(BIN)/python -m benchmarks
 
-$(BUILT): requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $(BUILT)
+$(BASE): requirements-base.lock pyproject.toml
+	@echo "Creating a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing streamdet and its base packages (about 770 MB; less than a minute with a fast mirror)"
+	@$(PIP) --require-hashes -r requirements-base.lock
+	@$(PIP) --no-deps --editable .
+	@touch $(BASE)
 
-# Newer versions of everything that pyproject.toml allows.
-lock: $(BUILT)
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \
-		--generate-hashes --no-header --upgrade --output-file requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra media --extra mqtt --extra webhook --extra web --universal \
-		--python-version 3.11 --constraint requirements.lock --generate-hashes --no-header \
-		--output-file deploy/requirements.lock
+$(FULL): $(BASE) requirements.lock
+	@echo "Installing the packages that the tests, training and benchmarks need (about 1.1 GB)"
+	@$(PIP) --require-hashes -r requirements.lock
+	@touch $(FULL)
+
+# The newest versions that pyproject.toml allows. The deployment leaves out JAX and Flax.
+lock: $(FULL)
+	$(PIP) uv
+	$(LOCK) --extra all --upgrade --output-file requirements.lock
+	$(LOCK) --constraint requirements.lock --output-file requirements-base.lock
+	$(LOCK) --extra media --extra mqtt --extra webhook --extra web --excludes deploy/excludes.txt \
+		--constraint requirements.lock --output-file deploy/requirements.lock
 
 clean:
 	rm -rf $(VENV)

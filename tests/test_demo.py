@@ -20,7 +20,7 @@ def test_the_shipped_file_is_the_scene():
 
 def test_the_demo_prints_its_events_with_their_onsets():
     makefile = (ROOT / "Makefile").read_text()
-    assert "streamdet file streamdet/demo/scene.flac --format jsonl" in makefile
+    assert "streamdet file streamdet/demo/scene.flac --format table" in makefile
     done = streamdet("file", demo.PATH, "--format", "jsonl")
     found = records(done.stdout)
     assert [e["onset_s"] for e in found] == pytest.approx(list(demo.ONSETS_S), abs=0.1)
