@@ -1,4 +1,4 @@
-"""streamdet hears gunshots in live microphones and files, in real time, on one CPU core."""
+"""streamdet detects gunshots in live audio and in files, in real time, on one CPU core."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ __all__ = ["BundleError", "Detector", "Event", "SourceError", "detect", "to_pand
 
 
 def __getattr__(name: str) -> Any:
-    """``__version__`` and what is in __all__, looked up when asked for: either costs more than the
-    whole of --help."""
+    """Import ``__version__`` and the names in ``__all__`` on first use.
+
+    Importing either of them takes longer than printing ``--help``.
+    """
     if name == "__version__":
         from streamdet.version import installed_version
 

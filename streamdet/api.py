@@ -1,4 +1,4 @@
-"""streamdet from Python: a file's events one by one, or a detector that is fed arrays.
+"""The Python API: detect the events of a file, or feed arrays to a detector.
 
 import streamdet
 
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from streamdet.audio.source import Block, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
-from streamdet.detection.event import Event, event_id
+from streamdet.detection.event import Detection, Event, event_id
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
 from streamdet.pipeline import engine_choice
@@ -24,7 +26,6 @@ from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 __all__ = ["BundleError", "Detector", "Event", "SourceError", "detect", "to_pandas"]
@@ -43,34 +44,46 @@ def detect(
     start_unix_s: float | None = None,
     platform: str = "auto",
 ) -> Iterator[Event]:
-    """The events of a file, as they are found, in constant memory; films want the extra "media".
+    """Yield the events of a file as they are found, in constant memory.
 
-    ``model`` is a bundle's folder or a shipped one's name; ``threshold`` a probability, or
-    ``operating_point`` one by name; ``channels`` says what of several is heard: "auto", their mean
-    and the loudest at once; "mix", their mean; "each", all with events of their own; or one alone,
-    from 1. ``track`` is a sound track by number from 1 or language. Times are in seconds of the
-    file, and ``start_unix_s`` dates its first sample.
+    Films and other containers need the extra "media".
 
-    Raises BundleError for a bundle, ValueError for an option, SourceError for a file that can't be
-    heard; and, behind the events of what could be, SourceError with the reason "truncated".
+    Args:
+        path: The file.
+        model: The folder of a bundle, or the name of a shipped one. Default: the shipped default.
+        threshold: The score that opens an event, between 0 and 1.
+        operating_point: A named threshold of the bundle, instead of ``threshold``.
+        channels: "auto" analyses the mean of all channels and the loudest channel together;
+            "mix" the mean; "each" every channel on its own; a number one channel, from 1.
+        track: The audio track, by number from 1 or by language code.
+        start_s: Where to start, in seconds of the file.
+        end_s: Where to stop, in seconds of the file. Default: its end.
+        start_unix_s: The UTC time of the first sample of the file, for `Event.unix_s`.
+        platform: "auto", "numpy", "cpu", "gpu" or "tpu".
+
+    Raises:
+        BundleError: The bundle is missing or invalid.
+        ValueError: An option is invalid.
+        SourceError: The file cannot be read. With the reason "truncated" the file is damaged or
+            incomplete, and the error follows the events of the part that could be decoded.
     """
     from streamdet.audio import media
 
-    bundle, decision = _ready(model, threshold, operating_point)
+    bundle, decision = _load(model, threshold, operating_point)
     source = media.open_media(Path(path), start_s, end_s, track)
     try:
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
         engine = engine_choice.file_engine(bundle, Platform(platform), seconds)
-        listener = FilePipeline(engine, decision, parse_channels(str(channels)))
-        for heard in listener.analyse(source, str(path), start_unix_s=start_unix_s):
-            yield heard.event
+        pipeline = FilePipeline(engine, decision, parse_channels(str(channels)))
+        for found in pipeline.analyse(source, str(path), start_unix_s=start_unix_s):
+            yield found.event
     finally:
         source.close()
 
 
 class Detector:
-    """Hears what it is fed, in chunks of any size, as one stream.
+    """Detects events in a stream of arrays, given in chunks of any size.
 
         detector = streamdet.Detector(rate=48_000, channels=2)
         for chunk in chunks:              # (n, 2) float32 in [-1, 1], or (n,) for one channel
@@ -78,8 +91,18 @@ class Detector:
                 ...
         events = detector.finish()
 
-    ``hear`` is what `detect` calls ``channels``; ``name`` is what events call the stream.
-    Raises BundleError and ValueError.
+    The events do not depend on the sizes of the chunks.
+
+    Args:
+        rate: The sample rate in Hz.
+        channels: The number of channels.
+        hear: Which channels to analyse, as the argument ``channels`` of `detect`.
+        name: The source name in the events.
+        model, threshold, operating_point, platform: As for `detect`.
+
+    Raises:
+        BundleError: The bundle is missing or invalid.
+        ValueError: An option is invalid.
     """
 
     def __init__(
@@ -94,57 +117,70 @@ class Detector:
         name: str = "stream",
         platform: str = "auto",
     ) -> None:
-        bundle, decision = _ready(model, threshold, operating_point)
+        bundle, decision = _load(model, threshold, operating_point)
         self._engine: Engine = engine_choice.live_engine(bundle, Platform(platform))
-        self._road = ChannelPipelines(
+        self._pipelines = ChannelPipelines(
             self._engine, decision, rate, channels, parse_channels(str(hear))
         )
-        self._rate, self._channels, self._name, self._fed = rate, channels, name, 0
-        self._over = False
+        self._rate, self._channels, self._name = rate, channels, name
+        self._samples = 0
+        self._finished = False
 
     @property
     def seconds(self) -> float:
-        """How much it was fed."""
-        return self._fed / self._rate
+        """Seconds of audio fed so far."""
+        return self._samples / self._rate
 
     def feed(self, samples: np.ndarray) -> list[Event]:
-        """``(n, channels)`` or, for one channel, ``(n,)`` samples; the events that are over by
-        them. Raises ValueError for another shape, and behind `finish`."""
-        import numpy as np
+        """Analyse ``(n, channels)`` samples, or ``(n,)`` for one channel.
 
+        Returns the events that ended in them. Raises ValueError for another shape, and after
+        `finish`.
+        """
         block = np.asarray(samples, np.float32)
         block = block[:, None] if block.ndim == 1 else block
         if block.ndim != 2 or block.shape[1] != self._channels:
-            raise ValueError(f"samples of shape {np.shape(samples)}; (n, {self._channels}) wanted")
-        if self._over:
-            raise ValueError("it is finished; begin with another Detector")
-        found = self._road.feed(Block(self._fed, block))
-        self._fed += len(block)
-        return self._events(found)
+            raise ValueError(
+                f"samples have the shape {np.shape(samples)}; expected (n, {self._channels})"
+            )
+        if self._finished:
+            raise ValueError("this Detector is finished; create another one")
+        detections = self._pipelines.feed(Block(self._samples, block))
+        self._samples += len(block)
+        return self._events(detections)
 
     def finish(self) -> list[Event]:
-        """The stream ends here: the events that were open."""
-        if self._over:
+        """End the stream. Returns the events that were still open."""
+        if self._finished:
             return []
-        self._over = True
-        found = self._road.finish()
-        self._road.close()
-        return self._events(found)
+        self._finished = True
+        detections = self._pipelines.finish()
+        self._pipelines.close()
+        return self._events(detections)
 
-    def scores(self) -> Any:
-        """(seconds (t,), gunshot probabilities (t,)) of the last 30 s of frames."""
-        return self._road.recent_scores()
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores of the last 30 s of frames.
 
-    def _events(self, found: list[Any]) -> list[Event]:
+        Two arrays: the start of each frame in seconds, ``(t,) float64``, and its gunshot
+        probability, ``(t,) float32``.
+        """
+        return self._pipelines.recent_scores()
+
+    def _events(self, detections: list[Detection]) -> list[Event]:
         name, rate, model = self._name, self._engine.grid.rate, self._engine.model
-        finals = [d for d in found if d.phase == "final"]
-        ids = [event_id(self._road.source_key(name, d), model, d.onset, None, rate) for d in finals]
+        finals = [d for d in detections if d.phase == "final"]
+        keys = [self._pipelines.source_key(name, d) for d in finals]
+        ids = [
+            event_id(key, model, d.onset, None, rate) for key, d in zip(keys, finals, strict=True)
+        ]
         return [Event(d, i, name, rate, None, model) for d, i in zip(finals, ids, strict=True)]
 
 
 def to_pandas(events: Iterable[Event]) -> pd.DataFrame:
-    """Events as a table: the keys of docs/events.md, each label a column ``label_NAME``. Raises
-    ImportError without pandas."""
+    """Return events as a table with the keys of docs/events.md as columns.
+
+    Each label has a column ``label_NAME``. Raises ImportError without pandas (the extra "pandas").
+    """
     import pandas as pd
 
     rows = []
@@ -156,18 +192,18 @@ def to_pandas(events: Iterable[Event]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ready(
-    model: str | Path | None, threshold: float | None, point: str | None
+def _load(
+    model: str | Path | None, threshold: float | None, operating_point: str | None
 ) -> tuple[Bundle, DecisionConfig]:
     bundle = bundles.load(None if model is None else Path(model))
-    if threshold is not None and point is not None:
-        raise ValueError("threshold and operating_point: give one of them")
+    if threshold is not None and operating_point is not None:
+        raise ValueError("give threshold or operating_point, not both")
     if threshold is None:
-        name = point or bundle.default_point
+        name = operating_point or bundle.default_point
         if name not in bundle.operating_points:
-            there = ", ".join(bundle.operating_points)
-            raise ValueError(f"operating_point {name!r}: this bundle has {there}")
+            names = ", ".join(bundle.operating_points)
+            raise ValueError(f"unknown operating_point {name!r}; this bundle has {names}")
         threshold = bundle.operating_points[name].threshold
     if not 0.0 < threshold < 1.0:
-        raise ValueError(f"threshold {threshold:g}: must be above 0 and below 1")
+        raise ValueError(f"threshold {threshold:g} must be above 0 and below 1")
     return bundle, DecisionConfig(threshold)

@@ -1,6 +1,6 @@
-"""Constants that every part of the product and of training shares."""
+"""Constants shared by all packages and by training."""
 
 from __future__ import annotations
 
 RATE = 16_000
-"""Sample rate of all audio that a model analyses, in Hz."""
+"""Sample rate in Hz of the audio that every model analyses."""

@@ -1,8 +1,8 @@
-"""Text from outside, on its way to a person's terminal."""
+"""Text from files and networks, made safe for a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """The text on one line, without the control characters that a terminal would obey."""
+    """Replace control characters and line breaks, which a terminal would obey."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)

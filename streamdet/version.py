@@ -7,10 +7,10 @@ from functools import cache
 
 @cache
 def installed_version() -> str:
-    """The version in the package metadata, such as ``0.1.0``.
+    """Return the version in the package metadata, such as ``0.1.0``.
 
-    Looked up when asked for, because `importlib.metadata` takes longer to import than ``--help``
-    takes to print.
+    `importlib.metadata` is imported on the first call, because importing it takes longer than
+    printing ``--help``.
     """
     from importlib import metadata
 

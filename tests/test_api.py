@@ -1,9 +1,10 @@
-"""streamdet from Python, as its page says."""
+"""The Python API, as docs/python.md describes it."""
 
 import json
 import re
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_a_detector_gives_the_same_events_for_any_chunks(sizes):
     assert chunked.seconds == pytest.approx(20.0)
 
 
-def test_its_mistakes_are_told(wav, tmp_path):
+def test_invalid_options_and_files_raise_clear_errors(wav, tmp_path):
     with pytest.raises(package.SourceError, match="No such"):
         list(package.detect(tmp_path / "none.wav"))
     with pytest.raises(package.BundleError):
@@ -50,7 +51,7 @@ def test_its_mistakes_are_told(wav, tmp_path):
         with pytest.raises(ValueError, match=r"threshold|operating_point"):
             package.Detector(16_000, **wrong)
     detector = package.Detector(16_000, 2)
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         detector.feed(np.zeros((10, 3)))
     detector.finish()
     assert detector.finish() == []
@@ -64,12 +65,23 @@ def test_its_mistakes_are_told(wav, tmp_path):
         list(events)
 
 
-def test_importing_it_costs_nothing():
+def test_scores_are_two_arrays_of_the_last_frames():
+    detector = package.Detector(16_000)
+    detector.feed(demo.scene()[: 5 * 16_000])
+    times, scores = detector.scores()
+    assert times.dtype == np.float64
+    assert scores.dtype == np.float32
+    assert times.shape == scores.shape == (125,)
+    returned = typing.get_type_hints(package.Detector.scores)["return"]
+    assert returned == tuple[np.ndarray, np.ndarray]
+
+
+def test_importing_the_package_imports_neither_numpy_nor_jax():
     code = "import sys, streamdet; sys.exit('numpy' in sys.modules or 'jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_page_s_examples_run():
+def test_the_examples_of_the_page_run():
     page = (ROOT / "docs" / "python.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     code += "\nassert len(found) == 3 and len(times) == len(scores) > 100\n"
@@ -102,7 +114,7 @@ print(json.dumps([texts, data]))
 """
 
 
-def test_the_notebook_runs_and_shows_what_it_showed():
+def test_the_notebook_runs_and_its_stored_outputs_are_current():
     book = json.loads((ROOT / "docs" / "films.ipynb").read_text())
     done = subprocess.run([sys.executable, "-c", NOTEBOOK, "docs/films.ipynb"], cwd=ROOT,
                           capture_output=True, text=True, check=False, timeout=200)  # fmt: skip

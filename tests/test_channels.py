@@ -66,7 +66,7 @@ def test_each_channel_has_events_of_its_own(tmp_path, scene):
 @pytest.mark.parametrize(
     ("channels", "said"),
     [
-        ("7", b"there is no channel 7; it has 1 to 6"),
+        ("7", b"there is no channel 7; use 1 to 6"),
         ("0", b"'0' is none of auto, mix, each"),
         ("loud", b"'loud' is none of auto, mix, each"),
     ],

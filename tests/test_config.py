@@ -1,4 +1,4 @@
-"""What a daemon is told: file, environment, flags, and every mistake in them."""
+"""The configuration: file, environment and flags, and the errors in each."""
 
 import re
 import tomllib
@@ -19,6 +19,7 @@ from streamdet.config.layers import (
     merge_layers,
 )
 from streamdet.config.schema import Config, slug
+from streamdet.config.secret import read_secret
 
 EXAMPLE = files("streamdet.config").joinpath("example.toml").read_text()
 
@@ -50,14 +51,14 @@ def test_the_example_has_every_key_with_its_default():
 
 def fields(table, path=()):
     for name, field in table.model_fields.items():
-        inner = layers._table_of(field.annotation)
+        inner = layers.table_type(field.annotation)
         if inner is None:
             yield (*path, name), field
         else:
             yield from fields(inner, (*path, name))
 
 
-def test_the_later_layer_goes_before_the_earlier(tmp_path):
+def test_a_later_layer_overrides_an_earlier_one(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text(
         'stall_s = 1\nring_s = 20\n[[sources]]\nname = "The Gate"\ndevice = "USB"\ngain_db = 1\n'
@@ -99,28 +100,69 @@ def test_every_key_can_be_set_by_the_environment_and_by_a_flag():
         ("stal_s=3", "flags: stal_s: unknown key; did you mean stall_s?"),
         ("sources.gate.treshold=0.5", "flags: sources.gate.treshold: unknown key; did you mean"),
         ("stall_s=soon", "flags: stall_s: should be a valid number"),
-        ("http.address=9477", "flags: http.address: not HOST:PORT, nor off"),
-        ("sources.gate.url=ftp://x", "flags: sources.gate.url: not an address of a stream"),
-        ("sources.gate.active=[\"Mo 08:00-09:00\"]", "'mo' is no day"),
-        ("webhook.template=$nothing", "no field $nothing; there are"),
-        ("mqtt.topic=a/#", "a topic has no #"),
-        ("sources=3", "flags: sources: a list of tables"),
-        ("nonsense", "--set nonsense: not KEY=VALUE"),
+        ("http.address=9477", "flags: http.address: must be HOST:PORT or off"),
+        ("sources.gate.url=ftp://x", "flags: sources.gate.url: not the URL of a stream"),
+        ("sources.gate.active=[\"Mo 08:00-09:00\"]", "unknown day 'mo'; use mon, tue"),
+        ("webhook.template=$nothing", "unknown field $nothing; use"),
+        ("mqtt.topic=a/#", "flags: mqtt.topic: must not be empty, contain #"),
+        ("sources=3", "flags: sources: must be a list of tables"),
+        ("nonsense", "--set nonsense: expected KEY=VALUE"),
+        ("sources.gate=3", "flags: sources.gate: must be a table, not a value"),
+        ("sources=[{device = \"\"}]", "flags: sources, number 1: has no name; add name = "),
+        ("sources.gate.gain_db=3", "set exactly one of device, url, pipe, file, not none of them"),
+        ("sources.gate.active=[\"8-9\"]", "invalid hours '8-9'; write 08:00-18:00"),
+        ("web.address=0.0.0.0:9478", "other machines can reach 0.0.0.0:9478, so it needs a token; "
+         "set token_file"),
+        ("clips.folder=/tmp/clips", "clips: needs a store; add a [store] table or --store"),
+        ("mqtt.host=\"a\\u0007\"", "mqtt.host: contains a control character; remove it"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_a_line_that_names_where_and_what(setting, line):
+def test_an_error_says_where_what_and_what_to_do(setting, line):
     with pytest.raises(ConfigError, match=re.escape(line)):
         merge_layers([from_settings([setting])])
 
 
-def test_names_that_metrics_and_topics_would_confuse_are_refused():
+def test_a_key_that_is_a_table_and_a_value_is_an_error():
+    for flags in (["http=1", "http.address=off"], ["http.address=off", "http=1"]):
+        (line,) = faults_of(lambda flags=flags: from_settings(flags))
+        assert line.endswith("remove one of the two")
+
+
+def test_a_file_that_is_not_toml_names_the_line_and_a_valid_example(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("stall_s = 3\nring_s\n")
+    (line,) = faults_of(lambda: layers.from_file(path))
+    assert line.startswith(f"{path}: invalid TOML: ")
+    assert "line 2" in line
+    assert line.endswith("; `streamdet config example` prints a valid file")
+
+
+@pytest.mark.parametrize(
+    ("where", "environment", "line"),
+    [
+        ("credential:token", {}, "systemd passes no credentials; add LoadCredential=token:PATH"),
+        ("credential:../token", {}, "invalid name of a credential"),
+        ("two-lines", {}, "must contain exactly one line of text"),
+        ("missing", {}, "No such file or directory"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_names_its_key_and_the_remedy(
+    tmp_path, monkeypatch, where, environment, line
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two-lines").write_text("a\nb\n")
+    faults = faults_of(lambda: read_secret(where, "http.token_file", environment))
+    assert faults == [f"http.token_file: {where}: {line}"]
+
+
+def test_names_with_the_same_topic_are_refused():
     rows = [{"name": n, "device": ""} for n in ("Gate 1", "gate-1")]
     with pytest.raises(ConfigError, match="'Gate 1' and 'gate-1'"):
         merge_layers([ConfigLayer("f", {"sources": rows})])
 
 
 def faults_of(call):
-    """The lines of what is wrong; None where nothing is."""
+    """The lines of a ConfigError; None if there is none."""
     try:
         call()
     except ConfigError as error:
@@ -139,7 +181,7 @@ KEYS = st.sampled_from(["/".join(path) for path in layers.config_keys(Config)]) 
 
 @settings(max_examples=300, deadline=None)
 @given(tree=st.dictionaries(KEYS, JSONISH, max_size=4))
-def test_whatever_stands_in_it_is_a_configuration_or_clear_lines(tree):
+def test_any_tree_is_a_configuration_or_clear_lines(tree):
     nested: dict = {}
     for key, value in tree.items():
         *tables, last = key.split("/")
@@ -184,7 +226,7 @@ def test_check_show_and_example(tmp_path):
     assert done.stderr.decode().endswith("none.toml: No such file or directory\n")
 
 
-def test_a_secret_is_no_part_of_any_message(tmp_path):
+def test_no_message_contains_a_secret(tmp_path):
     done = streamdet("config", "check", env={"PATH": "/", "STREAMDET_MQTT__PASSWORD": "s3cret"})
     assert done.returncode == 2
     assert b"STREAMDET_MQTT__PASSWORD: unknown key; did you mean password_file?" in done.stderr
@@ -226,18 +268,18 @@ def test_any_name_and_topic_is_refused_or_one_that_a_broker_takes(name, topic):
 
 @given(
     names=st.lists(st.text(max_size=12), max_size=6),
-    wanted=st.none() | st.text(max_size=12),
+    name=st.none() | st.text(max_size=12),
 )
-def test_any_device_name_is_one_device_or_one_line(names, wanted):
+def test_any_device_name_is_one_device_or_one_line(names, name):
     from streamdet.audio.device import Device, choose_device
     from streamdet.audio.source import SourceError
 
-    there = [Device(n, "ALSA", 1, 48_000, i == 0, i) for i, n in enumerate(names)]
+    devices = [Device(n, "ALSA", 1, 48_000, i == 0, i) for i, n in enumerate(names)]
     try:
-        chosen = choose_device(there, wanted)
+        chosen = choose_device(devices, name)
     except SourceError as error:
         line = str(error)
     else:
-        assert chosen in there
+        assert chosen in devices
         line = ""
     assert "\n" not in line

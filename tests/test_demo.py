@@ -1,4 +1,4 @@
-"""The shipped scene is the one that its module makes, and `make demo` hears it."""
+"""The shipped scene is the output of its module, and `make demo` finds its events."""
 
 import subprocess
 

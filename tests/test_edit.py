@@ -1,4 +1,4 @@
-"""Markers for edits, labels and subtitles: on the right frame, read back by others' readers."""
+"""Markers, labels and subtitles: on the right frame, and readable by other programs."""
 
 import os
 import re
@@ -19,7 +19,8 @@ from praatio import textgrid
 from test_media import film
 
 from streamdet import demo
-from streamdet.formats import timecode
+from streamdet.detection.event import Detection, Event, ModelId
+from streamdet.formats import FORMATS, SUFFIX_OF, format_for, timecode
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("scene.edl", "scene.fcpxml", "scene.srt", "scene.vtt", "scene.txt", "scene.selections.txt",
@@ -29,7 +30,7 @@ RATES = ("24", "25", "29.97df", "30000/1001", "23.976", "50", "59.94df", "60")
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, wav) -> Path:
-    """The demo scene in every form, at 25 frames a second from ten o'clock."""
+    """The demo scene in every format, at 25 frames per second, from timecode 10:00:00:00."""
     folder = tmp_path_factory.mktemp("written")
     outputs = [option for name in NAMES for option in ("--output", folder / name)]
     done = streamdet("file", wav.name, "--threshold", "0.6", "--fps", "25", "--start-timecode",
@@ -44,14 +45,14 @@ def events(folder: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if not n.endswith((".otio", ".jsonl"))])
-def test_every_form_is_as_it_was(written, name):
+def test_every_format_is_as_in_the_golden_file(written, name):
     if os.environ.get("GOLDEN"):
         GOLDEN.mkdir(exist_ok=True)
         (GOLDEN / name).write_bytes((written / name).read_bytes())
     assert (written / name).read_text() == (GOLDEN / name).read_text()
 
 
-def test_subtitles_are_read_by_others(written):
+def test_other_programs_read_the_subtitles(written):
     onsets = [e["onset_s"] for e in events(written)]
     cues = list(srt.parse((written / "scene.srt").read_text()))
     assert [c.start.total_seconds() for c in cues] == pytest.approx(onsets, abs=1e-3)
@@ -61,18 +62,18 @@ def test_subtitles_are_read_by_others(written):
     assert all(c.end - c.start >= (cues[0].end - cues[0].start) * 0.9 for c in cues)
 
 
-def test_praat_and_tables_are_read_by_others(written):
+def test_other_programs_read_textgrids_and_label_tracks(written):
     grid = textgrid.openTextgrid(str(written / "scene.TextGrid"), includeEmptyIntervals=False)
     spans = grid.getTier("gunshots").entries
     assert [s.start for s in spans] == pytest.approx([e["onset_s"] for e in events(written)])
     assert [s.end for s in spans] == pytest.approx([e["offset_s"] for e in events(written)])
     from streamdet.scoring import labels
 
-    read = labels.read_labels(written / "scene.txt")  # what it writes it also reads
+    read = labels.read_labels(written / "scene.txt")
     assert [label.onset_s for label in read] == pytest.approx([s.start for s in spans])
 
 
-def test_an_edit_list_is_read_by_others(written):
+def test_other_programs_read_the_edit_decision_list(written):
     timeline = opentimelineio.adapters.read_from_file(
         str(written / "scene.edl"), "cmx_3600", rate=25
     )
@@ -83,7 +84,7 @@ def test_an_edit_list_is_read_by_others(written):
     assert clips[0].markers[0].name.startswith("gunshot, 1 round")
 
 
-def test_a_timeline_is_read_by_its_own_library(written):
+def test_opentimelineio_reads_the_timeline(written):
     timeline = opentimelineio.adapters.read_from_file(str(written / "scene.otio"))
     assert timeline.global_start_time.to_timecode() == "10:00:00:00"
     (gap,) = timeline.tracks[0]
@@ -123,7 +124,7 @@ def test_markers_land_on_the_frame_that_is_shown(tmp_path, wav, rate):
         assert (clock - hour).to_seconds() == pytest.approx(onset, abs=0.03 + 1 / float(base.fps))
 
 
-def test_a_film_s_own_rate_and_timecode_are_taken(tmp_path, wav):
+def test_the_frame_rate_and_timecode_of_the_film_are_the_default(tmp_path, wav):
     made = film(tmp_path / "film.mov", wav, "-r", "30000/1001", "-timecode", "02:00:00;00")
     done = streamdet("file", made, "--threshold", "0.6", "--output", tmp_path / "x.edl")
     assert done.returncode == 0, done.stderr
@@ -137,7 +138,7 @@ rates = st.sampled_from(RATES)
 
 @settings(max_examples=300, deadline=None)
 @given(rates, st.integers(0, 2_500_000))
-def test_a_timecode_and_a_frame_are_the_same_thing(rate, frame):
+def test_a_timecode_and_a_frame_convert_to_each_other(rate, frame):
     base = timecode.parse_frame_rate(rate)
     frame %= int(86_400 * base.fps)
     assert base.with_start(base.timecode(frame)).start == frame
@@ -148,7 +149,7 @@ def test_a_timecode_and_a_frame_are_the_same_thing(rate, frame):
 
 @settings(max_examples=200, deadline=None)
 @given(rates, st.floats(0, 80_000))
-def test_a_frame_is_the_one_that_is_shown_then(rate, seconds):
+def test_a_frame_is_the_one_shown_at_its_time(rate, seconds):
     base = timecode.parse_frame_rate(rate)
     frame = base.frame(seconds)
     assert float(base.seconds(frame)) <= seconds + 0.0011
@@ -159,17 +160,17 @@ def test_a_frame_is_the_one_that_is_shown_then(rate, seconds):
     ("options", "words"),
     [
         (["--output", "x.edl"], "--fps: of an edit with how many frames"),
-        (["--output", "x.edl", "--fps", "fast"], "--fps fast: no frame rate"),
-        (["--output", "x.edl", "--fps", "25df"], "drop-frame is for 29.97 and 59.94 alone"),
-        (["--output", "x.edl", "--fps", "1/0"], "no frame rate"),
-        (["--output", "x.edl", "--fps", "25", "--start-timecode", "1:2"], "no timecode"),
-        (["--output", "x.edl", "--fps", "29.97df", "--start-timecode", "00:01:00:00"], "left out"),
+        (["--output", "x.edl", "--fps", "fast"], "--fps fast: not a frame rate"),
+        (["--output", "x.edl", "--fps", "25df"], "drop-frame exists only for 29.97 and 59.94"),
+        (["--output", "x.edl", "--fps", "1/0"], "not a frame rate"),
+        (["--output", "x.edl", "--fps", "25", "--start-timecode", "1:2"], "not a timecode"),
+        (["--output", "x.edl", "--fps", "29.97df", "--start-timecode", "00:01:00:00"], "skipped"),
         (["--output", "x.srt", "--output", "x.srt"], "given twice"),
         (["--output", "x.srt", "--output", "y.csv", "--format", "csv"], "--format: with several"),
         (["--output", "nowhere/x.srt"], "nowhere/x.srt"),
     ],
 )
-def test_what_can_not_be_written_is_one_line(tmp_path, wav, options, words):
+def test_output_that_cannot_be_written_is_one_line(tmp_path, wav, options, words):
     done = streamdet("file", wav, *options, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr.decode()
@@ -177,20 +178,38 @@ def test_what_can_not_be_written_is_one_line(tmp_path, wav, options, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_offers_every_form():
+def test_the_command_offers_every_format():
     from streamdet.cli.event_outputs import OutputFormat
-    from streamdet.formats import FORMATS
 
     assert tuple(OutputFormat) == tuple(FORMATS)
 
 
-def test_a_form_of_one_timeline_is_of_one_file(tmp_path, wav):
+@pytest.mark.parametrize("kind", SUFFIX_OF)
+def test_a_suffix_selects_its_format_in_any_letter_case(kind):
+    assert format_for(f"film{SUFFIX_OF[kind]}") == kind
+    assert format_for(f"FILM{SUFFIX_OF[kind]}".upper()) == kind
+
+
+@pytest.mark.parametrize("name", ["", "film", "film.xml", "film.jsonl.gz", "csv", "film.html"])
+def test_a_name_with_an_unknown_suffix_has_no_format(name):
+    assert format_for(name) is None
+
+
+def test_the_span_of_an_open_event_ends_at_its_onset():
+    open_detection = Detection("onset", 16_000, None, 17_000, 1, 0.9, 0.5, -20.0, {})
+    closed = Detection("final", 16_000, 24_000, 25_000, 1, 0.9, 0.5, -20.0, {})
+    model = ModelId("m", "1", "0")
+    assert Event(open_detection, "id", "a.wav", 16_000, None, model).span_s == (1.0, 1.0)
+    assert Event(closed, "id", "a.wav", 16_000, None, model).span_s == (1.0, 1.5)
+
+
+def test_a_format_with_one_timeline_takes_one_file(tmp_path, wav):
     done = streamdet("file", wav, wav, "--output", tmp_path / "x.srt")
     assert done.returncode == 2
     assert b"srt is of one file's time" in done.stderr
 
 
-def test_nothing_found_is_still_a_file_that_can_be_read(tmp_path, scene):
+def test_a_file_without_events_is_valid_in_every_format(tmp_path, scene):
     import soundfile
 
     soundfile.write(tmp_path / "quiet.wav", scene[: 16_000 * 3] * 0.0 + 1e-4, 16_000)
@@ -204,7 +223,7 @@ def test_nothing_found_is_still_a_file_that_can_be_read(tmp_path, scene):
     ElementTree.fromstring((tmp_path / "none.fcpxml").read_bytes())
 
 
-def test_without_its_library_a_timeline_says_what_to_install(tmp_path, wav):
+def test_without_opentimelineio_the_message_says_what_to_install(tmp_path, wav):
     arguments = ["file", str(wav), "--fps", "25", "--output", str(tmp_path / "x.otio")]
     code = (
         "import sys; sys.modules['opentimelineio'] = None; "

@@ -252,4 +252,4 @@ def test_a_source_that_stays_dead_can_end_the_daemon_with_a_code_to_restart_on(
 def test_an_address_that_is_none_is_one_line_and_code_2(address):
     done = streamdet("listen", "--metrics", address)
     assert done.returncode == 2
-    assert done.stderr == b"streamdet: --metrics: http.address: not HOST:PORT, nor off\n"
+    assert done.stderr == b"streamdet: --metrics: http.address: must be HOST:PORT or off\n"

@@ -1,4 +1,4 @@
-"""Reports, plots and clips of files: what a person sees and hears of them."""
+"""Reports, plots and clips of files."""
 
 import json
 import os
@@ -53,8 +53,8 @@ def test_a_report_shows_every_event_and_plays_it(chromium, made):  # noqa: F811
     assert seconds == pytest.approx(5.3, abs=0.3)
 
 
-def test_the_page_is_as_it_was(made):
-    """But for the pictures and sounds in it, which are looked at and played above."""
+def test_the_page_is_as_in_the_golden_file(made):
+    """Without the pictures and sounds in it, which the tests above check."""
     page = re.sub(r"base64,[A-Za-z0-9+/=]+", "base64,", (made / "r.html").read_text())
     golden = Path(__file__).parent / "golden" / "report.html"
     if os.environ.get("GOLDEN"):
@@ -63,7 +63,7 @@ def test_the_page_is_as_it_was(made):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 390)])
-def test_everybody_can_read_it(chromium, made, axe, scheme, width):  # noqa: F811
+def test_the_report_is_accessible(chromium, made, axe, scheme, width):  # noqa: F811
     chromium.set_window_size(width, 900)
     chromium.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
@@ -138,14 +138,14 @@ def test_a_pipe_has_a_report_without_pictures(tmp_path, wav):
         (["--clips", "/dev/null/x"], b"--clips /dev/null/x: Not a directory"),
     ],
 )
-def test_what_can_not_be_made_is_one_line(tmp_path, wav, options, said):
+def test_output_that_cannot_be_written_is_one_line(tmp_path, wav, options, said):
     done = streamdet("file", wav, *options, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path, wav):
+def test_without_matplotlib_the_message_says_what_to_install(tmp_path, wav):
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
         f"sys.argv = ['streamdet', 'file', {str(wav)!r}, '--plot', 'x.svg']\n"

@@ -1,4 +1,4 @@
-"""The ring: two threads, exact counts, what is dropped is told."""
+"""The ring buffer: two threads, exact counts, and a count of dropped samples."""
 
 import threading
 
@@ -16,7 +16,7 @@ from streamdet.audio.ring import RingBuffer
     read=st.integers(1, 250),
 )
 @settings(max_examples=60, deadline=None)
-def test_two_threads_every_sample_is_read_once_in_order_or_counted_as_dropped(
+def test_with_two_threads_every_sample_is_read_once_in_order_or_counted_as_dropped(
     capacity, writes, read
 ):
     ring = RingBuffer(capacity, 2)
@@ -59,7 +59,7 @@ def test_overflow_drops_the_oldest():
     assert ring.dropped == 3
 
 
-def test_what_was_read_can_be_fetched_again_for_pre_roll():
+def test_samples_can_be_copied_after_they_were_read():
     ring = RingBuffer(10, 1)
     ring.write(np.arange(8, dtype=np.float32)[:, None])
     out = np.zeros((8, 1), np.float32)
@@ -77,7 +77,7 @@ def test_reading_does_not_wait_longer_than_asked():
     assert ring.read_into(np.zeros((4, 1), np.float32), 0.01) == (0, 0)
 
 
-def test_a_block_takes_no_new_memory():
+def test_a_block_allocates_no_memory():
     import tracemalloc
 
     ring, block, out = (
@@ -98,12 +98,12 @@ def test_a_block_takes_no_new_memory():
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3)])
-def test_a_block_of_other_channels_is_refused(shape):
+def test_a_block_with_another_channel_count_is_refused(shape):
     with pytest.raises(ValueError, match="channels"):
         RingBuffer(8, 2).write(np.zeros(shape, np.float32))
 
 
-def test_nothing_is_written_after_the_end():
+def test_writing_after_close_is_an_error():
     ring = RingBuffer(8, 1)
     ring.close()
     with pytest.raises(ValueError, match="closed"):

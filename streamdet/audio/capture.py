@@ -1,13 +1,12 @@
-"""A device in a process of its own: `python -m streamdet.audio.capture [NAME]`, used by
-`streamdet.audio.microphone` alone.
+"""Reads an input device in a separate process, started by `streamdet.audio.microphone`.
 
-PortAudio lists devices when it begins and never again, may hang in a device that was pulled out,
-and takes its process with it where a sound server dies. In a process of its own it is begun anew
-for each opening, and ended whatever it does.
+`python -m streamdet.audio.capture MAX_CHANNELS [NAME]`. PortAudio lists devices only when it
+starts, may hang when a device is unplugged, and ends its process when a sound server dies. In a
+process of its own it is started afresh for each opening, and can always be killed.
 
-On stdout: a line of JSON with "rate" and "channels", or with "reason" and "message" where it can't
-be opened; then records of `HEAD` (flags, seconds since the last sample was in the air, bytes) and
-as many bytes of float32.
+Output on stdout: one line of JSON, with "rate" and "channels", or with "reason" and "message" if
+the device cannot be opened. Then records: a `RECORD_HEADER` (flags, seconds since the last sample
+was captured, length in bytes), followed by that many bytes of float32 samples.
 """
 
 from __future__ import annotations
@@ -19,66 +18,69 @@ import signal
 import struct
 import sys
 
-from streamdet.audio import device as audio
+from streamdet.audio import device as devices
 from streamdet.audio.source import SourceError
 
-HEAD = struct.Struct("<Bfi")
+RECORD_HEADER = struct.Struct("<Bfi")
 OVERFLOWED, FAILED = 1, 2
 BLOCK_S = 0.02
 _PR_SET_PDEATHSIG = 1
 
 
-def capture(name: str | None, most_channels: int, out: int) -> None:
-    """Open a device and write what it gives until nobody reads; raises SourceError where it can't
-    be opened."""
-    sd = audio.import_portaudio()
-    chosen = audio.choose_device(audio.list_devices(), name)
-    channels = min(most_channels, chosen.channels)
+def capture(name: str | None, max_channels: int, out: int) -> None:
+    """Write the samples of a device to the file descriptor ``out`` until its reader closes it.
+
+    Raises SourceError if the device cannot be opened.
+    """
+    sd = devices.import_portaudio()
+    device = devices.choose_device(devices.list_devices(), name)
+    channels = min(max_channels, device.channels)
     try:
         stream = sd.RawInputStream(
-            device=chosen.index,
-            samplerate=chosen.rate,
+            device=device.index,
+            samplerate=device.rate,
             channels=channels,
             dtype="float32",
             latency="low",
         )
         stream.start()
     except sd.PortAudioError as error:
-        raise audio.cannot_open(chosen, error) from error
-    _send(out, json.dumps({"rate": chosen.rate, "channels": channels}).encode() + b"\n")
-    size = round(BLOCK_S * chosen.rate)
+        raise devices.cannot_open(device, error) from error
+    _write_all(out, json.dumps({"rate": device.rate, "channels": channels}).encode() + b"\n")
+    size = round(BLOCK_S * device.rate)
     while True:
         try:
             block, overflowed = stream.read(size)
         except sd.PortAudioError as error:
-            said = str(error).encode()
-            _send(out, HEAD.pack(FAILED, 0.0, len(said)) + said)
+            message = str(error).encode()
+            _write_all(out, RECORD_HEADER.pack(FAILED, 0.0, len(message)) + message)
             return
-        late = float(stream.latency)
-        _send(out, HEAD.pack(OVERFLOWED if overflowed else 0, late, len(block)) + bytes(block))
+        flags, latency_s = OVERFLOWED if overflowed else 0, float(stream.latency)
+        _write_all(out, RECORD_HEADER.pack(flags, latency_s, len(block)) + bytes(block))
 
 
-def _send(out: int, message: bytes) -> None:
+def _write_all(out: int, message: bytes) -> None:
     view = memoryview(message)
     while view:
         view = view[os.write(out, view) :]
 
 
 def main() -> None:
-    """Capture what the arguments name until stdout is closed or the parent has gone."""
-    most_channels, *named = sys.argv[1:]
+    """Capture the device named by the arguments until stdout is closed or the parent exits."""
+    max_channels, *names = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     out = os.dup(1)
-    os.dup2(2, 1)  # what libraries print does not belong between the samples
+    os.dup2(2, 1)  # libraries print to stdout; that must not mix with the samples
     try:
-        capture(named[0] if named else None, int(most_channels), out)
+        capture(names[0] if names else None, int(max_channels), out)
     except SourceError as error:
-        _send(out, json.dumps({"reason": error.reason, "message": str(error)}).encode() + b"\n")
+        line = json.dumps({"reason": error.reason, "message": str(error)})
+        _write_all(out, line.encode() + b"\n")
     except BrokenPipeError:
         pass
-    os._exit(0)  # without PortAudio's own end, which waits for a device that is dead
+    os._exit(0)  # PortAudio's exit handler would wait for a dead device
 
 
 if __name__ == "__main__":

@@ -1,35 +1,38 @@
-"""When a sample was in the air, by the moments at which blocks of them arrived."""
+"""Estimates when a sample was captured, from the times at which blocks of samples arrive."""
 
 from __future__ import annotations
 
-_HALF_S = 30.0
+_WINDOW_S = 30.0
 
 
 class SampleClock:
-    """Samples arrive late, by a delay that changes, and never early: so of all arrivals lately
-    the least late one tells the time. That follows a sound card whose rate is a little off, and a
-    server that sends the last seconds at once to whoever connects. Monotonic seconds throughout.
+    """Maps positions in a live stream to monotonic time in seconds.
+
+    Blocks arrive late by a varying delay, never early. The arrival with the least delay in the
+    last 30 to 60 s is therefore the best estimate. This follows a sound card whose rate is
+    slightly off, and a server that sends the last seconds at once to a new client.
     """
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._least = self._least_before = float("inf")
-        self._began = 0.0
+        self._min_offset = self._previous_min_offset = float("inf")
+        self._window_start = 0.0
 
     def record_arrival(self, end: int, at: float) -> None:
-        """At ``at`` all samples before index ``end`` were there."""
+        """Record that all samples before the index ``end`` had arrived at the time ``at``."""
         offset = at - end / self.rate
-        if self._least == float("inf"):
-            self._began = at
-        elif at - self._began > _HALF_S:
-            self._least_before, self._least, self._began = self._least, offset, at
-        self._least = min(self._least, offset)
+        if self._min_offset == float("inf"):
+            self._window_start = at
+        elif at - self._window_start > _WINDOW_S:
+            self._previous_min_offset, self._min_offset = self._min_offset, offset
+            self._window_start = at
+        self._min_offset = min(self._min_offset, offset)
 
     @property
     def started(self) -> bool:
-        """Whether anything has arrived."""
-        return self._least != float("inf")
+        """Whether any samples have arrived."""
+        return self._min_offset != float("inf")
 
     def time_of(self, seconds: float) -> float:
-        """When what is so many seconds behind the first sample was in the air."""
-        return min(self._least, self._least_before) + seconds
+        """Return when the sound ``seconds`` after the first sample was captured."""
+        return min(self._min_offset, self._previous_min_offset) + seconds

@@ -1,7 +1,7 @@
-"""Audio devices as PortAudio lists them, found by name.
+"""Input devices as PortAudio lists them, found by name.
 
-`sounddevice` is imported here alone, and only when a device is asked for: files need no
-PortAudio.
+This is the only module that imports `sounddevice`, and only when a device is used: analysing
+files does not need PortAudio.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streamdet.audio.source import SourceError
 
 @dataclass(frozen=True)
 class Device:
-    """An input that can be listened to, as PortAudio names it; ``rate`` is its own, in Hz."""
+    """An input device as PortAudio names it. ``rate`` is its native sample rate in Hz."""
 
     name: str
     host_api: str
@@ -25,14 +25,14 @@ class Device:
 
 
 def list_devices() -> list[Device]:
-    """The inputs there are now; raises SourceError where PortAudio is not installed."""
+    """Return the input devices. Raises SourceError if PortAudio is not installed."""
     sd = import_portaudio()
     apis = sd.query_hostapis()
-    found = []
+    devices = []
     for index, row in enumerate(sd.query_devices()):
         if row["max_input_channels"] > 0:
             api = apis[row["hostapi"]]
-            found.append(
+            devices.append(
                 Device(
                     name=row["name"],
                     host_api=api["name"],
@@ -42,40 +42,42 @@ def list_devices() -> list[Device]:
                     index=index,
                 )
             )
-    return found
+    return devices
 
 
-def choose_device(found: list[Device], name: str | None) -> Device:
-    """The device of that name, else the only one whose name holds it (letter case aside).
+def choose_device(devices: list[Device], name: str | None) -> Device:
+    """Return the device called ``name``, or the only one whose name contains it.
 
-    Without a name, the system's default input. Raises SourceError where there is none, or
-    several.
+    Letter case is ignored. Without a name, returns the system's default input. Raises SourceError
+    if no device or more than one matches.
     """
-    if not found:
+    if not devices:
         raise SourceError("unavailable", "no input device; is a microphone plugged in?")
     if name is None:
-        return next((d for d in found if d.default), found[0])
-    exact = [d for d in found if d.name.casefold() == name.casefold()]
-    matches = exact or [d for d in found if name.casefold() in d.name.casefold()]
+        return next((d for d in devices if d.default), devices[0])
+    exact = [d for d in devices if d.name.casefold() == name.casefold()]
+    matches = exact or [d for d in devices if name.casefold() in d.name.casefold()]
     if not matches:
-        there = ", ".join(repr(d.name) for d in found)
-        raise SourceError("unavailable", f"no input device named {name!r}; there are: {there}")
+        names = ", ".join(repr(d.name) for d in devices)
+        raise SourceError("unavailable", f"no input device named {name!r}; there are: {names}")
     if len({d.name for d in matches}) > 1:
-        there = ", ".join(repr(d.name) for d in matches)
-        raise SourceError("bad", f"{name!r} could be any of {there}; say more of the name")
+        names = ", ".join(repr(d.name) for d in matches)
+        raise SourceError(
+            "bad", f"{name!r} matches several input devices: {names}; give a longer part of a name"
+        )
     return matches[0]
 
 
 def cannot_open(device: Device, error: Exception) -> SourceError:
-    """The error of a device that PortAudio can't open."""
+    """Return the error for a device that PortAudio cannot open."""
     reason = "busy" if "unavailable" in str(error).lower() else "unavailable"
     return SourceError(
-        reason, f"{device.name}: can't be opened: {error}; is another program using it?"
+        reason, f"{device.name}: cannot be opened: {error}; is another program using it?"
     )
 
 
 def import_portaudio() -> ModuleType:
-    """The sounddevice module; raises SourceError where PortAudio is not installed."""
+    """Return the sounddevice module. Raises SourceError if PortAudio is not installed."""
     try:
         import sounddevice
     except OSError as error:

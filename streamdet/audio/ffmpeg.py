@@ -1,4 +1,4 @@
-"""PyAV, which holds FFmpeg: the one module that imports it. Needs the extra "media"."""
+"""The only module that imports PyAV, the Python binding of FFmpeg. Needs the extra "media"."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from streamdet.audio.source import SourceError
 
 
 def import_pyav(needed_by: str) -> ModuleType:
-    """The ``av`` module, with FFmpeg's own messages switched off.
+    """Return the ``av`` module, with FFmpeg's own messages switched off.
 
-    ``needed_by`` names what can't be read without it, for the message of the error. Raises
-    SourceError ("unavailable") where PyAV is not installed.
+    ``needed_by`` is the file or address to read; the error message names it. Raises SourceError
+    ("unavailable") if PyAV is not installed.
     """
     try:
         import av
@@ -22,7 +22,7 @@ def import_pyav(needed_by: str) -> ModuleType:
         import av.logging
     except ImportError as error:
         raise SourceError(
-            "unavailable", f"{needed_by}: needs PyAV: pip install 'streamdet[media]'"
+            "unavailable", f"{needed_by}: PyAV is not installed; pip install 'streamdet[media]'"
         ) from error
     logger = logging.getLogger("av")
     if not logger.handlers:
@@ -32,9 +32,9 @@ def import_pyav(needed_by: str) -> ModuleType:
 
 
 def open_container(av: ModuleType, file: BinaryIO | Any, **options: Any) -> Any:
-    """Open a file object with FFmpeg. Files that it names (playlists) are not opened.
+    """Open a file object with FFmpeg, without opening the files that a playlist in it names.
 
-    Raises FFmpegError, OSError or ValueError where the content is not media.
+    Raises FFmpegError, OSError or ValueError if the content is not media.
     """
     return av.open(
         file, options={"protocol_whitelist": "none"}, metadata_errors="replace", **options
@@ -42,9 +42,9 @@ def open_container(av: ModuleType, file: BinaryIO | Any, **options: Any) -> Any:
 
 
 def video_timebase(path: Path) -> tuple[str | None, str | None]:
-    """The frame rate of a film, as a fraction, and the timecode of its first frame.
+    """Return the frame rate of a film as a fraction, and the timecode of its first frame.
 
-    Each is None where the file does not state it.
+    Each is None if the file does not state it.
     """
     try:
         av = import_pyav(str(path))

@@ -1,4 +1,4 @@
-"""Files through libsndfile: wav, flac, ogg, opus, mp3 and its other formats, block by block."""
+"""Audio files through libsndfile: WAV, FLAC, Ogg, Opus, MP3 and its other formats."""
 
 from __future__ import annotations
 
@@ -13,57 +13,58 @@ from streamdet.audio.source import RATE_RANGE, Block, SourceError
 from streamdet.audio.wav import STREAMING_LENGTHS
 
 BLOCK_S, MAX_SAMPLES = 2.0, 1 << 21
-"""What is read at once: so long, and no more samples of all channels than that."""
+"""Length of a block in seconds, and its limit in samples of all channels together."""
 
 
 class FileSource:
-    """A file, or the part of it between two times, in constant memory.
+    """A file, or the part of it between two times, read in constant memory.
 
-    Raises SourceError where the file is missing, empty, a folder, unreadable or no audio,
-    or where ``start_s`` lies behind its end; `blocks` raises it, after all samples that
-    could be read, where the file ends before its own header says.
+    Raises SourceError if the file is missing, empty, a folder, unreadable or not audio, or if
+    ``start_s`` is after its end. `blocks` raises SourceError, after all samples that can be read,
+    if the file ends before the length in its header.
     """
 
     def __init__(self, path: Path, start_s: float = 0.0, end_s: float | None = None) -> None:
         self.path = path
         check_readable(path)
         try:
-            # bytes: soundfile can't encode a str that is no valid UTF-8, as a name may be
+            # as bytes: a file name may be invalid UTF-8, which soundfile cannot encode
             self._file = soundfile.SoundFile(os.fsencode(path))  # pyright: ignore[reportArgumentType]
         except (soundfile.LibsndfileError, OSError) as error:
             raise SourceError(
-                "bad", f"{path}: not audio that libsndfile reads: {error}", foreign=True
+                "bad", f"{path}: libsndfile cannot read it: {_cause(error)}", try_other_reader=True
             ) from error
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.frames = self._file.frames
-        if not RATE_RANGE[0] <= self.rate <= RATE_RANGE[1]:
-            self.close()
-            raise SourceError("bad", f"{path}: {self.rate} Hz is no audio")
         self._first = round(start_s * self.rate)
         self._last = self.frames if end_s is None else min(self.frames, round(end_s * self.rate))
+        if fault := self._range_fault(start_s):
+            self.close()
+            raise SourceError("bad", f"{path}: {fault}")
+
+    def _range_fault(self, start_s: float) -> str:
+        if not RATE_RANGE[0] <= self.rate <= RATE_RANGE[1]:
+            return f"unsupported sample rate {self.rate} Hz"
         if self.frames == 0:
-            self.close()
-            raise SourceError("bad", f"{path}: no audio in it (0 samples)")
+            return "no audio in it (0 samples)"
+        if self._first >= self.frames:
+            return f"--start {start_s:g} s is after its end at {self.seconds:.3f} s"
         if self._first >= self._last:
-            self.close()
-            raise SourceError(
-                "bad",
-                f"{path}: nothing to hear: --start lies behind its {self.seconds:.3f} s"
-                " or behind --end",
-            )
+            return f"--start {start_s:g} s is not before --end"
+        return ""
 
     @property
     def seconds(self) -> float:
-        """The file's length by its header."""
+        """The length of the whole file in seconds, from its header."""
         return self.frames / self.rate
 
     @property
     def samples_to_read(self) -> int:
-        """How many samples a channel `blocks` will give."""
+        """The number of samples per channel that `blocks` yields."""
         return self._last - self._first
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks of 2 s, the last one shorter: so much is lost where a file is damaged."""
+        """Yield blocks of 2 s, the last one shorter. Damage loses one block at most."""
         size, at = samples_per_block(self.rate, self.channels), self._first
         try:
             if at:
@@ -75,18 +76,18 @@ class FileSource:
                 yield Block(at, samples)
                 at += len(samples)
         except soundfile.LibsndfileError as error:
-            where = at / self.rate
-            raise SourceError("truncated", f"{self.path}: damaged at {where:.3f} s: {error}") from (
-                error
-            )
-        if at < self._last:
-            where, whole = at / self.rate, self._last / self.rate
             raise SourceError(
-                "truncated", f"{self.path}: truncated: ends at {where:.3f} s of {whole:.3f} s"
+                "truncated", f"{self.path}: damaged at {at / self.rate:.3f} s: {_cause(error)}"
+            ) from error
+        if at < self._last:
+            end_s, expected_s = at / self.rate, self._last / self.rate
+            raise SourceError(
+                "truncated", f"{self.path}: truncated: ends at {end_s:.3f} s of {expected_s:.3f} s"
             )
         if self._last == self.frames and (missing := _describe_missing_data(self.path)):
             raise SourceError(
-                "truncated", f"{self.path}: truncated: {missing}; heard {self.seconds:.3f} s of it"
+                "truncated",
+                f"{self.path}: truncated: {missing}; the {self.seconds:.3f} s in it were analysed",
             )
 
     def close(self) -> None:
@@ -95,15 +96,15 @@ class FileSource:
 
 
 def samples_per_block(rate: int, channels: int) -> int:
-    """Samples a channel that are read at once."""
+    """Return the number of samples per channel in a block."""
     return max(1, min(round(BLOCK_S * rate), MAX_SAMPLES // channels))
 
 
 def check_readable(path: Path) -> None:
-    """Raise SourceError for a path that is no file with something in it."""
+    """Raise SourceError if the path is not a readable file or the file is empty."""
     try:
         if path.is_dir():
-            raise SourceError("bad", f"{path}: a folder, not a file; name the files in it")
+            raise SourceError("bad", f"{path}: a folder, not a file; give the files in it")
         with path.open("rb") as file:
             if not file.read(1):
                 raise SourceError("bad", f"{path}: empty (0 bytes)")
@@ -111,21 +112,26 @@ def check_readable(path: Path) -> None:
         raise SourceError("bad", f"{path}: {error.strerror or error}") from error
 
 
-def _describe_missing_data(path: Path) -> str:
-    """What a container's own lengths say is not there, in words; empty if nothing is.
+def _cause(error: Exception) -> str:
+    """Return libsndfile's message without the path, which the caller adds."""
+    return str(getattr(error, "error_string", error)).rstrip(".")
 
-    libsndfile takes a cut WAV or Ogg file for a short one, so their headers are read here.
+
+def _describe_missing_data(path: Path) -> str:
+    """Describe the data that is missing by the file's own header; empty if the file is complete.
+
+    libsndfile reads a cut WAV or Ogg file as a shorter file, so this checks their headers.
     """
     with path.open("rb") as file:
         magic = file.read(12)
         if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
             size = path.stat().st_size
-            while len(head := file.read(8)) == 8:
-                name, length = head[:4], struct.unpack("<I", head[4:])[0]
+            while len(header := file.read(8)) == 8:
+                name, length = header[:4], struct.unpack("<I", header[4:])[0]
                 if name == b"data":
                     missing = file.tell() + length - size
                     known = length not in STREAMING_LENGTHS
-                    return f"its header promises {missing} bytes more" * (known and missing > 0)
+                    return f"{missing} bytes of audio are missing" if known and missing > 0 else ""
                 file.seek(length + length % 2, 1)
         if magic[:4] == b"OggS":
             file.seek(max(0, path.stat().st_size - (1 << 17)))

@@ -1,7 +1,7 @@
-"""A live source: a thread of its own opens it, reads it, and fills a ring.
+"""A live source: a thread opens it, reads it, and fills a ring buffer.
 
-Nobody waits for that thread: a device that hangs keeps it, and whoever supervises the source lets
-go of both and begins anew with another.
+Nothing waits for that thread. If a device hangs, its thread hangs with it; the supervisor then
+abandons both and opens the source again in a new thread.
 """
 
 from __future__ import annotations
@@ -17,18 +17,29 @@ from streamdet.audio.clock import SampleClock
 from streamdet.audio.ring import RingBuffer
 from streamdet.audio.source import MAX_CHANNELS, RATE_RANGE, SourceError
 
-_ROOM_S = 0.005
+_POLL_S = 0.005
 
 
 class LiveSource(ABC):
-    """One opening of a source. ``name`` is what messages call it; ``wake`` is called whenever
-    there is something new. ``timed``: its samples come when they are in the air.
+    """One opening of a live source. A subclass implements `capture`.
 
-    ``ring`` is None until it is open, and then ``rate`` (Hz), ``channels`` and ``clock`` are
-    known. At its end the ring is closed, and ``failure`` says why, or ``ended`` that there is no
-    more. ``overflows`` counts the times that samples were lost on the way, ``lost`` the samples,
-    which stand as silence in the ring so that time stays right. Whoever reads it may set
-    ``wanted``: it is not woken for fewer unread samples.
+    Args:
+        name: The source name in messages.
+        ring_s: The length of the ring buffer in seconds.
+        wake: Called when there are new samples, and at the end.
+
+    Attributes:
+        ring: The samples; None until the source is open. Closed at the end of the source.
+        rate: The sample rate in Hz, known once the source is open.
+        channels: The number of channels, known once the source is open.
+        clock: When each sample was captured, known once the source is open.
+        is_realtime: Whether samples arrive when they are captured.
+        ended: Whether the source came to its regular end.
+        failure: Why the source failed, or None.
+        overflows: How often samples were lost.
+        lost: How many samples were lost. They are silence in the ring, so that times stay right.
+        min_unread: The reader sets it: ``wake`` is not called for fewer unread samples.
+        stopping: Set by `close`; `capture` returns soon after.
     """
 
     def __init__(self, name: str, ring_s: float, wake: Callable[[], None]) -> None:
@@ -44,75 +55,82 @@ class LiveSource(ABC):
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to open it; returns at once."""
+        """Start opening the source. Returns at once."""
         self._thread.start()
 
     def close(self) -> None:
-        """Tell its thread to let go; returns at once. What comes after is not kept."""
+        """Ask the thread to stop. Returns at once. Samples that arrive later are discarded."""
         self.stopping.set()
         if self.ring is not None:
             self.ring.close()
 
     def join(self, seconds: float) -> None:
-        """Wait so long for its thread to have let go."""
+        """Wait up to ``seconds`` for the thread to end."""
         if self._thread.ident is not None:
             self._thread.join(seconds)
 
     @property
     def stuck(self) -> bool:
-        """Its thread is still there: behind `close`, for something that will not return."""
+        """Whether the thread still runs. After `close` this means that it hangs in a call."""
         return self._thread.is_alive()
 
     @property
     def done(self) -> bool:
-        """No more will come, and why is known."""
+        """Whether the source ended or failed."""
         return self.ended or self.failure is not None
 
     @abstractmethod
     def capture(self) -> None:
-        """Open, `opened`, then `put` until ``stopping``; returns at the end of what has one.
-        Raises SourceError."""
+        """Open the source, call `set_format`, then `put` samples until ``stopping`` is set.
+
+        Returns at the end of a source that has one. Raises SourceError.
+        """
 
     def set_format(self, rate: int, channels: int) -> None:
-        """It gives samples of this rate and so many channels."""
+        """Set the sample rate in Hz and the channel count, and create the ring buffer.
+
+        Raises SourceError if they are out of range.
+        """
         if not RATE_RANGE[0] <= rate <= RATE_RANGE[1] or not 1 <= channels <= MAX_CHANNELS:
-            raise SourceError("bad", f"{self.name}: {rate} Hz in {channels} channels is no audio")
+            raise SourceError(
+                "bad", f"{self.name}: unsupported format: {rate} Hz, {channels} channels"
+            )
         self.rate, self.channels = rate, channels
         self.clock = SampleClock(rate)
         self.ring = RingBuffer(round(self._ring_s * rate), channels)
 
-    def put(self, samples: np.ndarray, late_s: float = 0.0) -> None:
-        """``(n, channels) float32``, the last of them in the air ``late_s`` ago."""
+    def put(self, samples: np.ndarray, latency_s: float = 0.0) -> None:
+        """Add ``(n, channels) float32`` samples, the last of them captured ``latency_s`` ago."""
         ring = self.ring
         if ring is None or self.stopping.is_set():
             return
         try:
             ring.write(samples)
         except ValueError:
-            return  # closed meanwhile
-        self.clock.record_arrival(ring.written, time.monotonic() - late_s)
+            return  # closed in the meantime
+        self.clock.record_arrival(ring.written, time.monotonic() - latency_s)
         if ring.unread >= self.min_unread:
             self._wake()
 
     def put_blocking(self, samples: np.ndarray) -> None:
-        """`put`, for what can wait: once the ring has room for all of it."""
+        """Add samples, as `put`, once the ring buffer has space for all of them."""
         ring = self.ring
         while ring is not None and not self.stopping.is_set():
             if ring.unread + len(samples) <= ring.capacity:
                 self.put(samples)
                 return
-            self.stopping.wait(_ROOM_S)
+            self.stopping.wait(_POLL_S)
 
-    def fill_gap(self, late_s: float = 0.0) -> None:
-        """Samples were lost: silence instead, as many as the clock says are missing."""
+    def fill_gap(self, latency_s: float = 0.0) -> None:
+        """Add silence for lost samples, as many as are missing by the clock."""
         self.overflows += 1
         if self.ring is None or not self.clock.started:
             return
-        due = time.monotonic() - late_s - self.clock.time_of(self.ring.written / self.rate)
-        missing = min(int(due * self.rate), self.ring.capacity)
+        gap_s = time.monotonic() - latency_s - self.clock.time_of(self.ring.written / self.rate)
+        missing = min(int(gap_s * self.rate), self.ring.capacity)
         if missing > 0:
             self.lost += missing
-            self.put(np.zeros((missing, self.channels), np.float32), late_s)
+            self.put(np.zeros((missing, self.channels), np.float32), latency_s)
 
     def _run(self) -> None:
         try:
@@ -122,7 +140,7 @@ class LiveSource(ABC):
             self.failure = error
         finally:
             if not self.done:
-                self.failure = SourceError("lost", f"{self.name}: stopped by a fault of ours")
+                self.failure = SourceError("lost", f"{self.name}: stopped by an internal error")
             if self.ring is not None:
                 self.ring.close()
             self._wake()

@@ -1,4 +1,4 @@
-"""Any file with sound in it as a source: by libsndfile, or by PyAV (extra "media")."""
+"""Opens any file with audio in it, with libsndfile or with PyAV (extra "media")."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from streamdet.audio.source import SourceError
 def open_media(
     path: Path, start_s: float = 0.0, end_s: float | None = None, track: str | None = None
 ) -> FileSource | MediaSource:
-    """A file as a source: by libsndfile where it reads it, else by PyAV; so too where a ``track``
-    is asked for, or for MP3 (libsndfile's reader of it takes whole files for cut ones, and writes
-    notes of its own to stderr); raises SourceError."""
+    """Open a file, or the part of it between two times in seconds. Raises SourceError.
+
+    libsndfile is tried first, then PyAV. PyAV alone opens a file with a ``track``. PyAV also comes
+    first for MP3: libsndfile takes some complete MP3 files for truncated ones, and writes its own
+    messages to stderr.
+    """
     if track is not None:
         return MediaSource(path, start_s, end_s, track)
     if _is_mp3(path):
@@ -33,12 +36,14 @@ def open_media(
         except SourceError as other:
             if other.reason != "unavailable":
                 raise
-            raise SourceError("bad", f"{error}; other media need PyAV: pip install "
-                              "'streamdet[media]'") from None  # fmt: skip
+            raise SourceError(
+                "bad",
+                f"{error}; for films and other media install PyAV: pip install 'streamdet[media]'",
+            ) from None
 
 
 def duration_s(path: Path) -> float | None:
-    """How long a file is as far as its header tells; None where it can't be told."""
+    """Return the length of a file in seconds by its header, or None if that is unknown."""
     try:
         source = open_media(path)
     except SourceError:
@@ -54,5 +59,5 @@ def _is_mp3(path: Path) -> bool:
             head = file.read(3)
     except OSError:
         return False
-    frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2  # layer III
-    return head == b"ID3" or frame or path.suffix.lower() == ".mp3"
+    layer_3_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return head == b"ID3" or layer_3_frame or path.suffix.lower() == ".mp3"

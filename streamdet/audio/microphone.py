@@ -1,4 +1,4 @@
-"""A device as a live source, read by a process of its own (`streamdet.audio.capture`)."""
+"""An input device as a live source, read by a separate process (`streamdet.audio.capture`)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import IO
 
 import numpy as np
 
-from streamdet.audio.capture import FAILED, HEAD, OVERFLOWED
+from streamdet.audio.capture import FAILED, OVERFLOWED, RECORD_HEADER
 from streamdet.audio.live import LiveSource
 from streamdet.audio.source import SourceError
 
 
 class MicrophoneSource(LiveSource):
-    """An input device, found by name at each opening; the default one without a name."""
+    """An input device, looked up by name at each opening. Without a name, the default input."""
 
     def __init__(
         self,
         name: str,
         device: str | None,
-        most_channels: int,
+        max_channels: int,
         ring_s: float,
         wake: Callable[[], None],
     ) -> None:
         super().__init__(name, ring_s, wake)
-        self._device, self._most_channels = device, most_channels
+        self._device, self._max_channels = device, max_channels
         self._process: subprocess.Popen[bytes] | None = None
 
     def capture(self) -> None:
-        """Start the process, and put what it sends."""
+        """Start the capture process and read its records until it ends."""
         command = [
-            sys.executable, "-P", "-m", "streamdet.audio.capture", str(self._most_channels),
+            sys.executable, "-P", "-m", "streamdet.audio.capture", str(self._max_channels),
         ]  # fmt: skip
         if self._device:
             command.append(self._device)
@@ -45,37 +45,37 @@ class MicrophoneSource(LiveSource):
                 process.kill()
             try:
                 if process.stdout is not None:
-                    self._follow(process.stdout)
+                    self._read_records(process.stdout)
             finally:
                 process.kill()
 
     def close(self) -> None:
-        """End the process, whatever it does, and with it the thread that reads it."""
+        """Kill the capture process, which also ends the thread that reads it."""
         super().close()
         if self._process is not None:
             self._process.kill()
 
-    def _follow(self, stream: IO[bytes]) -> None:
+    def _read_records(self, stream: IO[bytes]) -> None:
         try:
-            began = json.loads(stream.readline())
+            opened = json.loads(stream.readline())
         except ValueError:
-            raise self._gone("PortAudio ended before it was open") from None
-        if "reason" in began:
-            raise SourceError(began["reason"], began["message"])
-        self.set_format(int(began["rate"]), int(began["channels"]))
+            raise self._lost("PortAudio ended before the device was open") from None
+        if "reason" in opened:
+            raise SourceError(opened["reason"], opened["message"])
+        self.set_format(int(opened["rate"]), int(opened["channels"]))
         while not self.stopping.is_set():
-            head = stream.read(HEAD.size)
-            if len(head) < HEAD.size:
-                raise self._gone("PortAudio ended")
-            flags, late, length = HEAD.unpack(head)
+            header = stream.read(RECORD_HEADER.size)
+            if len(header) < RECORD_HEADER.size:
+                raise self._lost("PortAudio ended")
+            flags, latency_s, length = RECORD_HEADER.unpack(header)
             payload = stream.read(length)
             if flags & FAILED:
-                raise self._gone(payload.decode(errors="replace"))
+                raise self._lost(payload.decode(errors="replace"))
             if flags & OVERFLOWED:
-                self.fill_gap(late)
+                self.fill_gap(latency_s)
             samples = np.frombuffer(payload, np.float32)
-            self.put(samples.reshape(-1, self.channels), late)
+            self.put(samples.reshape(-1, self.channels), latency_s)
 
-    def _gone(self, why: str) -> SourceError:
-        called = self._device or "the default input"
-        return SourceError("lost", f"{called}: stopped: {why}")
+    def _lost(self, cause: str) -> SourceError:
+        device = self._device or "the default input"
+        return SourceError("lost", f"{device}: stopped: {cause}")

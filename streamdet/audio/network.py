@@ -1,5 +1,6 @@
-"""A network stream as a live source, through PyAV: RTSP, HTTP and Icecast, HLS, SRT, UDP and what
-else FFmpeg reads. Wants the extra "media".
+"""A network stream as a live source: RTSP, HTTP, Icecast, HLS, SRT, UDP and more, through PyAV.
+
+Needs the extra "media".
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from streamdet.audio.source import SourceError
 
 
 class NetworkSource(LiveSource):
-    """The first audio stream at an address. ``open_s`` and ``stall_s`` bound each wait for it."""
+    """The first audio stream at a URL.
+
+    ``open_s`` limits the time to connect, ``stall_s`` the time without data, both in seconds.
+    """
 
     def __init__(
         self,
@@ -31,35 +35,36 @@ class NetworkSource(LiveSource):
     ) -> None:
         super().__init__(name, ring_s, wake)
         self._url, self._open_s, self._stall_s = url, open_s, stall_s
-        self._where = redact_url(url)
+        self._public_url = redact_url(url)
 
     def capture(self) -> None:
-        """Connect, and put what is decoded; an end is a failure, as streams have none."""
-        av = import_pyav(f"{self._where}: network streams")
+        """Connect and decode. The end of the stream is a failure: a live stream has no end."""
+        av = import_pyav(self._public_url)
+        message: str | None = None
         try:
             with av.open(
                 self._url,
                 timeout=(self._open_s, self._stall_s),
-                options=_options(self._url),
+                options=_ffmpeg_options(self._url),
                 metadata_errors="replace",
             ) as container:
                 if not container.streams.audio:
-                    raise SourceError("bad", f"{self._where}: no audio in it")
+                    raise SourceError("bad", f"{self._public_url}: no audio stream")
                 self._decode(av, container)
-        except av.error.ExitError:  # one of the two waits was too long
+        except av.error.ExitError:  # FFmpeg's word for a timeout
+            message = f"no sample for {self._stall_s:g} s"
             if self.ring is None:
-                said = f"no answer within {self._open_s:g} s"
-                raise SourceError("unavailable", f"{self._where}: {said}") from None
-            said = f"no sample for {self._stall_s:g} s"
-            raise SourceError("lost", f"{self._where}: {said}") from None
+                message = f"no answer within {self._open_s:g} s"
         except av.error.FFmpegError as error:
-            reason = "unavailable" if self.ring is None else "lost"
-            raise SourceError(reason, f"{self._where}: {_said(error)}") from None
+            # without the URL that FFmpeg's own message contains: it may hold a password
+            message = str(getattr(error, "strerror", "") or type(error).__name__)
         except (OSError, ValueError) as error:
+            message = type(error).__name__
+        if message is not None:
             reason = "unavailable" if self.ring is None else "lost"
-            raise SourceError(reason, f"{self._where}: {type(error).__name__}") from None
+            raise SourceError(reason, f"{self._public_url}: {message}")
         if not self.stopping.is_set():
-            raise SourceError("lost", f"{self._where}: the server ended it")
+            raise SourceError("lost", f"{self._public_url}: the server closed the stream")
 
     def _decode(self, av: ModuleType, container: Any) -> None:
         stream = container.streams.audio[0]
@@ -67,7 +72,7 @@ class NetworkSource(LiveSource):
         for packet in container.demux(stream):
             if self.stopping.is_set():
                 return
-            # a broken packet is a gap, which the next one's arrival tells of
+            # a broken packet becomes a gap, which the arrival of the next one reveals
             frames = []
             with contextlib.suppress(av.error.InvalidDataError):
                 frames = packet.decode()
@@ -77,7 +82,7 @@ class NetworkSource(LiveSource):
                 elif (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
                     raise SourceError(
                         "lost",
-                        f"{self._where}: its format changed to {frame.sample_rate} Hz, "
+                        f"{self._public_url}: the format changed to {frame.sample_rate} Hz, "
                         f"{frame.layout.nb_channels} channels",
                     )
                 for packed in resampler.resample(frame):
@@ -86,20 +91,15 @@ class NetworkSource(LiveSource):
 
 
 def redact_url(url: str) -> str:
-    """An address for people: without user, password, query and fragment."""
+    """Return a URL without user, password, query and fragment, for messages."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def _options(url: str) -> dict[str, str]:
-    # what a server's playlist names may be fetched from the network, never from this machine
+def _ffmpeg_options(url: str) -> dict[str, str]:
+    # a playlist may name addresses on the network, but no files on this machine
     options = {"protocol_whitelist": "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtmp,srt,crypto"}
     if url.startswith(("rtsp:", "rtsps:")):
         options["rtsp_transport"] = "tcp"
     return options
-
-
-def _said(error: Any) -> str:
-    """FFmpeg's own word for what went wrong, without the address it also names."""
-    return str(getattr(error, "strerror", "") or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Samples from a pipe: WAV as it streams, or raw PCM of a stated format."""
+"""Samples from a pipe: a WAV stream, or raw PCM of a given format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 @dataclass(frozen=True)
 class RawFormat:
-    """What raw PCM (little-endian, interleaved) is taken for."""
+    """The format of raw PCM, which is little-endian and interleaved. ``rate`` is in Hz."""
 
     rate: int = 16_000
     channels: int = 1
@@ -28,71 +28,73 @@ class RawFormat:
 
 
 class PipeSource:
-    """A WAV stream where it begins with "RIFF", else raw PCM of the given format.
+    """A WAV stream if the data starts with "RIFF", otherwise raw PCM in the format ``raw``.
 
-    Raises SourceError for a pipe with nothing in it or a WAV header it can't follow;
-    `blocks` raises it where the pipe ends in the middle of what the header promised.
+    Raises SourceError if the pipe is empty or its WAV header is not supported. `blocks` raises
+    SourceError if the pipe ends before the length in the header.
     """
 
     def __init__(self, pipe: BinaryIO, raw: RawFormat, name: str = "stdin") -> None:
         self._pipe, self.name = pipe, name
         self._left: int | None = None
-        begin = self._read(4)
-        if not begin:
+        start = self._read(4)
+        if not start:
             raise SourceError("bad", f"{name}: empty (0 bytes)")
-        if begin == b"RIFF":
-            self.format, self._left, begin = *self._wav_header(), b""
+        if start == b"RIFF":
+            self.format, self._left, start = *self._read_wav_header(), b""
         else:
             self.format = raw
-        self._begin = begin
+        self._start = start
         self.rate, self.channels = self.format.rate, self.format.channels
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks of up to half a second, as they come."""
+        """Yield blocks of up to half a second as they arrive."""
         step = WIDTHS[self.format.encoding] * self.channels
         size = round(BLOCK_S * self.rate) * step
-        held, at, left = self._begin, 0, self._left
+        pending, at, left = self._start, 0, self._left
         while left is None or left > 0:
-            wanted = size if left is None else min(size, left)
-            got = self._pipe.read(max(1, wanted - len(held))) if len(held) < wanted else b""
-            held += got
-            ended = not got
-            whole = len(held) // step * step
+            target = size if left is None else min(size, left)
+            data = b""
+            if len(pending) < target:
+                data = self._pipe.read(max(1, target - len(pending)))
+            pending += data
+            whole = len(pending) // step * step
             if whole:
-                samples = decode_pcm(held[:whole], self.format)
+                samples = decode_pcm(pending[:whole], self.format)
                 yield Block(at, samples)
                 at += len(samples)
                 left = None if left is None else left - whole
-                held = held[whole:]
-            if ended:
+                pending = pending[whole:]
+            if not data:
                 break
-        if held or left:
-            where = at / self.rate
-            raise SourceError("truncated", f"{self.name}: truncated: ends at {where:.3f} s")
+        if pending or left:
+            raise SourceError(
+                "truncated", f"{self.name}: truncated: ends at {at / self.rate:.3f} s"
+            )
 
     def close(self) -> None:
-        """Leave the pipe to whoever opened it."""
+        """Do nothing: the caller owns the pipe."""
 
-    def _wav_header(self) -> tuple[RawFormat, int | None]:
+    def _read_wav_header(self) -> tuple[RawFormat, int | None]:
         self._read_exactly(4)
         if self._read_exactly(4) != b"WAVE":
-            raise SourceError("bad", f"{self.name}: RIFF, but not WAVE")
+            raise SourceError("bad", f"{self.name}: a RIFF stream that is not WAVE")
         fmt: RawFormat | None = None
         while True:
             name, length = struct.unpack("<4sI", self._read_exactly(8))
             if name == b"data":
                 if fmt is None:
-                    raise SourceError("bad", f"{self.name}: a WAV without a fmt chunk")
+                    raise SourceError("bad", f"{self.name}: WAV header without a fmt chunk")
                 return fmt, None if length in STREAMING_LENGTHS else length
             if length > 1 << 24:
-                raise SourceError("bad", f"{self.name}: a WAV header chunk of {length} bytes")
+                raise SourceError("bad", f"{self.name}: WAV header chunk of {length} bytes")
             chunk = self._read_exactly(length + length % 2)
             if name == b"fmt ":
-                fmt = self._wav_format(chunk)
+                fmt = self._parse_wav_format(chunk)
 
-    def _wav_format(self, chunk: bytes) -> RawFormat:
+    def _parse_wav_format(self, chunk: bytes) -> RawFormat:
         if len(chunk) < 16:
-            raise SourceError("bad", f"{self.name}: a WAV fmt chunk of {len(chunk)} bytes")
+            raise SourceError("bad", f"{self.name}: WAV fmt chunk of only {len(chunk)} bytes")
         tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
         if tag == _EXTENSIBLE and len(chunk) >= 26:
             tag = struct.unpack("<H", chunk[24:26])[0]
@@ -103,27 +105,27 @@ class PipeSource:
         if (tag, bits) not in encodings or not channels or not rate:
             raise SourceError(
                 "bad",
-                f"{self.name}: a WAV of format {tag}, {bits} bits, {channels} channels, "
-                f"{rate} Hz; PCM or float is read from a pipe",
+                f"{self.name}: unsupported WAV format {tag} ({bits} bits, {channels} channels, "
+                f"{rate} Hz); send PCM or float samples",
             )
         return RawFormat(rate, channels, encodings[tag, bits])
 
     def _read(self, count: int) -> bytes:
-        """So many bytes, or fewer where the pipe ends: one read of a pipe may give less."""
-        taken = b""
-        while len(taken) < count and (got := self._pipe.read(count - len(taken))):
-            taken += got
-        return taken
+        """Read ``count`` bytes, or fewer at the end. A single read of a pipe may return less."""
+        data = b""
+        while len(data) < count and (part := self._pipe.read(count - len(data))):
+            data += part
+        return data
 
     def _read_exactly(self, count: int) -> bytes:
-        taken = self._read(count)
-        if len(taken) < count:
-            raise SourceError("bad", f"{self.name}: truncated in its WAV header")
-        return taken
+        data = self._read(count)
+        if len(data) < count:
+            raise SourceError("bad", f"{self.name}: the WAV header is truncated")
+        return data
 
 
 def decode_pcm(raw: bytes, fmt: RawFormat) -> np.ndarray:
-    """Interleaved little-endian PCM to ``(n, channels) float32`` in [-1, 1]."""
+    """Decode interleaved little-endian PCM to ``(n, channels) float32`` in [-1, 1]."""
     if fmt.encoding == "u8":
         flat = (np.frombuffer(raw, np.uint8).astype(np.float32) - 128.0) / 128.0
     elif fmt.encoding == "s24":

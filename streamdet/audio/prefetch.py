@@ -1,4 +1,4 @@
-"""A source decoded by a thread of its own, a little ahead of whoever listens."""
+"""Decodes a source in a separate thread, a few blocks ahead of the reader."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from queue import Empty, Full, Queue
 
 from streamdet.audio.source import Block, Source
 
-_AHEAD = 4
-_LOOK_S = 0.1
+_QUEUE_BLOCKS = 4
+_POLL_S = 0.1
 
 
 class PrefetchedSource:
-    """The same blocks as the source's, the same error behind them, at most 4 of them waiting."""
+    """Yields the blocks of another source, then its error if it has one. At most 4 blocks wait."""
 
     def __init__(self, source: Source) -> None:
         self._source, self.rate, self.channels = source, source.rate, source.channels
-        self._queue: Queue[Block | BaseException | None] = Queue(_AHEAD)
+        self._queue: Queue[Block | BaseException | None] = Queue(_QUEUE_BLOCKS)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._decode, name="streamdet-decode", daemon=True)
 
     def blocks(self) -> Iterator[Block]:
-        """The samples from first to last."""
+        """Yield the samples from first to last. Raises the error of the source."""
         self._thread.start()
         while True:
             item = self._queue.get()
@@ -33,13 +33,13 @@ class PrefetchedSource:
             yield item
 
     def close(self) -> None:
-        """Stop decoding, and let go of the source."""
+        """Stop decoding, and close the source."""
         self._closed.set()
         while self._thread.is_alive():
             try:
                 self._queue.get_nowait()
             except Empty:
-                self._thread.join(_LOOK_S)
+                self._thread.join(_POLL_S)
         self._source.close()
 
     def _decode(self) -> None:
@@ -48,14 +48,14 @@ class PrefetchedSource:
             for block in self._source.blocks():
                 if not self._put(block):
                     return
-        except BaseException as error:  # noqa: BLE001 - the listener raises it in its own thread
+        except BaseException as error:  # noqa: BLE001 - `blocks` raises it in the reader's thread
             last = error
         self._put(last)
 
     def _put(self, item: Block | BaseException | None) -> bool:
         while not self._closed.is_set():
             try:
-                self._queue.put(item, timeout=_LOOK_S)
+                self._queue.put(item, timeout=_POLL_S)
                 return True
             except Full:
                 continue

@@ -1,4 +1,4 @@
-"""A file as a live source: replayed at its own pace, or as fast as it is heard; for trials."""
+"""Replays a file as a live source, at its own pace or as fast as it is analysed; for trials."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from streamdet.audio.file import FileSource
 from streamdet.audio.live import LiveSource
 
-_PIECE_S = 0.02
+_CHUNK_S = 0.02
 
 
 class ReplaySource(LiveSource):
-    """A file that libsndfile reads. ``loop``: begin again at its end, without a gap."""
+    """A file in a format of libsndfile. With ``loop`` it repeats without a gap."""
 
     def __init__(
         self,
@@ -28,31 +28,31 @@ class ReplaySource(LiveSource):
         loop: bool = False,
     ) -> None:
         super().__init__(name, ring_s, wake)
-        self._path, self._loop, self.timed = path, loop, realtime
+        self._path, self._loop, self.is_realtime = path, loop, realtime
 
     def capture(self) -> None:
-        """Put piece after piece, each when its end is due."""
-        began, given = time.monotonic(), 0
-        for samples in self._pieces():
-            given += len(samples)
-            if self.timed:
-                self.stopping.wait(max(0.0, began + given / self.rate - time.monotonic()))
+        """Add each chunk of the file, in real time once its end is due."""
+        started, count = time.monotonic(), 0
+        for samples in self._chunks():
+            count += len(samples)
+            if self.is_realtime:
+                self.stopping.wait(max(0.0, started + count / self.rate - time.monotonic()))
                 self.put(samples)
             else:
                 self.put_blocking(samples)
             if self.stopping.is_set():
                 return
 
-    def _pieces(self) -> Iterator[np.ndarray]:
+    def _chunks(self) -> Iterator[np.ndarray]:
         while True:
             source = FileSource(self._path)
             if self.ring is None:
                 self.set_format(source.rate, source.channels)
-            size = round(_PIECE_S * self.rate)
+            size = round(_CHUNK_S * self.rate)
             try:
                 for block in source.blocks():
-                    for at in range(0, len(block.samples), size):
-                        yield block.samples[at : at + size]
+                    for start in range(0, len(block.samples), size):
+                        yield block.samples[start : start + size]
             finally:
                 source.close()
             if not self._loop:

@@ -1,4 +1,4 @@
-"""Any rate and channel count to 16 kHz mono, with the state that takes."""
+"""Converts audio of any rate and channel count to 16 kHz mono, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import soxr
 
 
 class ChannelError(ValueError):
-    """The channel asked for is not in the source."""
+    """The source does not have the requested channel."""
 
 
 class MonoResampler:
-    """Downmix and resample one source; the same samples come out for any chunking.
+    """Downmixes and resamples one source. The output does not depend on the chunking.
 
-    The downmix is the mean of the channels, or one channel, counted from 1, made louder by
-    ``gain_db``. Resampling is soxr's at high quality, whose linear phase is made up for:
-    sample ``i`` out belongs to the time ``i / to_rate`` in. Not-a-number and infinite samples
-    are heard as silence, since one would stay in a recurrent state for ever.
+    The downmix is the mean of the channels, or one ``channel`` counted from 1, amplified by
+    ``gain_db``. Resampling is soxr's at high quality, with its delay removed: the output sample
+    ``i`` belongs to the time ``i / to_rate`` of the input. NaN and infinite samples become
+    silence, because they would never leave a recurrent state. Raises ChannelError.
     """
 
     def __init__(
@@ -28,7 +28,8 @@ class MonoResampler:
         gain_db: float = 0.0,
     ) -> None:
         if channel is not None and not 1 <= channel <= channels:
-            raise ChannelError(f"there is no channel {channel}; it has 1 to {channels}")
+            usable = "1" if channels == 1 else f"1 to {channels}"
+            raise ChannelError(f"there is no channel {channel}; use {usable}")
         self._channel = channel
         self._gain = np.float32(10.0 ** (gain_db / 20.0))
         self._resampler = (
@@ -38,19 +39,21 @@ class MonoResampler:
         )
 
     def feed(self, samples: np.ndarray) -> np.ndarray:
-        """``(n, channels) float32`` in, ``(m,) float32`` out; m varies, and lags by what
-        the resampler still holds."""
-        mono = self._downmixed(samples)
+        """Convert ``(n, channels) float32`` to ``(m,) float32``.
+
+        m varies: the output lags behind by the samples that the resampler holds back.
+        """
+        mono = self._downmix(samples)
         return mono if self._resampler is None else self._resampler.resample_chunk(mono)
 
     def finish(self) -> np.ndarray:
-        """What the resampler still held, ``(m,) float32``."""
-        nothing = np.zeros(0, np.float32)
+        """Return the samples that the resampler held back, ``(m,) float32``."""
+        empty = np.zeros(0, np.float32)
         if self._resampler is None:
-            return nothing
-        return self._resampler.resample_chunk(nothing, last=True)
+            return empty
+        return self._resampler.resample_chunk(empty, last=True)
 
-    def _downmixed(self, samples: np.ndarray) -> np.ndarray:
+    def _downmix(self, samples: np.ndarray) -> np.ndarray:
         mono = downmix(samples, self._channel)
         if not np.isfinite(mono).all():
             mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
@@ -60,12 +63,14 @@ class MonoResampler:
 
 
 def downmix(samples: np.ndarray, channel: int | None) -> np.ndarray:
-    """``(n, channels) float32`` as ``(n,)``: one channel, from 1, or their mean; a copy but where
-    there is one channel alone."""
+    """Reduce ``(n, channels) float32`` to ``(n,)``: one channel, from 1, or the mean of all.
+
+    The mean of a mono source is a view of the input, not a copy.
+    """
     if channel is not None:
         return samples[:, channel - 1].copy()
     count = samples.shape[1]
     if count == 1:
         return samples[:, 0]
-    # a product is several times as fast as numpy's mean over a short axis
+    # a matrix product is several times as fast as numpy's mean over a short axis
     return samples @ np.full(count, 1.0 / count, np.float32)

@@ -1,8 +1,8 @@
-"""A ring of samples between one writer and one reader, bounded and made once.
+"""A bounded ring buffer of samples between one writer and one reader.
 
-The writer never waits: where the reader is too slow the oldest unread samples go, and are
-counted. Nothing is allocated for a block. What has been read stays until it is written
-over, so a clip's pre-roll can still be fetched.
+The writer never waits. If the reader is too slow, the oldest unread samples are dropped and
+counted. No memory is allocated per block. Samples that were read stay until they are overwritten,
+so that a clip can include the time before an event.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import numpy as np
 
 
 class RingBuffer:
-    """``capacity`` samples of ``channels`` channels, float32; indices count from the first
-    sample ever written."""
+    """``capacity`` samples of ``channels`` channels, float32.
+
+    Indices count from the first sample ever written.
+    """
 
     def __init__(self, capacity: int, channels: int) -> None:
         if capacity < 1 or channels < 1:
-            raise ValueError(f"a ring of {capacity} samples of {channels} channels holds nothing")
+            raise ValueError(
+                f"capacity {capacity} and channels {channels} of a ring buffer must be at least 1"
+            )
         self.capacity, self.channels = capacity, channels
         self._store = np.zeros((capacity, channels), np.float32)
         self._changed = threading.Condition()
@@ -27,35 +31,38 @@ class RingBuffer:
 
     @property
     def written(self) -> int:
-        """Samples written since the start."""
+        """The number of samples written since the start."""
         with self._changed:
             return self._written
 
     @property
     def unread(self) -> int:
-        """Samples that wait for the reader."""
+        """The number of samples that wait for the reader."""
         with self._changed:
             return self._written - self._read
 
     @property
     def dropped(self) -> int:
-        """Samples that were written over before they were read."""
+        """The number of samples that were overwritten before they were read."""
         with self._changed:
             return self._dropped
 
     def write(self, samples: np.ndarray) -> int:
-        """Add ``(n, channels)`` samples; returns how many unread ones that cost.
+        """Add ``(n, channels)`` samples. Returns the number of unread samples that were dropped.
 
         Raises ValueError after `close`, or for another number of channels.
         """
         if samples.ndim != 2 or samples.shape[1] != self.channels:
-            raise ValueError(f"{samples.shape} samples for a ring of {self.channels} channels")
+            raise ValueError(
+                f"samples have the shape {samples.shape}; expected (n, {self.channels}) for a ring"
+                f" buffer of {self.channels} channels"
+            )
         with self._changed:
             if self._closed:
-                raise ValueError("the ring is closed")
+                raise ValueError("the ring buffer is closed")
             count = len(samples)
-            kept = samples[max(0, count - self.capacity) :]
-            self._copy_in(self._written + count - len(kept), kept)
+            newest = samples[max(0, count - self.capacity) :]
+            self._copy_in(self._written + count - len(newest), newest)
             self._written += count
             lost = max(0, self._written - self.capacity - self._read)
             self._read += lost
@@ -64,27 +71,28 @@ class RingBuffer:
             return lost
 
     def read_into(self, out: np.ndarray, timeout: float | None = None) -> tuple[int, int]:
-        """Fill the start of ``(n, channels)`` ``out``; returns (index of its first, count).
+        """Read into the start of ``out``, ``(n, channels)``. Returns (first index, count).
 
-        Waits until ``out`` can be filled, the ring is closed, or ``timeout`` seconds are
-        over, and then takes what there is, possibly nothing. An index that is not where
-        the last read ended tells of samples dropped between.
+        Waits until ``out`` can be filled, the ring buffer is closed, or ``timeout`` seconds have
+        passed. Then reads what is available, which may be nothing. If the first index is not where
+        the last read ended, the samples between were dropped.
         """
-        wanted = min(len(out), self.capacity)
+        target = min(len(out), self.capacity)
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed or self._written - self._read >= wanted, timeout
+                lambda: self._closed or self._written - self._read >= target, timeout
             )
             start = self._read
-            count = min(wanted, self._written - start)
+            count = min(target, self._written - start)
             self._copy_out(start, out[:count])
             self._read += count
             return start, count
 
     def copy_history(self, start: int, out: np.ndarray) -> tuple[int, int]:
-        """Copy from index ``start`` on, read or not; returns (index of the first, count).
+        """Copy samples from index ``start`` on, read or unread. Returns (first index, count).
 
-        What is already gone is left out at the front, what is not yet there at the end.
+        Samples that were overwritten are left out at the front, samples that are not yet written
+        at the end.
         """
         with self._changed:
             first = max(start, 0, self._written - self.capacity)
@@ -93,14 +101,14 @@ class RingBuffer:
             return first, count
 
     def close(self) -> None:
-        """No more will be written; a waiting reader wakes."""
+        """End the writing. A waiting reader wakes."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def ended(self) -> bool:
-        """Closed, and everything read."""
+        """Whether the ring buffer is closed and all samples were read."""
         with self._changed:
             return self._closed and self._read == self._written
 

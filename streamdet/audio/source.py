@@ -1,4 +1,4 @@
-"""What a source of samples is, and the one kind of error it raises."""
+"""The interface of audio sources, and the error that they raise."""
 
 from __future__ import annotations
 
@@ -9,43 +9,47 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_CHANNELS, RATE_RANGE = 64, (1_000, 768_000)
-"""What is taken for sound: channels, and rates in Hz."""
+"""The largest supported channel count, and the supported sample rates in Hz."""
 Reason = Literal["bad", "truncated", "unavailable", "busy", "lost"]
 
 
 class SourceError(Exception):
-    """A source failed; the message is one line: where, what, what to do.
+    """A source failed. The message is one line: where, what is wrong, what to do.
 
-    ``reason`` is "bad" for something that is no audio, "truncated" for audio that ends too
-    early, "unavailable" for a library or device that is not there, "busy" for one that
-    another program holds, and "lost" for one that stopped. ``foreign``: another reader may know
-    what it is.
+    Attributes:
+        reason: "bad" if the content is not audio, "truncated" if it is damaged or ends too early,
+            "unavailable" if a library or device is missing, "busy" if another program uses the
+            device, "lost" if the source stopped.
+        try_other_reader: Whether another library may be able to read the file.
     """
 
-    def __init__(self, reason: Reason, message: str, *, foreign: bool = False) -> None:
+    def __init__(self, reason: Reason, message: str, *, try_other_reader: bool = False) -> None:
         super().__init__(message)
         self.reason: Reason = reason
-        self.try_other_reader = foreign
+        self.try_other_reader = try_other_reader
 
 
 class Block(NamedTuple):
-    """``samples``: (n, channels) float32; ``start``: the index of the first since sample 0
-    of the source, in samples of its own rate."""
+    """Consecutive samples of a source.
+
+    ``samples`` is (n, channels) float32. ``start`` is the index of the first of them, counted from
+    the start of the source at its own rate.
+    """
 
     start: int
     samples: np.ndarray
 
 
 class Source(Protocol):
-    """A finite source: a rate in Hz, a channel count, and blocks in order."""
+    """A finite source. ``rate`` is in Hz."""
 
     rate: int
     channels: int
 
     def blocks(self) -> Iterator[Block]:
-        """The samples from first to last; raises SourceError where they end in a fault."""
+        """Yield the samples from first to last. Raises SourceError if they end in a fault."""
         ...
 
     def close(self) -> None:
-        """Let go of the file or device; may be called twice."""
+        """Close the file or device. May be called twice."""
         ...

@@ -1,4 +1,4 @@
-"""The one thing of RIFF/WAVE that both a file and a pipe must know."""
+"""RIFF/WAVE constants shared by files and pipes."""
 
 STREAMING_LENGTHS = frozenset({0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000})
-"""Data lengths that writers put where they can't know: whoever streams a WAV."""
+"""Data lengths that programs write when they stream a WAV of unknown length."""

@@ -1,6 +1,6 @@
-"""What a daemon is told: one frozen `Config` out of defaults, a TOML file, the environment and
-flags, in that order, the later before the earlier.
+"""The configuration: one frozen `Config`, from defaults, a TOML file, the environment and flags.
 
-`schema.py` has every key with its default, `layers.py` puts the layers together, `schedule.py`
-says when a source is to be heard; `example.toml` shows all of it.
+A later layer in that order overrides an earlier one. `schema.py` has every key with its default,
+`checks.py` checks single values, `layers.py` merges the layers, `schedule.py` says when a source is
+active, and `example.toml` shows every key.
 """

@@ -1,7 +1,8 @@
-"""Defaults, a TOML file, the environment and flags, put over each other into one `Config`.
+"""Merges defaults, a TOML file, the environment and flags into one `Config`.
 
-A layer is a tree of tables. Sources are laid over each other by name, so that
-``STREAMDET_SOURCES__GATE__GAIN_DB=6`` and ``--set sources.gate.gain_db=6`` mean one of the file's.
+A layer is a tree of tables. Sources are merged by name, so that
+``STREAMDET_SOURCES__GATE__GAIN_DB=6`` and ``--set sources.gate.gain_db=6`` change a source of the
+file.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ PREFIX = "STREAMDET_"
 DEFAULT_PATH = Path("/etc/streamdet/streamdet.toml")
 ENVIRONMENT = "environment"
 _MAX_BYTES = 4_000_000
-_APART = ("CONFIG",)
-"""What begins with the prefix and is no key: where the file is."""
+_NOT_KEYS = ("CONFIG",)
+"""Variables with the prefix that are not keys: STREAMDET_CONFIG is the path of the file."""
 
 Tree = dict[str, Any]
 
 
 class ConfigError(ValueError):
-    """The configuration is no good; ``faults`` are lines: where, what, what to do."""
+    """The configuration is invalid. ``faults`` are lines that say where, what and what to do."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = [printable(fault) for fault in faults]
@@ -40,24 +41,24 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ConfigLayer:
-    """Keys with where they come from: the file's name, "environment" or "flags"."""
+    """Keys and their origin: the path of a file, "environment" or "flags"."""
 
     origin: str
     tree: Tree
 
 
 def merge_layers(layers: Iterable[ConfigLayer]) -> Config:
-    """The layers over each other and over the defaults; raises ConfigError with every fault."""
+    """Merge layers, the later over the earlier. Raises ConfigError with every fault."""
     merged: Tree = {}
     origins: dict[tuple[str, ...], str] = {}
     for layer in layers:
-        tree = _by_name(layer)
+        tree = _key_sources_by_name(layer)
         _record_origins(origins, (), tree, layer.origin)
         merged = _merge(merged, tree)
     sources = merged.pop("sources", {})
     names = list(sources)
     rows = [{"name": name, **row} for name, row in sources.items()]
-    if faults := list(_unprintable(merged, ())) + list(_unprintable(sources, ("sources",))):
+    if faults := [*_control_characters(merged, ()), *_control_characters(sources, ("sources",))]:
         raise ConfigError(faults)
     try:
         return Config.model_validate({**merged, "sources": rows})
@@ -66,44 +67,47 @@ def merge_layers(layers: Iterable[ConfigLayer]) -> Config:
 
 
 def from_file(path: Path) -> ConfigLayer:
-    """The layer of a TOML file; raises ConfigError where it can't be read or is no TOML."""
+    """Read a TOML file. Raises ConfigError if it cannot be read or is not TOML."""
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
-            raise ConfigError([f"{path}: larger than {_MAX_BYTES} bytes"])
+            raise ConfigError([f"{path}: larger than {_MAX_BYTES} bytes; is it a configuration?"])
         return ConfigLayer(str(path), tomllib.loads(text.decode()))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError([f"{path}: not TOML: {error}"]) from error
+        raise ConfigError(
+            [f"{path}: invalid TOML: {error}; `streamdet config example` prints a valid file"]
+        ) from error
 
 
 def from_environment(environment: Mapping[str, str]) -> ConfigLayer:
-    """The layer of ``STREAMDET_KEY``, ``STREAMDET_TABLE__KEY`` and
-    ``STREAMDET_SOURCES__NAME__KEY``; values are TOML's, or text where they are none."""
+    """Read ``STREAMDET_KEY``, ``STREAMDET_TABLE__KEY`` and ``STREAMDET_SOURCES__NAME__KEY``.
+
+    A value is parsed as TOML; if that fails it is text. Raises ConfigError.
+    """
     tree: Tree = {}
     for variable, text in sorted(environment.items()):
-        if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in _APART:
+        if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in _NOT_KEYS:
             path = variable.removeprefix(PREFIX).lower().split("__")
-            _set_key(tree, path, _value(text), variable)
+            _set_key(tree, path, _parse_value(text), variable)
     return ConfigLayer(ENVIRONMENT, tree)
 
 
 def from_settings(settings: Iterable[str]) -> ConfigLayer:
-    """The layer of ``--set`` flags, each ``KEY=VALUE`` with a dotted key."""
+    """Read ``--set`` flags, each ``KEY=VALUE`` with a dotted key. Raises ConfigError."""
     tree: Tree = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            raise ConfigError([f"--set {setting}: not KEY=VALUE"])
-        _set_key(tree, _dotted(key), _value(text), f"--set {key}")
+            raise ConfigError([f"--set {setting}: expected KEY=VALUE, such as --set stall_s=3"])
+        _set_key(tree, _split_key(key), _parse_value(text), f"--set {key}")
     return ConfigLayer("flags", tree)
 
 
 def config_path(flag: Path | None, environment: Mapping[str, str]) -> Path | None:
-    """The file to read: that of the flag, of STREAMDET_CONFIG, else the default one if it is
-    there."""
+    """Return the file to read: the flag's, else STREAMDET_CONFIG, else the default if it exists."""
     if flag is not None:
         return flag
     if named := environment.get(f"{PREFIX}CONFIG"):
@@ -112,30 +116,31 @@ def config_path(flag: Path | None, environment: Mapping[str, str]) -> Path | Non
 
 
 def config_keys(table: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key of a table and of those in it; a source's stand under ``sources``."""
+    """Yield every key of a table and of its inner tables. Keys of a source start with "sources"."""
     for name, field in table.model_fields.items():
-        inner = _table_of(field.annotation)
+        inner = table_type(field.annotation)
         if inner is None:
             yield (*path, name)
         else:
             yield from config_keys(inner, (*path, name))
 
 
-def _table_of(annotation: Any) -> type[BaseModel] | None:
+def table_type(annotation: Any) -> type[BaseModel] | None:
+    """Return the table class in a type annotation, or None if the annotation has none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next(filter(None, map(_table_of, get_args(annotation))), None)
+    return next(filter(None, map(table_type, get_args(annotation))), None)
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 
-def _dotted(key: str) -> list[str]:
-    """``sources."a.b".gain_db`` as its parts, by TOML's own rules where they can read it."""
+def _split_key(key: str) -> list[str]:
+    """Split ``sources."a.b".gain_db`` by the rules of TOML, or at every dot if that fails."""
     try:
         tree, path = tomllib.loads(f"{key} = 0"), []
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -151,70 +156,70 @@ def _set_key(tree: Tree, path: list[str], value: Any, origin: str) -> None:
     for name in tables:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
-            raise ConfigError([f"{origin}: {name} has a value already"])
+            raise ConfigError([f"{origin}: {name} is also set to a value; remove one of the two"])
     if isinstance(tree.get(last), dict):
-        raise ConfigError([f"{origin}: {last} is a table already"])
+        raise ConfigError([f"{origin}: keys of {last} are also set; remove one of the two"])
     tree[last] = value
 
 
-def _by_name(layer: ConfigLayer) -> Tree:
-    """The layer with its sources as a table from name to row."""
+def _key_sources_by_name(layer: ConfigLayer) -> Tree:
+    """Return the layer's tree with its sources as a table from name to row."""
     if "sources" not in layer.tree:
         return layer.tree
     rows = layer.tree["sources"]
     if isinstance(rows, dict):
         for name, row in rows.items():
             if not isinstance(row, dict):
-                raise ConfigError([f"{layer.origin}: sources.{name}: not a table"])
+                raise ConfigError([f"{layer.origin}: sources.{name}: must be a table, not a value"])
         return layer.tree
     if not isinstance(rows, list):
-        raise ConfigError([f"{layer.origin}: sources: a list of tables, [[sources]]"])
+        raise ConfigError([f"{layer.origin}: sources: must be a list of tables, [[sources]]"])
     named: Tree = {}
-    for place, row in enumerate(rows, 1):
-        where = f"{layer.origin}: sources, number {place}"
+    for number, row in enumerate(rows, 1):
+        where = f"{layer.origin}: sources, number {number}"
         if not isinstance(row, dict):
-            raise ConfigError([f"{where}: not a table"])
+            raise ConfigError([f"{where}: must be a table, [[sources]]"])
         name = row.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise ConfigError([f"{where}: it has no name"])
+            raise ConfigError([f'{where}: has no name; add name = "..."'])
         if name in named:
-            raise ConfigError([f"{where}: there is another one named {name!r}"])
+            raise ConfigError([f"{where}: the name {name!r} is used twice; change one of them"])
         named[name] = {k: v for k, v in row.items() if k != "name"}
     return {**layer.tree, "sources": named}
 
 
-def _unprintable(value: Any, path: tuple[str, ...]) -> Iterator[str]:
-    """Texts that no device, file or host is called by; a template alone may have lines."""
+def _control_characters(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """Yield a line for each text with a control character. Only a template may have line breaks."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _unprintable(inner, (*path, str(key)))
+            yield from _control_characters(inner, (*path, str(key)))
     elif isinstance(value, list):
         for inner in value:
-            yield from _unprintable(inner, path)
+            yield from _control_characters(inner, path)
     elif isinstance(value, str):
         text = value.replace("\n", "") if path[-1:] == ("template",) else value
         if any(unicodedata.category(c) == "Cc" for c in text):
-            yield f"{'.'.join(path)}: a control character in it"
+            yield f"{'.'.join(path)}: contains a control character; remove it"
 
 
 def _without_sources(layer: ConfigLayer) -> ConfigLayer:
     return ConfigLayer(layer.origin, {k: v for k, v in layer.tree.items() if k != "sources"})
 
 
-def _merge(below: Tree, above: Tree, *, sources: bool = False) -> Tree:
-    merged = dict(below)
-    for key, value in above.items():
-        at = _same_source(merged, key) if sources else key
-        old = merged.get(at)
+def _merge(lower: Tree, upper: Tree, *, sources: bool = False) -> Tree:
+    merged = dict(lower)
+    for key, value in upper.items():
+        target = _find_source(merged, key) if sources else key
+        old = merged.get(target)
         if isinstance(value, dict) and isinstance(old, dict):
-            merged[at] = _merge(old, value, sources=at == "sources" and not sources)
+            merged[target] = _merge(old, value, sources=target == "sources" and not sources)
         else:
-            merged[at] = value
+            merged[target] = value
     return merged
 
 
-def _same_source(tree: Tree, key: str) -> str:
-    """The name that ``key`` means, which in the environment has neither case nor punctuation."""
+def _find_source(tree: Tree, key: str) -> str:
+    """Return the source name that ``key`` means: a variable has neither case nor punctuation."""
     return next((name for name in tree if slug(name) == slug(key)), key)
 
 
@@ -228,7 +233,7 @@ def _record_origins(
 
 
 def _describe_error(error: Any, names: list[str], origins: Mapping[tuple[str, ...], str]) -> str:
-    """One line: where it comes from, the key, what is wrong with it."""
+    """Return one line: the origin, the key, and what is wrong with it."""
     path = [str(part) for part in error["loc"]]
     if path[:1] == ["sources"] and len(path) > 1 and path[1].isdigit():
         path[1] = names[int(path[1])]
@@ -240,37 +245,40 @@ def _describe_error(error: Any, names: list[str], origins: Mapping[tuple[str, ..
         origin = origins[known[:-1]]
     if error["type"] == "extra_forbidden":
         table = SourceConfig if path[:1] == ["sources"] else _table_at(path[:-1])
-        what = "unknown key"
+        message = "unknown key"
         if near := difflib.get_close_matches(path[-1], table.model_fields, 1):
-            what += f"; did you mean {near[0]}?"
+            message += f"; did you mean {near[0]}?"
     else:
-        what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+        message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     key = ".".join(path)
     if origin == ENVIRONMENT:
         key = PREFIX + "__".join(slug(p).upper() for p in path)
-    return ": ".join(part for part in (origin, key, what) if part)
+    return ": ".join(part for part in (origin, key, message) if part)
 
 
 def _table_at(path: list[str]) -> type[BaseModel]:
     table: type[BaseModel] = Config
     for name in path:
         field = table.model_fields.get(name)
-        table = (_table_of(field.annotation) if field else None) or table
+        table = (table_type(field.annotation) if field else None) or table
     return table
 
 
 def read_config(
     flag: Path | None,
-    *above: ConfigLayer,
+    *upper: ConfigLayer,
     environment: Mapping[str, str] | None = None,
     only_flags: bool = False,
 ) -> Config:
-    """The `Config` of the file, the environment and the layers above them, ``only_flags`` without
-    the sources of file and environment; raises ConfigError."""
-    there = os.environ if environment is None else environment
-    path = config_path(flag, there)
-    below = [] if path is None else [from_file(path)]
-    below.append(from_environment(there))
+    """Read the file and the environment, and merge them with the ``upper`` layers.
+
+    With ``only_flags``, the sources of the file and the environment are left out. Raises
+    ConfigError.
+    """
+    environment = os.environ if environment is None else environment
+    path = config_path(flag, environment)
+    lower = [] if path is None else [from_file(path)]
+    lower.append(from_environment(environment))
     if only_flags:
-        below = [_without_sources(layer) for layer in below]
-    return merge_layers([*below, *above])
+        lower = [_without_sources(layer) for layer in lower]
+    return merge_layers([*lower, *upper])

@@ -1,4 +1,4 @@
-"""When a source is to be heard: hours of the week in local time."""
+"""Schedules of sources: hours of the week in local time."""
 
 from __future__ import annotations
 
@@ -11,52 +11,60 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @dataclass(frozen=True)
 class ActiveHours:
-    """Some days of the week (0 is Monday) from ``start`` until ``end``; over midnight where the
-    end is not later than the start, and then the days are those on which it begins."""
+    """The hours from ``start`` until ``end`` on some days of the week (0 is Monday).
+
+    If the end is not later than the start, the hours pass midnight, and ``days`` are the days on
+    which they start.
+    """
 
     days: frozenset[int]
     start: time
     end: time
 
     def contains(self, at: datetime) -> bool:
-        """Whether a local time lies in them."""
+        """Whether a local time is within these hours."""
         now, day = at.time(), at.weekday()
         if self.start < self.end:
             return day in self.days and self.start <= now < self.end
-        before = (at - timedelta(days=1)).weekday()
-        return (day in self.days and now >= self.start) or (before in self.days and now < self.end)
+        previous = (at - timedelta(days=1)).weekday()
+        return (day in self.days and now >= self.start) or (
+            previous in self.days and now < self.end
+        )
 
 
 def parse_hours(text: str) -> ActiveHours:
-    """``08:00-18:00``, ``Mon-Fri 08:00-18:00`` or ``Sat,Sun 22:00-06:00``; raises ValueError."""
+    """Parse ``08:00-18:00``, ``Mon-Fri 08:00-18:00`` or ``Sat,Sun 22:00-06:00``.
+
+    Raises ValueError.
+    """
     match = re.fullmatch(r"(?:([A-Za-z,-]+)\s+)?(\d\d:\d\d)-(\d\d:\d\d)", text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no schedule; write 08:00-18:00 or Mon-Fri 08:00-18:00")
+        raise ValueError(f"invalid hours {text!r}; write 08:00-18:00 or Mon-Fri 08:00-18:00")
     days, start, end = match.groups()
-    chosen = frozenset(range(7)) if days is None else _days(days)
-    return ActiveHours(chosen, _clock(start), _clock(end))
+    active_days = frozenset(range(7)) if days is None else _parse_days(days)
+    return ActiveHours(active_days, _parse_time(start), _parse_time(end))
 
 
 def is_active(schedule: tuple[ActiveHours, ...], at: datetime) -> bool:
-    """Whether a source of this schedule is to be heard; always, where it has none."""
+    """Whether a source with this schedule is active at a local time. Without a schedule, always."""
     return not schedule or any(hours.contains(at) for hours in schedule)
 
 
-def _days(text: str) -> frozenset[int]:
-    chosen: set[int] = set()
+def _parse_days(text: str) -> frozenset[int]:
+    days: set[int] = set()
     for part in text.lower().split(","):
         first, dash, last = part.partition("-")
         if first not in DAYS or (dash and last not in DAYS):
-            raise ValueError(f"{part!r} is no day; there are {', '.join(DAYS)}")
-        begin, end = DAYS.index(first), DAYS.index(last or first)
-        chosen.update((begin + i) % 7 for i in range((end - begin) % 7 + 1))
-    return frozenset(chosen)
+            raise ValueError(f"unknown day {part!r}; use {', '.join(DAYS)}")
+        start, end = DAYS.index(first), DAYS.index(last or first)
+        days.update((start + i) % 7 for i in range((end - start) % 7 + 1))
+    return frozenset(days)
 
 
-def _clock(text: str) -> time:
+def _parse_time(text: str) -> time:
     if text == "24:00":
         return time(0, 0)
     try:
         return time.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"{text} is no time of day") from error
+        raise ValueError(f"invalid time {text}; use 00:00 to 24:00") from error

@@ -1,4 +1,4 @@
-"""A `Config` as TOML."""
+"""Prints a `Config` as TOML."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from streamdet.config.schema import Config
 
 
 def to_toml(config: Config) -> str:
-    """Every key that has a value; addresses without user and password."""
-    lines = list(_table(config))
+    """Return every key that has a value as TOML. URLs have no user and password."""
+    lines = list(_format_table(config))
     for name, table in config:
         if isinstance(table, BaseModel):
-            lines += ["", f"[{name}]", *_table(table)]
+            lines += ["", f"[{name}]", *_format_table(table)]
     for source in config.sources:
-        lines += ["", "[[sources]]", *_table(source)]
+        lines += ["", "[[sources]]", *_format_table(source)]
     return "\n".join(lines) + "\n"
 
 
-def _table(table: BaseModel) -> Iterator[str]:
+def _format_table(table: BaseModel) -> Iterator[str]:
     for name, value in table:
         if value is None or isinstance(value, BaseModel) or name == "sources":
             continue
-        yield f"{name} = {_value(strip_credentials(value) if name == 'url' else value)}"
+        yield f"{name} = {_format_value(strip_credentials(value) if name == 'url' else value)}"
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(_format_value, value))}]"
     if isinstance(value, Path):
         value = str(value)
     return json.dumps(value, ensure_ascii=False)
 
 
 def strip_credentials(url: str) -> str:
-    """An address whose user and password are not shown."""
+    """Replace user and password in a URL by ``...``."""
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url

@@ -76,6 +76,11 @@ class Event:
         offset = self.detection.offset
         return None if offset is None else offset / self.sample_rate
 
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Onset and end in seconds of the source. The end of an open event is its onset."""
+        return self.onset_s, self.onset_s if self.offset_s is None else self.offset_s
+
     def record(self) -> dict[str, Any]:
         """The JSON object of one line, its keys in the documented order."""
         d, rate = self.detection, self.sample_rate
@@ -104,7 +109,7 @@ class Event:
         }
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Event:
+    def from_record(cls, record: Mapping[str, Any]) -> Event:
         """The event that `record` gave, as far as it tells; raises KeyError, ValueError."""
         rate, onset, end = (
             int(record["sample_rate"]),

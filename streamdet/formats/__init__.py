@@ -1,4 +1,4 @@
-"""Where events go: one file for each form of output."""
+"""Export formats of events: one module per format."""
 
 from __future__ import annotations
 
@@ -22,33 +22,40 @@ EventFormat = Literal[
 ]
 FORMATS: dict[str, EventFormat] = {name: name for name in get_args(EventFormat)}
 SINGLE_FILE_FORMATS = frozenset(("audacity", "srt", "vtt", "edl", "fcpxml", "otio", "textgrid"))
-"""The forms that have one timeline, and so are of one file."""
+"""Formats with one timeline, which can hold the events of only one file."""
 REPORT_SUFFIX = ".html"
-"""How a report ends, which is of whole files (streamdet.report.html)."""
+"""The suffix of an HTML report (streamdet.report), which is not an event format."""
 EDIT_FORMATS = frozenset(("edl", "fcpxml", "otio"))
-"""The forms that count frames, and so want a timebase."""
+"""Formats that count frames, and need a timebase."""
 SUFFIXES: dict[str, EventFormat] = {
     ".jsonl": "jsonl", ".csv": "csv", ".selections.txt": "raven", ".txt": "audacity", ".srt": "srt",
     ".vtt": "vtt", ".edl": "edl", ".fcpxml": "fcpxml", ".otio": "otio", ".textgrid": "textgrid",
 }  # fmt: skip
-SUFFIX_OF: dict[EventFormat, str] = {form: suffix for suffix, form in SUFFIXES.items()}
-"""How a file of each form ends."""
+SUFFIX_OF: dict[EventFormat, str] = {kind: suffix for suffix, kind in SUFFIXES.items()}
+"""The file name suffix of each format."""
 
 
 def format_for(name: str) -> EventFormat | None:
-    """The form that a file's name asks for, the longest ending first; None for no known one."""
-    endings = sorted(SUFFIXES, key=len, reverse=True)
-    return next((SUFFIXES[end] for end in endings if name.lower().endswith(end)), None)
+    """Return the format for a file name by its suffix, in any letter case.
+
+    Returns None for an unknown suffix, for a name without one, and for `REPORT_SUFFIX`. The
+    longest suffix wins: ``x.selections.txt`` is "raven", ``x.txt`` is "audacity".
+    """
+    suffixes = sorted(SUFFIXES, key=len, reverse=True)
+    return next((SUFFIXES[suffix] for suffix in suffixes if name.lower().endswith(suffix)), None)
 
 
 def open_writer(
     kind: EventFormat, stream: TextIO, *, explain: bool = False, timebase: Timebase | None = None
 ) -> EventWriter:
-    """The sink of that form over an open text stream; those of an edit want a ``timebase``. Raises
-    ImportError where a form's library is missing."""
+    """Return a writer of a format for an open text stream.
+
+    Raises ValueError if one of the `EDIT_FORMATS` has no ``timebase``, and ImportError if the
+    library of a format is not installed.
+    """
     if kind in EDIT_FORMATS:
         if timebase is None:
-            raise ValueError(f"{kind} wants a frame rate")
+            raise ValueError(f"the format {kind} needs a timebase")
         if kind == "otio":
             from streamdet.formats.otio import OtioWriter
 
@@ -56,11 +63,11 @@ def open_writer(
         return (EdlWriter if kind == "edl" else FcpxmlWriter)(stream, timebase)
     if kind == "csv":
         return CsvWriter(stream, explain=explain)
-    plain = {
+    writers = {
         "table": TableWriter, "audacity": AudacityWriter, "raven": RavenWriter, "srt": SrtWriter,
         "vtt": VttWriter, "textgrid": TextGridWriter,
     }  # fmt: skip
-    return plain.get(kind, JsonlWriter)(stream)
+    return writers.get(kind, JsonlWriter)(stream)
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Comma-separated values (RFC 4180): a header, then a row an event."""
+"""Comma-separated values (RFC 4180): a header, then a row per event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ COLUMNS = (
 
 
 class CsvWriter:
-    """Writes to an open text stream; the header comes first, also where no event does."""
+    """Writes the header at once, also if there are no events.
+
+    With ``explain`` there is one more column, for the explanations.
+    """
 
     def __init__(self, stream: TextIO, *, explain: bool = False) -> None:
         self._stream = stream
@@ -23,7 +26,7 @@ class CsvWriter:
         self._rows.writerow((*COLUMNS, "explain") if explain else COLUMNS)
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """One row; a time or an offset that is not known is empty."""
+        """Write one row. Unknown values are empty."""
         record = event.record()
         model = record.pop("model")
         record["model"] = f"{model['name']}/{model['version']}"
@@ -34,5 +37,5 @@ class CsvWriter:
         self._stream.flush()
 
     def close(self) -> None:
-        """Flush a header that nothing followed."""
+        """Flush the header of a table without events."""
         self._stream.flush()

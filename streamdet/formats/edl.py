@@ -1,7 +1,7 @@
-"""Markers as an edit decision list (CMX 3600): DaVinci Resolve's form, with locators for others.
+"""Markers as an edit decision list (CMX 3600) for DaVinci Resolve, Avid and Premiere.
 
-Each event is one frame of black with a colour, a name and a length behind it, which Resolve takes
-as a marker ("Import, Timeline Markers from EDL"), and a LOC comment, which Avid and Premiere take.
+Each event is one black frame. Resolve takes its colour, name and length as a marker ("Import,
+Timeline Markers from EDL"). Avid and Premiere take its LOC comment as a locator.
 """
 
 from __future__ import annotations
@@ -10,44 +10,44 @@ from pathlib import Path
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.markers import marker_text
 from streamdet.formats.timecode import Timebase
 from streamdet.formats.writer import ScoreExplanation
 
-_MOST = 999
-"""The form's event numbers have three digits; beyond them counting begins anew."""
+_MAX_NUMBER = 999
+"""The event numbers of the format have three digits; after 999 they restart at 1."""
 
 
 class EdlWriter:
-    """Writes to an open text stream; the head comes with the first event or at the end."""
+    """Writes the header with the first event, or at the end if there are no events."""
 
     def __init__(self, stream: TextIO, timebase: Timebase) -> None:
         self._stream, self._timebase, self._count = stream, timebase, 0
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """One marker."""
+        """Write one marker."""
         del explanation
         if not self._count:
-            self._begin(Path(event.source).stem)
+            self._write_header(Path(event.source).stem)
         self._count += 1
         base = self._timebase
-        first, last = map(base.frame, event_span_s(event))
-        at, after = base.timecode(first), base.timecode(first + 1)
-        number = (self._count - 1) % _MOST + 1
+        first, last = map(base.frame, event.span_s)
+        start, end = base.timecode(first), base.timecode(first + 1)
+        number = (self._count - 1) % _MAX_NUMBER + 1
         self._stream.write(
-            f"{number:03d}  BL       V     C        {at} {after} {at} {after}\n"
-            f"* LOC: {at} RED     {marker_text(event)}\n"
+            f"{number:03d}  BL       V     C        {start} {end} {start} {end}\n"
+            f"* LOC: {start} RED     {marker_text(event)}\n"
             f" |C:ResolveColorRed |M:{marker_text(event)} |D:{max(1, last - first)}\n\n"
         )
         self._stream.flush()
 
     def close(self) -> None:
-        """The head, where there was no event."""
+        """Write the header if there were no events."""
         if not self._count:
-            self._begin("no gunshots")
+            self._write_header("no gunshots")
         self._stream.flush()
 
-    def _begin(self, title: str) -> None:
+    def _write_header(self, title: str) -> None:
         drop = "DROP FRAME" if self._timebase.drop else "NON-DROP FRAME"
         title = "".join(c if c.isprintable() else "?" for c in title)[:70]
         self._stream.write(f"TITLE: {title}\nFCM: {drop}\n\n")

@@ -1,4 +1,4 @@
-"""JSON lines: one object of docs/events.md a line, flushed as it is written."""
+"""JSON lines: an object of docs/events.md per line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from streamdet.formats.writer import ScoreExplanation
 
 
 class JsonlWriter:
-    """Writes to an open text stream."""
+    """Writes and flushes a line per event."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """One line; the explanation, if any, stands under ``explain``."""
+        """Write one line. An explanation is the key ``explain``."""
         record = event.record()
         if explanation is not None:
             record["explain"] = explanation.record(event)
@@ -24,4 +24,4 @@ class JsonlWriter:
         self._stream.flush()
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing: every line is already written."""

@@ -1,4 +1,4 @@
-"""Markers as an OpenTimelineIO timeline, by its own library (extra "edit")."""
+"""Markers as an OpenTimelineIO timeline. Needs the extra "edit"."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.markers import marker_text
 from streamdet.formats.timecode import Timebase
 from streamdet.formats.writer import ScoreExplanation
 
 
 class OtioWriter:
-    """Written whole at the end. Raises ImportError where the library is missing."""
+    """Collects the events, and writes the timeline at the end.
+
+    Raises ImportError without OpenTimelineIO.
+    """
 
     def __init__(self, stream: TextIO, timebase: Timebase) -> None:
         import opentimelineio
@@ -22,24 +25,24 @@ class OtioWriter:
         self._events: list[Event] = []
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """Keep one for the timeline."""
+        """Add an event to the timeline."""
         del explanation
         self._events.append(event)
 
     def close(self) -> None:
-        """Write the timeline: a gap as long as all of it, with a marker for each event."""
+        """Write the timeline: one gap of its whole length, with a marker per event."""
         otio, base, events = self._otio, self._timebase, self._events
         rate = float(base.fps)
 
         def time(frames: int) -> Any:
             return otio.opentime.RationalTime(frames, rate)
 
-        ends = max((base.frame(event_span_s(event)[1]) + 1 for event in events), default=1)
+        length = max((base.frame(event.span_s[1]) + 1 for event in events), default=1)
         gap = otio.schema.Gap(
-            source_range=otio.opentime.TimeRange(time(0), time(ends)), name="gunshots"
+            source_range=otio.opentime.TimeRange(time(0), time(length)), name="gunshots"
         )
         for event in events:
-            first, last = map(base.frame, event_span_s(event))
+            first, last = map(base.frame, event.span_s)
             marked = otio.opentime.TimeRange(time(first), time(max(1, last - first)))
             gap.markers.append(
                 otio.schema.Marker(

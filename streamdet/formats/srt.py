@@ -1,40 +1,41 @@
-"""SubRip subtitles: a numbered cue for each event."""
+"""SubRip subtitles: a numbered cue per event."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.markers import marker_text
 from streamdet.formats.writer import ScoreExplanation
 
-SHOWN_S = 1.0
-"""A shot is over before it can be read: so long it is shown at least."""
+MIN_CUE_S = 1.0
+"""A cue stays at least this long, because a shot is too short to read its text."""
 
 
 class SrtWriter:
-    """SubRip: a number, a span, words."""
+    """Writes SubRip cues: a number, a time span and a text."""
 
-    _point, _head = ",", ""
+    _decimal_mark, _header = ",", ""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._count = stream, 0
-        stream.write(self._head)
+        stream.write(self._header)
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """One cue, behind an empty line."""
+        """Write one cue, followed by an empty line."""
         del explanation
         self._count += 1
-        first, last = event_span_s(event)
-        span = f"{self._clock(first)} --> {self._clock(max(last, first + SHOWN_S))}"
+        onset_s, end_s = event.span_s
+        span = f"{self._clock(onset_s)} --> {self._clock(max(end_s, onset_s + MIN_CUE_S))}"
         self._stream.write(f"{self._count}\n{span}\n{marker_text(event)}\n\n")
         self._stream.flush()
 
     def close(self) -> None:
-        """Hand over a head that nothing followed."""
+        """Flush the header of a file without cues."""
         self._stream.flush()
 
     def _clock(self, seconds: float) -> str:
         minutes, rest = divmod(round(seconds * 1_000), 60_000)
         hours, minutes = divmod(minutes, 60)
-        return f"{hours:02d}:{minutes:02d}:{rest // 1_000:02d}{self._point}{rest % 1_000:03d}"
+        mark = self._decimal_mark
+        return f"{hours:02d}:{minutes:02d}:{rest // 1_000:02d}{mark}{rest % 1_000:03d}"

@@ -1,37 +1,37 @@
-"""Praat's TextGrid: one tier, an interval for each event."""
+"""Praat's TextGrid: one tier with an interval per event."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
 from streamdet.detection.event import Event
-from streamdet.formats.markers import event_span_s, marker_text
+from streamdet.formats.markers import marker_text
 from streamdet.formats.writer import ScoreExplanation
 
 
 class TextGridWriter:
-    """Written whole at the end, since it begins with how many intervals there are."""
+    """Collects the events, and writes the tier at the end: it starts with the interval count."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._spans: list[tuple[float, float, str]] = []
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """Keep one for the tier."""
+        """Add an event to the tier."""
         del explanation
-        self._spans.append((*event_span_s(event), marker_text(event)))
+        self._spans.append((*event.span_s, marker_text(event)))
 
     def close(self) -> None:
-        """Write the tier; between events are empty intervals, since a tier has no holes."""
+        """Write the tier. Empty intervals fill the gaps, because a tier must not have any."""
         intervals: list[tuple[float, float, str]] = []
-        at = 0.0
-        for first, last, text in self._spans:
-            first = max(first, at)
-            if first > at:
-                intervals.append((at, first, ""))
-            at = max(last, first + 0.001)
-            intervals.append((first, at, text))
-        end = at or 1.0
+        end = 0.0
+        for onset_s, end_s, text in self._spans:
+            start = max(onset_s, end)
+            if start > end:
+                intervals.append((end, start, ""))
+            end = max(end_s, start + 0.001)
+            intervals.append((start, end, text))
+        end = end or 1.0
         lines = [
             'File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0",
             f"xmax = {end:.6f}", "tiers? <exists>", "size = 1", "item []:", "    item [1]:",

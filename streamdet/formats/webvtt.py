@@ -1,4 +1,4 @@
-"""WebVTT subtitles, for the <track> element of a browser."""
+"""WebVTT subtitles, for the <track> element of a web page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from streamdet.formats.srt import SrtWriter
 
 
 class VttWriter(SrtWriter):
-    """WebVTT, for a browser's <track>."""
+    """Writes WebVTT cues."""
 
-    _point, _head = ".", "WEBVTT\n\n"
+    _decimal_mark, _header = ".", "WEBVTT\n\n"

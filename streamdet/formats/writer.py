@@ -1,4 +1,4 @@
-"""What a sink is, and what may stand beside an event in it."""
+"""The interface of event writers, and the explanation that can accompany an event."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Any, Protocol
 
 from streamdet.detection.event import Event
 
-TOP = 3
+TOP_LABELS = 3
 
 
 @dataclass(frozen=True)
 class ScoreExplanation:
-    """Why an event was one: ``scores`` are (time_s, gunshot score) around it."""
+    """Why an event was detected. ``scores`` are (time_s, gunshot score) around it."""
 
     scores: list[tuple[float, float]]
 
     def top_labels(self, event: Event) -> list[tuple[str, float]]:
-        """The strongest other labels, best first."""
+        """Return the labels other than gunshot with the highest scores, highest first."""
         others = [(k, v) for k, v in event.detection.labels.items() if k != "gunshot"]
-        return sorted(others, key=lambda label: -label[1])[:TOP]
+        return sorted(others, key=lambda label: -label[1])[:TOP_LABELS]
 
     def record(self, event: Event) -> dict[str, Any]:
-        """The ``explain`` object of docs/events.md."""
+        """Return the ``explain`` object of docs/events.md."""
         top = [[label, round(score, 4)] for label, score in self.top_labels(event)]
         return {"top": top, "scores": [list(pair) for pair in self.scores]}
 
     def text(self, event: Event) -> str:
-        """One line for people: the other labels, then the scores."""
+        """Return one line of text: the top labels, then the scores."""
         top = ", ".join(f"{label} {score:.2f}" for label, score in self.top_labels(event))
-        curve = " ".join(f"{score:.2f}" for _, score in self.scores)
-        return f"{top}; scores {curve}"
+        scores = " ".join(f"{score:.2f}" for _, score in self.scores)
+        return f"{top}; scores {scores}"
 
 
 class EventWriter(Protocol):
-    """Where events go: each is written whole and at once, or not at all."""
+    """Writes events to an open text stream in one format."""
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """Write one event."""
+        """Write one event, or collect it if the format needs all events at once."""
         ...
 
     def close(self) -> None:
-        """Finish what the format needs at its end; the stream itself stays open."""
+        """Write the end of the format. The stream stays open."""
         ...

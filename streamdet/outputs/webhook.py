@@ -11,7 +11,8 @@ import time
 from string import Template
 from typing import Any
 
-from streamdet.config.schema import TEMPLATE_FIELDS, WebhookConfig
+from streamdet.config.checks import TEMPLATE_FIELDS
+from streamdet.config.schema import WebhookConfig
 from streamdet.outputs.queue import Output, OutputError, Record
 
 _TRY_AGAIN = frozenset((408, 425, 429))

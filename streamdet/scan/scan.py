@@ -62,7 +62,7 @@ class Scan:
         for found in self.files:
             heard = self._manifest.known(self._wishes, found)
             if heard is not None and heard.state != "failed":
-                yield found.name, [Event.of_record(record) for record in heard.events]
+                yield found.name, [Event.from_record(record) for record in heard.events]
 
     def events(self) -> Iterator[Event]:
         """All that was found in any of the files, by their names, each in its order."""
@@ -92,7 +92,7 @@ def _renamed(heard: FileResult, found: MediaFile, *, each: bool) -> FileResult:
     """What came of the same content under another name."""
     events = []
     for record in heard.events:
-        event = Event.of_record(record)
+        event = Event.from_record(record)
         d = event.detection
         called = f"{found.name}\0{d.channel}" if each else found.name
         identity = event_id(called, event.model, d.onset, None, event.sample_rate)

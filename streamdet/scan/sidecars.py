@@ -59,7 +59,7 @@ class SidecarWriter:
         stream = io.StringIO(newline="")
         sink = open_writer(form, stream, timebase=timebase)
         for record in heard.events:
-            sink.write(Event.of_record(record))
+            sink.write(Event.from_record(record))
         sink.close()
         content = stream.getvalue().encode(errors="backslashreplace")
         if path.exists() and path.read_bytes() == content:
