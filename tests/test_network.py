@@ -21,8 +21,8 @@ from streamdet import demo
 from streamdet.audio.network import NetworkSource
 
 
-def sent(url, scene, form, codec="aac", rate=48_000, stop=None, **options):
-    """Send a scene at its own pace, over and over, by FFmpeg's muxers."""
+def send_scene(url, scene, form, codec="aac", rate=48_000, stop=None, **options):
+    """Send a scene in real time, repeatedly, with FFmpeg's muxers."""
     import soxr
 
     pcm = soxr.resample(scene, 16_000, rate).astype(np.float32)
@@ -48,7 +48,7 @@ class Sender:
 
     def _run(self, *args, **options) -> None:
         try:
-            sent(*args, stop=self.stop, **options)
+            send_scene(*args, stop=self.stop, **options)
         except (av.error.FFmpegError, OSError) as error:
             self.fault = error
 
@@ -61,8 +61,8 @@ class Sender:
         self._thread.join(5)
 
 
-def hears(daemon, url, wait=25):
-    """A daemon hears a round of the scene there: three shots, as far apart as they are."""
+def assert_detects_scene(daemon, url, wait=25):
+    """Check that a daemon detects the three shots of the scene, at the right distances."""
     ear = daemon(
         "threshold = 0.5\nretry_first_s = 0.5\nretry_most_s = 1\nopen_s = 10\n"
         f'[[sources]]\nname = "net"\nurl = "{url}"\n'
@@ -77,19 +77,19 @@ def hears(daemon, url, wait=25):
 def test_udp(daemon, scene):
     url = f"udp://127.0.0.1:{free_port()}"
     with Sender(f"{url}?pkt_size=1316", scene, "mpegts"):
-        hears(daemon, url)
+        assert_detects_scene(daemon, url)
 
 
 def test_srt(daemon, scene):
-    if not srt_there():
+    if not srt_supported():
         pytest.skip("the FFmpeg of PyAV's wheels is built without SRT")
     port = free_port()
     with Sender(f"srt://127.0.0.1:{port}?mode=listener", scene, "mpegts"):
-        hears(daemon, f"srt://127.0.0.1:{port}")
+        assert_detects_scene(daemon, f"srt://127.0.0.1:{port}")
 
 
-def srt_there() -> bool:
-    """Whether FFmpeg knows the protocol: an address that nobody is at is refused otherwise."""
+def srt_supported() -> bool:
+    """Whether FFmpeg knows the protocol: then an unused address is refused with another error."""
     try:
         av.open("srt://127.0.0.1:1", timeout=0.5)
     except av.error.ProtocolNotFoundError:
@@ -108,11 +108,11 @@ def test_hls(daemon, scene, tmp_path):
         with Sender(str(tmp_path / "hls" / "live.m3u8"), scene, "hls", hls_time="1",
                     hls_list_size="5", hls_flags="delete_segments"):  # fmt: skip
             wait_for(lambda: (tmp_path / "hls" / "live.m3u8").exists())
-            hears(daemon, url)
+            assert_detects_scene(daemon, url)
         server.shutdown()
 
 
-def test_a_playlist_can_not_name_a_file_of_this_machine(tmp_path, wav):
+def test_a_playlist_cannot_open_a_local_file(tmp_path, wav):
     (tmp_path / "list.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\nfile://{wav}\n#EXT-X-ENDLIST\n"
     )
@@ -152,7 +152,7 @@ ICECAST = """<icecast>
 
 @pytest.fixture
 def open_folder():
-    """A folder that any user can come to: icecast writes its logs as nobody."""
+    """A folder that any user can write to: icecast writes its logs as the user nobody."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
@@ -171,7 +171,7 @@ def test_icecast(daemon, scene, open_folder):
             source = f"icecast://source:hackme@127.0.0.1:{port}/live"
             with Sender(source, scene, "mp3", codec="libmp3lame", content_type="audio/mpeg"):
                 time.sleep(1)
-                hears(daemon, f"http://127.0.0.1:{port}/live")
+                assert_detects_scene(daemon, f"http://127.0.0.1:{port}/live")
         finally:
             server.terminate()
 
@@ -182,13 +182,13 @@ class Camera(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 
     def __init__(self, scene) -> None:
-        super().__init__(("127.0.0.1", 0), Visitor)
+        super().__init__(("127.0.0.1", 0), CameraConnection)
         self.pcm = (np.clip(scene, -1, 1) * 32_767).astype(">i2").tobytes()
         self.url = f"rtsp://me:pass@127.0.0.1:{self.server_address[1]}/stream"
         self.stopping = False
 
 
-class Visitor(socketserver.StreamRequestHandler):
+class CameraConnection(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             while head := self.request_head():
@@ -232,6 +232,6 @@ class Visitor(socketserver.StreamRequestHandler):
 def test_rtsp(daemon, scene):
     with Camera(scene) as camera:
         threading.Thread(target=camera.serve_forever, daemon=True).start()
-        hears(daemon, camera.url)
+        assert_detects_scene(daemon, camera.url)
         camera.stopping = True
         camera.shutdown()

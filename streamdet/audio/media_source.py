@@ -54,7 +54,7 @@ class MediaSource:
             self.rate, self.channels = int(codec.sample_rate), int(codec.channels)
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             self._file.close()
-            raise SourceError("bad", f"{path}: FFmpeg cannot read it; is it audio?") from error
+            raise SourceError("bad", f"{path}: not a media file that FFmpeg can read") from error
         except SourceError:
             self.close()
             raise
