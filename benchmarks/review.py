@@ -85,7 +85,7 @@ def oldest_page(path: Path) -> float:
     reader = StoreReader(path)
     first = reader.page(EventFilter(), 1, after=(0.0, 0)).events[0]
     began = time.perf_counter()
-    reader.page(EventFilter(), 25, before=(first.at_s + 86_400 * 3, 0))
+    reader.page(EventFilter(), 25, before=(first.time_s + 86_400 * 3, 0))
     return time.perf_counter() - began
 
 

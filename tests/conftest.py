@@ -18,7 +18,7 @@ import soundfile
 from streamdet import demo
 from streamdet.constants import RATE
 
-pytest_plugins = ["corpus", "taggers", "daemons"]
+pytest_plugins = ["corpus", "taggers", "daemons", "review_pages"]
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

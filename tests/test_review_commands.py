@@ -70,7 +70,7 @@ def test_old_events_are_pruned_or_only_counted(filled):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["events", "list", "--store", "{no}"], "there is no such event store"),
+        (["events", "list", "--store", "{no}"], "event store not found"),
         (["events", "list", "--store", "{text}"], "can't be read as an event store"),
         (["events", "list", "--store", "{db}", "--since", "soon"], "--since soon: no time"),
         (["events", "show", "nobody", "--store", "{db}"], "no event nobody"),
@@ -81,12 +81,12 @@ def test_old_events_are_pruned_or_only_counted(filled):
         (["review", "--store", "{db}", "--event", "x"], "--event and --verdict"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "true"], "no event x"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "true", "--cause", "door"],
-         "a cause goes with"),
+         "a cause is allowed only with"),
         (["review", "--store", "{db}"], "run it in a terminal"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "true", "--web", "h:1"],
          "--web and --event"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "maybe"],
-         "verdict 'maybe': not one of true, false, unsure"),
+         "verdict 'maybe': must be one of true, false, unsure"),
         (["review", "--store", "{db}", "--web", "0.0.0.0:1"], "only loopback"),
     ],
 )  # fmt: skip

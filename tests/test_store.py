@@ -1,4 +1,4 @@
-"""The event store: nothing that was acknowledged is lost, and it answers what is asked."""
+"""The event store: no acknowledged write is lost, and queries agree with a plain list."""
 
 import os
 import signal
@@ -30,65 +30,65 @@ def record_of(number: int, source: str = "gate", score: float = 0.9, at: float |
     onset = 16_000 * (number + 1)
     labels = {"gunshot": score, "speech": 0.2}
     d = Detection("final", onset, onset + 4_800, onset + 9_000, 2, score, 0.5, -20.0, labels)
-    identity = event_id(source, MODEL, onset, unix_s, 16_000)
-    return Event(d, identity, source, 16_000, unix_s, MODEL).record()
+    identifier = event_id(source, MODEL, onset, unix_s, 16_000)
+    return Event(d, identifier, source, 16_000, unix_s, MODEL).record()
 
 
 @pytest.fixture
 def store(tmp_path):
-    made = EventStore(tmp_path / "events.db", lambda: NOW + 500)
-    yield made
-    made.close()
+    store = EventStore(tmp_path / "events.db", lambda: NOW + 500)
+    yield store
+    store.close()
 
 
-def test_an_event_comes_back_as_it_went_in(store):
-    told = record_of(1)
-    store.add(told, [(-0.1, 0.01), (0.0, 0.9)], "incident")
+def test_a_stored_event_is_read_back_unchanged(store):
+    record = record_of(1)
+    store.add(record, [(-0.1, 0.01), (0.0, 0.9)], "incident")
     (stored,) = StoreReader(store.path).events(EventFilter())
-    assert stored.event.record() == told
+    assert stored.event.record() == record
     assert stored.curve == [(-0.1, 0.01), (0.0, 0.9)]
     assert (stored.incident, stored.verdict, stored.clip) == ("incident", None, False)
 
 
-def test_a_later_line_goes_over_an_earlier_one_and_keeps_what_was_said(store):
+def test_a_final_record_replaces_the_onset_record_and_keeps_the_verdict(store):
     final = record_of(1)
     onset = {**final, "phase": "onset", "offset_s": None, "rounds": 1, "score": 0.6}
     store.add(onset)
     store.review(onset["id"], Verdict("false", "door"))
     store.add(final)
-    store.add(onset)  # a repeat that comes late changes nothing
+    store.add(onset)  # a late repetition changes nothing
     (stored,) = StoreReader(store.path).events(EventFilter())
     assert stored.event.record() == final
     assert (stored.verdict, stored.cause) == ("false", "door")
 
 
-def test_every_change_of_mind_is_kept_and_counted(store):
-    told = record_of(1)
-    store.add(told)
-    for said in (
+def test_every_verdict_on_an_event_stays_in_its_history_and_is_counted(store):
+    record = record_of(1)
+    store.add(record)
+    for verdict in (
         Verdict("false", "door", "banged", "ann"),
         Verdict("false", "door"),
         Verdict("true", reviewer="bob"),
         Verdict("false", "thunder"),
     ):
-        store.review(told["id"], said)
+        store.review(record["id"], verdict)
     reader = StoreReader(store.path)
-    assert [given["verdict"] for given in reader.history(told["id"])] == [
+    assert [given["verdict"] for given in reader.history(record["id"])] == [
         "false", "false", "true", "false",
     ]  # fmt: skip
-    assert reader.history(told["id"])[0]["note"] == "banged"
-    assert store.tallies() == {
+    assert reader.history(record["id"])[0]["note"] == "banged"
+    assert store.verdict_counts() == {
         ("gate", "review", "false"): 3,
         ("gate", "review", "true"): 1,
         ("gate", "false", "door"): 1,
         ("gate", "false", "thunder"): 1,
     }
-    assert store.said_lately(1.0) == {"gate": (0, 1)}
+    assert store.recent_verdicts(1.0) == {"gate": (0, 1)}
     with pytest.raises(UnknownEventError):
         store.review("nobody", Verdict("true"))
 
 
-def test_a_verdict_is_one_of_three_and_a_cause_goes_with_false_alone():
+def test_a_verdict_is_one_of_three_and_only_a_false_one_has_a_cause():
     assert Verdict("false").cause == "other"
     for wrong in (("maybe", None), ("true", "door"), ("false", "ghost")):
         with pytest.raises(ValueError, match=r"verdict|cause"):
@@ -109,59 +109,59 @@ rows = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(rows, st.integers(1, 7), st.floats(0.5, 1.0), st.sampled_from([None, "none", "any", "true"]))
-def test_pages_filters_and_sums_agree_with_a_plain_list(rows, size, least, verdict):
+def test_pages_filters_and_counts_agree_with_a_plain_list(rows, size, least, verdict):
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         store = EventStore(Path(folder) / "e.db", lambda: NOW + 500)
-        for source, number, score, said in rows:
-            told = record_of(number, source, score)
-            store.add(told)
-            if said is not None:
-                store.review(told["id"], Verdict(said))
+        for source, number, score, verdict_given in rows:
+            record = record_of(number, source, score)
+            store.add(record)
+            if verdict_given is not None:
+                store.review(record["id"], Verdict(verdict_given))
         reader = StoreReader(store.path)
-        wanted = EventFilter(source="gate", least_score=least, verdict=verdict)
+        event_filter = EventFilter(source="gate", min_score=least, verdict=verdict)
 
         def fits(row) -> bool:
-            said = {"none": row[3] is None, "any": row[3] is not None, "true": row[3] == "true"}
-            return row[0] == "gate" and round(row[2], 4) >= least and said.get(verdict or "", True)
+            given = {"none": row[3] is None, "any": row[3] is not None, "true": row[3] == "true"}
+            return row[0] == "gate" and round(row[2], 4) >= least and given.get(verdict or "", True)
 
-        chosen = sorted((row[1] for row in rows if fits(row)), reverse=True)
+        expected = sorted((row[1] for row in rows if fits(row)), reverse=True)
         seen, before = [], None
         while True:
-            page = reader.page(wanted, size, before=before)
-            seen += [round(e.at_s - NOW) for e in page.events]
-            assert page.older == (len(seen) < len(chosen))
+            page = reader.page(event_filter, size, before=before)
+            seen += [round(e.time_s - NOW) for e in page.events]
+            assert page.older == (len(seen) < len(expected))
             if not page.older:
                 break
-            before = (page.events[-1].at_s, page.events[-1].seq)
-        assert seen == chosen
-        assert reader.count(wanted) == len(chosen)
+            before = (page.events[-1].time_s, page.events[-1].seq)
+        assert seen == expected
+        assert reader.count(event_filter) == len(expected)
         assert reader.sources() == sorted({row[0] for row in rows})
         bins = reader.score_histogram(EventFilter(), 10)
         assert sum(sum(b[1:]) for b in bins) == len(rows)
         assert sum(day[1] for day in reader.counts_by_day(EventFilter())) == len(rows)
-        kept = store.prunable(max_events=5)
-        assert len(kept) == max(0, len(rows) - 5)
-        assert sorted(store.prune(max_events=5)) == sorted(kept)
+        prunable = store.prunable(max_events=5)
+        assert len(prunable) == max(0, len(rows) - 5)
+        assert sorted(store.prune(max_events=5)) == sorted(prunable)
         assert reader.count(EventFilter()) == min(5, len(rows))
         reader.close()
         store.close()
 
 
-def test_pruning_takes_everything_of_an_event_but_what_was_counted(store):
+def test_pruning_deletes_all_of_an_event_but_not_its_counts(store):
     old, new = record_of(0, at=NOW - 10 * 86_400), record_of(1)
-    for told in (old, new):
-        store.add(told)
-        store.review(told["id"], Verdict("false", "music"))
-        store.attach(told["id"], ClipInfo(10, 2.0, 5.0, redacted=False))
+    for record in (old, new):
+        store.add(record)
+        store.review(record["id"], Verdict("false", "music"))
+        store.attach(record["id"], ClipInfo(10, 2.0, 5.0, redacted=False))
     assert store.prune(days=5.0) == [old["id"]]
     assert list(store.clips()) == [new["id"]]
     assert StoreReader(store.path).history(old["id"]) == []
-    assert store.tallies()["gate", "false", "music"] == 2
+    assert store.verdict_counts()["gate", "false", "music"] == 2
 
 
-def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path):
+def test_a_damaged_file_is_renamed_and_a_new_one_created(tmp_path):
     path = tmp_path / "events.db"
     path.write_bytes(b"SQLite format 3\0" + b"broken" * 500)
     (tmp_path / "events.db-wal").write_bytes(b"an old log")
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path):
     assert EventStore(path).damaged_copy is None
 
 
-def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path):
+def test_a_file_of_a_later_version_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "events.db"
     EventStore(path).close()
     with sqlite3.connect(path) as other:
@@ -190,8 +190,7 @@ def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path):
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "events.db"
-    with EventStore(path)._writing():
-        pass
+    EventStore(path).close()
     later = ("ALTER TABLE events ADD COLUMN extra TEXT;\nSELECT nothing FROM nowhere;\n",)
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + later)
     with pytest.raises(StoreError):
@@ -202,13 +201,13 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch)
     connection.close()
 
 
-def test_a_picture_shows_where_the_sound_is(store):
+def test_a_spectrogram_is_read_back_and_shows_where_the_sound_is(store):
     import numpy as np
 
     samples = np.zeros(32_000, np.float32)
     samples[16_000:17_600] = np.sin(np.arange(1_600) * 2 * np.pi * 1_000 / 16_000) * 0.5
     made = compute_spectrogram(samples, 16_000, 1.0)
-    store.attach("x", picture=made)
+    store.attach("x", spectrogram=made)
     back = StoreReader(store.path).spectrogram("x")
     assert isinstance(back, Spectrogram)
     assert np.array_equal(back.levels, made.levels)
@@ -224,26 +223,26 @@ sys.path.insert(0, {tests!r})
 import numpy as np
 from test_store import record_of
 from streamdet.store.clips import ClipFolder
-from streamdet.store.store import ClipNote, Store
+from streamdet.store.store import ClipInfo, EventStore
 from streamdet.store.verdict import Verdict
-store, folder = Store(Path({db!r})), ClipFolder(Path({clips!r}))
+store, folder = EventStore(Path({db!r})), ClipFolder(Path({clips!r}))
 sound = np.random.default_rng(1).uniform(-0.5, 0.5, 8_000).astype(np.float32)
 number = int(sys.argv[1])
 print("ready", flush=True)
 while True:
     number += 1
-    told = record_of(number)
-    store.add(told)
-    print("event", told["id"], flush=True)
-    store.review(told["id"], Verdict("false", "door"))
-    print("verdict", told["id"], flush=True)
-    size = folder.write(told, sound, 16_000)
-    store.attach(told["id"], ClipNote(size, 0.1, 0.5, redacted=False))
-    print("clip", told["id"], flush=True)
+    record = record_of(number)
+    store.add(record)
+    print("event", record["id"], flush=True)
+    store.review(record["id"], Verdict("false", "door"))
+    print("verdict", record["id"], flush=True)
+    size = folder.write(record, sound, 16_000)
+    store.attach(record["id"], ClipInfo(size, 0.1, 0.5, redacted=False))
+    print("clip", record["id"], flush=True)
 """
 
 
-def test_killed_two_hundred_times_it_loses_nothing_that_was_acknowledged(tmp_path):
+def test_no_acknowledged_write_is_lost_by_two_hundred_kills(tmp_path):
     import random
 
     import soundfile
@@ -252,12 +251,11 @@ def test_killed_two_hundred_times_it_loses_nothing_that_was_acknowledged(tmp_pat
 
     db, clips = tmp_path / "events.db", tmp_path / "clips"
     code = _WRITER.format(tests=str(ROOT / "tests"), db=str(db), clips=str(clips))
-    told: dict[str, set[str]] = {"event": set(), "verdict": set(), "clip": set()}
+    acknowledged: dict[str, set[str]] = {"event": set(), "verdict": set(), "clip": set()}
     chance = random.Random(7)
-    # a fork server would be faster; a process of its own for each is what a kill meets
-    for life in range(200):
+    for run in range(200):
         writer = subprocess.Popen(
-            [sys.executable, "-c", code, str(life * 10_000)], stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", code, str(run * 10_000)], stdout=subprocess.PIPE, text=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )  # fmt: skip
         assert writer.stdout is not None
@@ -265,27 +263,27 @@ def test_killed_two_hundred_times_it_loses_nothing_that_was_acknowledged(tmp_pat
         time.sleep(chance.uniform(0.0, 0.06))
         writer.send_signal(signal.SIGKILL)
         for line in writer.stdout.read().splitlines(keepends=True):
-            kind, _, identity = line.partition(" ")
+            kind, _, identifier = line.partition(" ")
             if line.endswith("\n"):
-                told[kind].add(identity.strip())
+                acknowledged[kind].add(identifier.strip())
         writer.stdout.close()
         writer.wait()
     store = EventStore(db)
     assert store.damaged_copy is None
     folder = ClipFolder(clips)
     folder.reconcile(store)
-    found = {e.event.id: e for e in StoreReader(db).events(EventFilter())}
-    assert len(told["event"]) > 200
-    assert told["event"] <= found.keys()
-    assert all(found[one].verdict == "false" for one in told["verdict"])
-    assert all(found[one].clip for one in told["clip"])
-    for event in store.clips():
-        samples, rate = soundfile.read(folder.path(event))
+    events = {e.event.id: e for e in StoreReader(db).events(EventFilter())}
+    assert len(acknowledged["event"]) > 200
+    assert acknowledged["event"] <= events.keys()
+    assert all(events[one].verdict == "false" for one in acknowledged["verdict"])
+    assert all(events[one].clip for one in acknowledged["clip"])
+    for clip in store.clips():
+        samples, rate = soundfile.read(folder.path(clip))
         assert (len(samples), rate) == (8_000, 16_000)
     assert {p.stem for p in clips.iterdir()} == set(store.clips())
     assert not list(clips.glob("*.part"))
-    said = sum(e.verdict == "false" for e in found.values())
-    assert store.verdict_counts()["gate", "review", "false"] == said
+    reviewed = sum(e.verdict == "false" for e in events.values())
+    assert store.verdict_counts()["gate", "review", "false"] == reviewed
     store.close()
 
 

@@ -48,12 +48,12 @@ def browser(environment=None, width: int = 1100, height: int = 900):
 def chromium():
     driver = browser()
     yield driver
-    complaints = [line for line in driver.get_log("browser") if line["level"] == "SEVERE"]
+    errors = [line for line in driver.get_log("browser") if line["level"] == "SEVERE"]
     driver.quit()
-    # a card that is asked for in the moment before the store has it is asked for again, and a
-    # stream is connected to anew where its daemon was stopped
+    # the page requests a card again if the store does not have it yet, and reconnects a stream
+    # when the daemon was stopped
     expected = ("/card", "/api/stream")
-    assert not [c for c in complaints if not any(e in c["message"] for e in expected)], complaints
+    assert not [c for c in errors if not any(e in c["message"] for e in expected)], errors
 
 
 def cards(driver) -> list:
@@ -64,7 +64,7 @@ def press(driver, key: str) -> None:
     ActionChains(driver).send_keys(key).perform()
 
 
-def test_a_shot_is_seen_heard_judged_and_counted(
+def test_a_shot_is_shown_played_reviewed_and_counted(
     chromium, daemon, sound, wav, tmp_path  # noqa: F811
 ):  # fmt: skip
     need("prometheus", "paplay")
@@ -73,20 +73,20 @@ def test_a_shot_is_seen_heard_judged_and_counted(
         f'name = "trial"\nfile = "{wav}"\nloop = true',
         f'name = "yard"\ndevice = "default"\n[web]\naddress = "127.0.0.1:{port}"',
     )
-    ear = daemon(text, env=sound)
+    first = daemon(text, env=sound)
     base = f"http://127.0.0.1:{port}"
-    with Prometheus(tmp_path, ear.port) as prometheus:
+    with Prometheus(tmp_path, first.port) as prometheus:
         chromium.get(base + "/")
         assert not cards(chromium)
         wait_for(lambda: "dBFS" in chromium.find_element(By.CSS_SELECTOR, "[data-level-text]").text)
         began = time.time()
         playing = subprocess.Popen(["paplay", "--device=virt", str(wav)], env=sound)
         wait_for(lambda: cards(chromium), 30)
-        seen = time.time() - began - demo.ONSETS_S[0]
-        assert seen < 2.0, f"seen {seen:.2f} s behind the onset"
+        delay_s = time.time() - began - demo.ONSETS_S[0]
+        assert delay_s < 2.0, f"shown {delay_s:.2f} s after the onset"
         playing.wait(60)
         wait_for(lambda: len(cards(chromium)) == 3)
-        # its sound and its picture follow, without a reload
+        # the clip and the spectrogram follow, without a reload
         wait_for(lambda: len(chromium.find_elements(By.CSS_SELECTOR, "[data-clip]")) == 3)
         wait_for(lambda: chromium.find_elements(By.CSS_SELECTOR, ".card canvas[data-drawn]"))
         scores = chromium.find_element(By.CSS_SELECTOR, "[data-score]").text
@@ -107,19 +107,18 @@ def test_a_shot_is_seen_heard_judged_and_counted(
         wait_for(lambda: badge.text == "false: thunder")
         query = 'streamdet_false_positives_total{source="yard",cause="thunder"}'
         wait_for(lambda: prometheus.query(query) == 1.0)
-        assert ear.stop() == 0
-        again = daemon(text, env=sound)
-        assert again.metric("false_positives_total", source="yard", cause="thunder") == 1
+        assert first.stop() == 0
+        second = daemon(text, env=sound)
+        assert second.metric("false_positives_total", source="yard", cause="thunder") == 1
     chromium.get(f"{base}/events/{event}")
     assert chromium.find_element(By.CSS_SELECTOR, "[data-badge]").text == "false: thunder"
-    said = [li.text for li in chromium.find_elements(By.CSS_SELECTOR, ".history li")]
-    assert len(said) == 2
+    history = [li.text for li in chromium.find_elements(By.CSS_SELECTOR, ".history li")]
+    assert len(history) == 2
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A store with some events of two sources, reviewed and not, with pictures and clips, and its
-    page."""
+    """The page of a store with events of two sources, reviewed and not, with clips."""
     import numpy as np
 
     from streamdet.store.clips import ClipFolder
@@ -131,18 +130,18 @@ def many(tmp_path_factory):
     scene = demo.scene()
     now = time.time()
     for number in range(60):
-        told = record_of(number, "gate" if number % 3 else "yard", 0.6 + number % 9 * 0.045,
+        record = record_of(number, "gate" if number % 3 else "yard", 0.6 + number % 9 * 0.045,
                          now - 3_000 * number)  # fmt: skip
-        store.add(told, [(t / 25 - 0.5, float(np.exp(-abs(t - 15) / 6))) for t in range(40)])
+        store.add(record, [(t / 25 - 0.5, float(np.exp(-abs(t - 15) / 6))) for t in range(40)])
         first = round((demo.ONSETS_S[number % 3] - 2.0) * 16_000)
         sound_of = scene[first : first + 80_000]
-        size = clips.write(told, sound_of, 16_000)
-        note = ClipInfo(size, 2.0, 5.0, redacted=number == 4)
-        store.attach(told["id"], note, compute_spectrogram(sound_of, 16_000, 2.0))
+        size = clips.write(record, sound_of, 16_000)
+        info = ClipInfo(size, 2.0, 5.0, redacted=number == 4)
+        store.attach(record["id"], info, compute_spectrogram(sound_of, 16_000, 2.0))
         if number % 4 == 1:
-            store.review(told["id"], Verdict("false", "door", "the barn's door", "ann"))
+            store.review(record["id"], Verdict("false", "door", "the barn's door", "ann"))
         elif number % 4 == 2:
-            store.review(told["id"], Verdict("true", reviewer="ann"))
+            store.review(record["id"], Verdict("true", reviewer="ann"))
     store.close()
     port = free_port()
     import sys
@@ -176,14 +175,14 @@ VIEWS = (
 )
 
 
-def test_by_keys_alone_a_list_is_walked_and_judged(chromium, many):
+def test_a_list_is_reviewed_with_the_keyboard_alone(chromium, many):
     chromium.get(many + "/events?verdict=none")
-    all_of_them = cards(chromium)
+    all_cards = cards(chromium)
     for _ in range(3):
         press(chromium, "j")
     press(chromium, "k")
     focused = chromium.switch_to.active_element
-    assert focused.get_attribute("data-event") == all_of_them[1].get_attribute("data-event")
+    assert focused.get_attribute("data-event") == all_cards[1].get_attribute("data-event")
     press(chromium, "t")
     wait_for(lambda: focused.get_attribute("data-verdict") == "true")
     press(chromium, "u")
@@ -193,22 +192,22 @@ def test_by_keys_alone_a_list_is_walked_and_judged(chromium, many):
     press(chromium, " ")
     wait_for(lambda: chromium.execute_script("return !document.getElementById('player').paused"))
     press(chromium, "?")
-    assert chromium.find_element(By.ID, "keys").is_displayed()
+    assert chromium.find_element(By.ID, "shortcuts").is_displayed()
     press(chromium, Keys.ESCAPE)
-    note = chromium.find_element(By.CSS_SELECTOR, "input[name=min_score]")
-    note.send_keys("0.9t")  # a letter in a field is no verdict
+    field = chromium.find_element(By.CSS_SELECTOR, "input[name=min_score]")
+    field.send_keys("0.9t")  # a letter typed into a field is not a shortcut
     assert focused.get_attribute("data-verdict") == "unsure"
 
 
 def follow(driver, selector: str) -> None:
-    """Click on what leads to another page, and wait until that is there."""
-    there = driver.find_element(By.CSS_SELECTOR, selector)
-    there.click()
-    WebDriverWait(driver, 20).until(staleness_of(there))
+    """Click a link or a button that opens another page, and wait for that page."""
+    link = driver.find_element(By.CSS_SELECTOR, selector)
+    link.click()
+    WebDriverWait(driver, 20).until(staleness_of(link))
     wait_for(lambda: driver.execute_script("return document.readyState") == "complete")
 
 
-def test_filters_and_pages_lead_where_they_say(chromium, many):
+def test_filters_and_page_links_show_the_right_events(chromium, many):
     chromium.get(many + "/events")
     total = int(chromium.find_element(By.CSS_SELECTOR, ".count strong").text)
     seen = {card.get_attribute("data-event") for card in cards(chromium)}
@@ -224,20 +223,20 @@ def test_filters_and_pages_lead_where_they_say(chromium, many):
     assert 0 < len(cards(chromium)) < 10
 
 
-def test_the_slider_counts_what_another_threshold_would_have_kept(chromium, many):
+def test_the_slider_counts_the_events_above_another_threshold(chromium, many):
     chromium.get(many + "/precision")
     slider = chromium.find_element(By.ID, "threshold")
-    kept = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-kept]")]
+    above = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
     for _ in range(70):
         slider.send_keys(Keys.ARROW_RIGHT)
-    assert float(chromium.find_element(By.ID, "at").text) == pytest.approx(0.85)
-    after = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-kept]")]
-    dropped = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-dropped]")]
-    assert [a + d for a, d in zip(after, dropped, strict=True)] == kept
-    assert 0 < after[0] < kept[0]
+    assert float(chromium.find_element(By.ID, "threshold-value").text) == pytest.approx(0.85)
+    after = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
+    below = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-below]")]
+    assert [a + d for a, d in zip(after, below, strict=True)] == above
+    assert 0 < after[0] < above[0]
     chromium.get(many + "/precision?threshold=0.85")  # the server counts the same
-    said = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-kept]")]
-    assert said == after
+    rendered = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
+    assert rendered == after
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +251,7 @@ def axe(tmp_path_factory) -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 390])
-def test_everybody_can_use_it(chromium, many, axe, scheme, width):
+def test_every_page_passes_the_accessibility_checks(chromium, many, axe, scheme, width):
     chromium.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
@@ -263,11 +262,11 @@ def test_everybody_can_use_it(chromium, many, axe, scheme, width):
     for view in (*VIEWS, f"/events/{one}"):
         chromium.get(many + view)
         chromium.execute_script(axe)
-        found = chromium.execute_async_script(
+        result = chromium.execute_async_script(
             "const done = arguments[0]; axe.run().then(r => done(JSON.stringify([r.passes.length,"
             " r.violations.map(v => [v.id, v.impact, v.nodes.length, v.nodes[0].html])])))"
         )
-        passed, violations = json.loads(found)
+        passed, violations = json.loads(result)
         assert passed > 10
         serious = [v for v in violations if v[1] in ("serious", "critical")]
         assert serious == [], (view, serious)

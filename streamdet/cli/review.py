@@ -91,7 +91,7 @@ def _serve(store: Path, clips: Path, address: str) -> None:
     from streamdet.config.schema import is_loopback
 
     try:
-        from streamdet.web.server import PageError, serve_alone
+        from streamdet.web.server import PageError, serve_store
     except ImportError as error:
         raise CommandError(f"--web: {options.NO_WEB}") from error
     if not is_loopback(address):
@@ -99,7 +99,7 @@ def _serve(store: Path, clips: Path, address: str) -> None:
             f"--web {address}: only loopback is served without a token; use [web] of `listen`"
         )
     try:
-        serve_alone(store, clips, address)
+        serve_store(store, clips, address)
     except PageError as error:
         raise CommandError(str(error)) from error
 
@@ -195,7 +195,7 @@ def _described(stored: StoredEvent) -> str:
     others = ScoreExplanation(stored.curve).top_labels(stored.event)
     rounds = "round" if d.rounds == 1 else "rounds"
     words = [
-        f"{format_utc(stored.at_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
+        f"{format_utc(stored.time_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
         f"score {d.score:.2f} (threshold {d.threshold:.2f})  {d.level_dbfs:.0f} dBFS",
         "  also: " + ", ".join(f"{name} {p:.2f}" for name, p in others),
     ]

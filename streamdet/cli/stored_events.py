@@ -78,7 +78,7 @@ class StoredEventTable:
         if stored.cause:
             said += f" ({stored.cause})"
         self._stream.write(
-            f"{format_utc(stored.at_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {said:<18}"
+            f"{format_utc(stored.time_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {said:<18}"
             f"  {printable(stored.event.source):<16}  {stored.event.id}\n"
         )
 

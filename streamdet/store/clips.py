@@ -1,4 +1,4 @@
-"""Clips on disk: a FLAC file for each event, whole or not there, within what was allowed."""
+"""Clips: one FLAC file per event in a folder, written atomically and trimmed to a size limit."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ import numpy as np
 from streamdet.store.store import EventStore
 from streamdet.version import installed_version
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SUFFIX, _PART = ".flac", ".part"
+_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SUFFIX, _PARTIAL_SUFFIX = ".flac", ".part"
 _DAY_S = 86_400.0
 
 
 class ClipError(Exception):
-    """A clip could not be kept; one line. ``full``: for want of room."""
+    """A clip could not be written. The message is one line.
+
+    ``full`` is True if the disk has too little free space.
+    """
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)
@@ -33,7 +36,7 @@ class ClipError(Exception):
 
 @dataclass(frozen=True)
 class ClipLimits:
-    """How much may be kept: bytes in all, days, and what the disk keeps free."""
+    """Retention limits: total bytes, age in days, and the free disk space to leave."""
 
     max_bytes: int
     max_days: float
@@ -41,7 +44,7 @@ class ClipLimits:
 
 
 class ClipFolder:
-    """Where clips lie; raises ClipError where there can be no such folder."""
+    """The folder that holds the clips. Creates it; raises ClipError if that fails."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,26 +53,31 @@ class ClipFolder:
         except OSError as error:
             raise ClipError(f"{folder}: {error.strerror}") from error
 
-    def path(self, event: str) -> Path:
-        """Where an event's clip is or would be; raises ValueError for what is no id, so that no
-        text from outside becomes a path."""
-        if not _ID.fullmatch(event):
-            raise ValueError("not an event's id")
-        return self.folder / f"{event}{_SUFFIX}"
+    def path(self, event_id: str) -> Path:
+        """Return the path of an event's clip, whether or not the file exists.
+
+        Raises ValueError if ``event_id`` is not an event id, so that no text from outside can
+        become a path.
+        """
+        if not _EVENT_ID.fullmatch(event_id):
+            raise ValueError(f"{event_id!r} is not an event id")
+        return self.folder / f"{event_id}{_SUFFIX}"
 
     def write(
         self, record: Mapping[str, Any], samples: np.ndarray, rate: int, min_free_bytes: int = 0
     ) -> int:
-        """Keep ``(n,) float32`` samples as an event's clip, the event in its tags; returns the
-        bytes it took. Raises ClipError."""
+        """Write ``(n,) float32`` samples as an event's clip, with the event in its tags.
+
+        Returns the size of the file in bytes. Raises ClipError.
+        """
         import soundfile
 
         path = self.path(record["id"])
-        part = path.with_name(path.name + _PART)
+        partial = path.with_name(path.name + _PARTIAL_SUFFIX)
         try:
             if shutil.disk_usage(self.folder).free - samples.size * 2 < min_free_bytes:
-                raise ClipError(f"{self.folder}: too little of the disk is free", full=True)
-            with part.open("wb") as file:
+                raise ClipError(f"{self.folder}: too little free disk space", full=True)
+            with partial.open("wb") as file:
                 with soundfile.SoundFile(
                     file, "w", rate, 1, subtype="PCM_16", format="FLAC"
                 ) as clip:
@@ -82,44 +90,51 @@ class ClipFolder:
                     clip.write(samples.clip(-1.0, 1.0 - 2.0**-15))
                 file.flush()
                 os.fsync(file.fileno())
-            size = part.stat().st_size
-            part.rename(path)
+            size = partial.stat().st_size
+            partial.rename(path)
         except (OSError, soundfile.LibsndfileError) as error:
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            said = getattr(error, "strerror", None) or error
-            raise ClipError(f"{self.folder}: {said}") from error
+                partial.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or error
+            raise ClipError(f"{self.folder}: {reason}") from error
         return size
 
-    def remove(self, event: str) -> None:
-        """Delete a clip, if it is there."""
+    def remove(self, event_id: str) -> None:
+        """Delete a clip if it exists."""
         with contextlib.suppress(OSError):
-            self.path(event).unlink(missing_ok=True)
+            self.path(event_id).unlink(missing_ok=True)
 
     def reconcile(self, store: EventStore) -> None:
-        """After a crash: no half clip, none without a row, no row without one."""
-        noted = store.clips()
-        there = set()
-        for path in self.folder.iterdir():
-            event = path.name.removesuffix(_SUFFIX)
-            if path.name.endswith(_SUFFIX) and event in noted:
-                there.add(event)
-            elif path.name.endswith((_SUFFIX, _SUFFIX + _PART)) and _ID.match(path.name):
-                path.unlink(missing_ok=True)
-        for event in noted.keys() - there:
-            store.drop_clip(event)
+        """Make the folder and the store agree after a crash.
 
-    def trim(self, store: EventStore, limits: ClipLimits, room: int = 0) -> int:
-        """Delete the oldest until their age is within the limits, and their bytes with ``room``
-        more; returns the bytes that are left. A disk that others fill costs no clip that is
-        there."""
+        Deletes partial files, clips without a row in the store, and rows without a clip.
+        """
+        stored = store.clips()
+        on_disk = set()
+        for path in self.folder.iterdir():
+            event_id = path.name.removesuffix(_SUFFIX)
+            if path.name.endswith(_SUFFIX) and event_id in stored:
+                on_disk.add(event_id)
+            elif path.name.endswith((_SUFFIX, _SUFFIX + _PARTIAL_SUFFIX)) and _EVENT_ID.match(
+                path.name
+            ):
+                path.unlink(missing_ok=True)
+        for event_id in stored.keys() - on_disk:
+            store.drop_clip(event_id)
+
+    def trim(self, store: EventStore, limits: ClipLimits, reserve_bytes: int = 0) -> int:
+        """Delete the oldest clips until the rest are within the age and size limits.
+
+        ``reserve_bytes`` is added to the size of the clips. Returns the total size of the clips
+        that remain. A low disk never deletes existing clips: other files may be filling it.
+        """
         clips = store.clips()
-        kept = sum(size for size, _ in clips.values())
-        for event, (size, made) in clips.items():
-            old = time.time() - made > limits.max_days * _DAY_S
-            if not old and kept + room <= limits.max_bytes:
+        total = sum(size for size, _ in clips.values())
+        for event_id, (size, created_s) in clips.items():
+            expired = time.time() - created_s > limits.max_days * _DAY_S
+            if not expired and total + reserve_bytes <= limits.max_bytes:
                 break
-            store.drop_clip(event)
-            self.remove(event)
-            kept -= size
-        return kept
+            store.drop_clip(event_id)
+            self.remove(event_id)
+            total -= size
+        return total

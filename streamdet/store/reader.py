@@ -1,4 +1,4 @@
-"""Events as they are asked for: filters, pages, sums. Whoever asks has a connection of its own."""
+"""Reads from the event store: filters, pages and counts, with one connection per thread."""
 
 from __future__ import annotations
 
@@ -19,29 +19,32 @@ from streamdet.store.store import StoreError, UnknownEventError
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events: ``since_s`` and ``until_s`` are UTC seconds, the end left out; ``verdict`` is
-    one of VERDICTS, ``none`` for those without one, or ``any`` for those with one."""
+    """Conditions that an event must meet; None is no condition.
+
+    ``since_s`` (inclusive) and ``until_s`` (exclusive) are UTC seconds. ``verdict`` is one of
+    VERDICTS, "none" for events without a verdict, or "any" for events with one.
+    """
 
     since_s: float | None = None
     until_s: float | None = None
     source: str | None = None
-    least_score: float | None = None
-    most_score: float | None = None
+    min_score: float | None = None
+    max_score: float | None = None
     verdict: str | None = None
     incident: str | None = None
 
     def where(self) -> tuple[str, list[Any]]:
-        """The clause, and its values."""
-        asked = (
+        """Return the SQL condition on the table ``e``, and the values of its placeholders."""
+        conditions = (
             ("e.at_s >= ?", self.since_s),
             ("e.at_s < ?", self.until_s),
             ("e.source = ?", self.source),
-            ("e.score >= ?", self.least_score),
-            ("e.score <= ?", self.most_score),
+            ("e.score >= ?", self.min_score),
+            ("e.score <= ?", self.max_score),
             ("e.incident = ?", self.incident),
         )
-        clauses = [clause for clause, value in asked if value is not None]
-        values = [value for _, value in asked if value is not None]
+        clauses = [clause for clause, value in conditions if value is not None]
+        values = [value for _, value in conditions if value is not None]
         if self.verdict in ("none", "any"):
             clauses.append(f"e.verdict IS {'NOT ' if self.verdict == 'any' else ''}NULL")
         elif self.verdict is not None:
@@ -52,12 +55,16 @@ class EventFilter:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event of the store. ``clip`` tells that there is one, ``clip_onset_s`` where in it the
-    event begins; ``at_s`` is UTC of its onset or, where that is not known, of its entry."""
+    """An event of the store, with its review and what is known of its clip.
+
+    ``time_s`` is the UTC time of the onset, or of the insert if the onset has no UTC time. ``seq``
+    is the order of insertion. ``curve`` is a list of (seconds after the onset, gunshot score).
+    ``clip`` is True if there is a clip; ``clip_onset_s`` is the onset's position in it in seconds.
+    """
 
     event: Event
     seq: int
-    at_s: float
+    time_s: float
     curve: list[tuple[float, float]]
     incident: str | None
     verdict: str | None
@@ -70,7 +77,7 @@ class StoredEvent:
     redacted: bool
 
     def record(self) -> dict[str, Any]:
-        """The JSON object of docs/events.md, and under ``review`` what was said of it."""
+        """Return the JSON object of docs/events.md, with ``review``, ``incident`` and ``clip``."""
         record = self.event.record()
         record["review"] = (
             None
@@ -88,7 +95,7 @@ class StoredEvent:
 
 @dataclass(frozen=True)
 class EventPage:
-    """So many events, newest first, and whether there are more on either side."""
+    """A page of events, newest first, and whether newer and older ones exist."""
 
     events: list[StoredEvent]
     newer: bool
@@ -96,74 +103,84 @@ class EventPage:
 
 
 class StoreReader:
-    """Answers from any thread; raises StoreError where the file is none, damaged or gone."""
+    """Reads an event store from any thread.
+
+    Raises StoreError if the file is missing, damaged, not an event store, or of another version.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._own = threading.local()
+        self._local = threading.local()
         if not path.is_file():
-            raise StoreError(f"{path}: there is no such event store")
-        if schema.version(self._db) > len(schema.MIGRATIONS):
-            raise StoreError(f"{path}: of a later version than this streamdet knows")
-        if schema.version(self._db) < len(schema.MIGRATIONS):
-            raise StoreError(f"{path}: no event store, or one of an earlier version")
+            raise StoreError(f"{path}: event store not found")
+        version = schema.version(self._db)
+        if version > len(schema.MIGRATIONS):
+            raise StoreError(f"{path}: a later version of streamdet wrote it. Update streamdet.")
+        if version < len(schema.MIGRATIONS):
+            raise StoreError(
+                f"{path}: not an event store, or one of an earlier version. "
+                "`streamdet listen` brings an older one up to date."
+            )
 
-    def events(self, wanted: EventFilter) -> Iterator[StoredEvent]:
-        """Those that are wanted, oldest first."""
-        where, values = wanted.where()
+    def events(self, event_filter: EventFilter) -> Iterator[StoredEvent]:
+        """Yield the events that match, oldest first."""
+        where, values = event_filter.where()
         for row in self._rows(f"{_SELECT} WHERE {where} ORDER BY e.at_s, e.seq", values):
             yield _stored(row)
 
-    def newest(self, wanted: EventFilter, count: int) -> list[StoredEvent]:
-        """So many of the newest, oldest first."""
-        return self.page(wanted, count).events[::-1]
+    def newest(self, event_filter: EventFilter, count: int) -> list[StoredEvent]:
+        """Return the ``count`` newest events that match, oldest first."""
+        return self.page(event_filter, count).events[::-1]
 
     def page(
         self,
-        wanted: EventFilter,
+        event_filter: EventFilter,
         size: int,
         before: tuple[float, int] | None = None,
         after: tuple[float, int] | None = None,
     ) -> EventPage:
-        """The newest, or those next ``before`` or ``after`` an (at_s, seq)."""
-        where, values = wanted.where()
-        edge, way = before or after, "DESC" if after is None else "ASC"
-        if edge is not None:
+        """Return the newest ``size`` events that match.
+
+        With ``before`` or ``after``, a (time_s, seq), return the events next to that position.
+        """
+        where, values = event_filter.where()
+        position, order = before or after, "DESC" if after is None else "ASC"
+        if position is not None:
             where += f" AND (e.at_s, e.seq) {'<' if after is None else '>'} (?, ?)"
-            values += edge
-        query = f"{_SELECT} WHERE {where} ORDER BY e.at_s {way}, e.seq {way} LIMIT ?"
+            values += position
+        query = f"{_SELECT} WHERE {where} ORDER BY e.at_s {order}, e.seq {order} LIMIT ?"
         rows = [_stored(row) for row in self._rows(query, (*values, size + 1))]
         more, rows = len(rows) > size, rows[:size]
         if after is not None:
             return EventPage(rows[::-1], newer=more, older=True)
         return EventPage(rows, newer=before is not None, older=more)
 
-    def event(self, identity: str) -> StoredEvent:
-        """The one of that id; raises UnknownEventError."""
-        for row in self._rows(f"{_SELECT} WHERE e.id = ?", (identity,)):
+    def event(self, event_id: str) -> StoredEvent:
+        """Return the event with this id. Raises UnknownEventError."""
+        for row in self._rows(f"{_SELECT} WHERE e.id = ?", (event_id,)):
             return _stored(row)
-        raise UnknownEventError(f"no event {identity} in {self.path}")
+        raise UnknownEventError(f"{self.path}: no event {event_id}")
 
-    def history(self, identity: str) -> list[dict[str, Any]]:
-        """Every verdict on it, oldest first."""
+    def history(self, event_id: str) -> list[dict[str, Any]]:
+        """Return every verdict on an event, oldest first."""
         names = ("verdict", "cause", "note", "reviewer", "given_s")
         query = f"SELECT {', '.join(names)} FROM verdicts WHERE event = ? ORDER BY number"  # noqa: S608
-        return [dict(zip(names, row, strict=True)) for row in self._rows(query, (identity,))]
+        return [dict(zip(names, row, strict=True)) for row in self._rows(query, (event_id,))]
 
-    def spectrogram(self, identity: str) -> Spectrogram | None:
-        """Its picture, if one was kept."""
+    def spectrogram(self, event_id: str) -> Spectrogram | None:
+        """Return the spectrogram of an event, or None if the store has none."""
         query = "SELECT levels, onset_s, hop_s, bands FROM pictures WHERE event = ?"
-        return next((Spectrogram.unpack(*row) for row in self._rows(query, (identity,))), None)
+        return next((Spectrogram.unpack(*row) for row in self._rows(query, (event_id,))), None)
 
-    def count(self, wanted: EventFilter) -> int:
-        """How many are wanted."""
-        where, values = wanted.where()
-        query = f"SELECT count(*) FROM events e WHERE {where}"  # noqa: S608 - clauses of ours
+    def count(self, event_filter: EventFilter) -> int:
+        """Return the number of events that match."""
+        where, values = event_filter.where()
+        query = f"SELECT count(*) FROM events e WHERE {where}"  # noqa: S608 - no text from outside
         return int(next(self._rows(query, values))[0])
 
     def sources(self) -> list[str]:
-        """The names of all sources, in order."""
-        # a step from name to name over the index: DISTINCT would read all of it
+        """Return the names of all sources, sorted."""
+        # steps over the index from name to name; DISTINCT would read every row
         query = (
             "WITH RECURSIVE s(name) AS (SELECT min(source) FROM events UNION ALL "
             "SELECT (SELECT min(source) FROM events WHERE source > s.name) FROM s "
@@ -172,25 +189,27 @@ class StoreReader:
         return [name for (name,) in self._rows(query, ())]
 
     def score_histogram(
-        self, wanted: EventFilter, bins: int = 50
+        self, event_filter: EventFilter, bins: int = 50
     ) -> list[tuple[float, int, int, int]]:
-        """How the scores of those wanted lie: (lowest of the bin, true, false, others)."""
-        where, values = wanted.where()
+        """Return the histogram of the scores: (lower edge, true, false, undecided) for each bin."""
+        where, values = event_filter.where()
         query = (
-            "SELECT min(?, cast(e.score * ? AS INT)) AS bin, "  # noqa: S608 - clauses of ours
+            "SELECT min(?, cast(e.score * ? AS INT)) AS bin, "  # noqa: S608 - no text from outside
             "sum(e.verdict IS 'true'), sum(e.verdict IS 'false'), "
             "sum(e.verdict IS NULL OR e.verdict = 'unsure') "
             f"FROM events e WHERE {where} GROUP BY bin"
         )
-        found = {row[0]: row[1:] for row in self._rows(query, (bins - 1, bins, *values))}
-        return [(i / bins, *found.get(i, (0, 0, 0))) for i in range(bins)]
+        counts = {row[0]: row[1:] for row in self._rows(query, (bins - 1, bins, *values))}
+        return [(i / bins, *counts.get(i, (0, 0, 0))) for i in range(bins)]
 
     def counts_by_day(
-        self, wanted: EventFilter, shift_s: float = 0.0
+        self, event_filter: EventFilter, shift_s: float = 0.0
     ) -> list[tuple[int, int, int, int]]:
-        """Events by day: (days since 1970 of a clock ``shift_s`` ahead of UTC, all, true, false),
-        oldest first; days without any are left out."""
-        where, values = wanted.where()
+        """Return (day, events, true, false) for each day that has events, oldest first.
+
+        ``day`` counts from 1970-01-01, by a clock that is ``shift_s`` seconds ahead of UTC.
+        """
+        where, values = event_filter.where()
         query = (
             "SELECT cast((e.at_s + ?) / 86400 AS INT) AS day, count(*), "  # noqa: S608
             "sum(e.verdict IS 'true'), sum(e.verdict IS 'false') "
@@ -199,10 +218,13 @@ class StoreReader:
         return [(row[0], row[1], row[2], row[3]) for row in self._rows(query, (shift_s, *values))]
 
     def counts_by_slot(
-        self, wanted: EventFilter, since_s: float, slot_s: int
+        self, event_filter: EventFilter, since_s: float, slot_s: int
     ) -> list[tuple[str, int, int, int, int]]:
-        """Events by source and slot: (source, slots behind ``since_s``, all, true, false)."""
-        where, values = wanted.where()
+        """Return (source, slot, events, true, false) for each source and slot that has events.
+
+        A slot lasts ``slot_s`` seconds; slot 0 starts at ``since_s``.
+        """
+        where, values = event_filter.where()
         query = (
             "SELECT e.source, cast((e.at_s - ?) / ? AS INT) AS slot, count(*), "  # noqa: S608
             "sum(e.verdict IS 'true'), sum(e.verdict IS 'false') "
@@ -213,20 +235,20 @@ class StoreReader:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        if (mine := getattr(self._own, "base", None)) is not None:
-            mine.close()
-            del self._own.base
+        if hasattr(self._local, "connection"):
+            self._local.connection.close()
+            del self._local.connection
 
     @property
     def _db(self) -> sqlite3.Connection:
-        if not hasattr(self._own, "base"):
+        if not hasattr(self._local, "connection"):
             try:
-                self._own.base = sqlite.open_read_only(self.path)
+                self._local.connection = sqlite.open_read_only(self.path)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(
                     f"{self.path}: can't be read as an event store: {error}"
                 ) from error
-        return self._own.base
+        return self._local.connection
 
     def _rows(self, query: str, values: Any) -> Iterator[tuple[Any, ...]]:
         try:
@@ -245,7 +267,7 @@ _SELECT = (
 
 
 def _stored(row: tuple[Any, ...]) -> StoredEvent:
-    (identity, source, _, offset_s, onset, rate, rounds, score, threshold, level, labels, name,
+    (event_id, source, _, offset_s, onset, rate, rounds, score, threshold, level, labels, name,
      version, sha, seq, at_s, dated, curve, incident, verdict, cause, note, reviewer, reviewed_s,
      channel, clip, clip_onset_s, redacted) = row  # fmt: skip
     offset = None if offset_s is None else round(offset_s * rate)
@@ -255,7 +277,7 @@ def _stored(row: tuple[Any, ...]) -> StoredEvent:
     )  # fmt: skip
     model, unix_s = ModelId(name, version, sha), at_s if dated else None
     return StoredEvent(
-        Event(detection, identity, source, rate, unix_s, model),
+        Event(detection, event_id, source, rate, unix_s, model),
         seq,
         at_s,
         [] if curve is None else [(t, p) for t, p in json.loads(curve)],

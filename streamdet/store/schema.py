@@ -1,4 +1,4 @@
-"""The tables of an event store, and how an older file comes to have them."""
+"""The tables of the event store, and the migrations that bring an older file up to date."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ CREATE TABLE events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   source TEXT NOT NULL,
-  at_s REAL NOT NULL,              -- UTC of the onset; of the entry, where that is not known
-  dated INTEGER NOT NULL,          -- whether it is the onset's
+  at_s REAL NOT NULL,              -- UTC of the onset, or of the insert if the onset is unknown
+  dated INTEGER NOT NULL,          -- 1 if at_s is the onset
   onset_s REAL NOT NULL, offset_s REAL,
   onset_sample INTEGER NOT NULL, sample_rate INTEGER NOT NULL,
   rounds INTEGER NOT NULL, score REAL NOT NULL, threshold REAL NOT NULL,
   level_dbfs REAL NOT NULL,
-  labels TEXT NOT NULL,            -- JSON: each label's best probability
+  labels TEXT NOT NULL,            -- JSON: highest probability of each label
   curve TEXT,                      -- JSON: [time_s, probability] around the event
   model INTEGER NOT NULL REFERENCES models (key),
   incident TEXT,
   verdict TEXT, cause TEXT, note TEXT, reviewer TEXT, reviewed_s REAL
 );
--- score and verdict are in them so that a chart of a year reads no event
+-- with score and verdict, these indexes cover the charts: a year is counted from them alone
 CREATE INDEX events_by_time ON events (at_s, seq, score, verdict);
 CREATE INDEX events_by_source ON events (source, at_s, seq, score, verdict);
 CREATE INDEX events_by_verdict ON events (verdict, at_s, seq);
@@ -44,7 +44,7 @@ CREATE TABLE tallies (
 CREATE TABLE clips (
   event TEXT PRIMARY KEY,
   bytes INTEGER NOT NULL, made_s REAL NOT NULL,
-  onset_s REAL NOT NULL,           -- where in the clip the event begins
+  onset_s REAL NOT NULL,           -- position of the event in the clip
   seconds REAL NOT NULL, redacted INTEGER NOT NULL
 );
 CREATE INDEX clips_by_age ON clips (made_s);
@@ -56,33 +56,36 @@ CREATE TABLE pictures (event TEXT PRIMARY KEY, onset_s REAL NOT NULL, hop_s REAL
 _CHANNEL = "ALTER TABLE events ADD COLUMN channel TEXT"
 
 MIGRATIONS = (_FIRST, _CHANNEL)
-"""Each brings a file from its place in the list to the next; none is ever changed."""
+"""Number i takes a file from version i to i + 1. A released migration is never changed."""
 
 
 class TooNewError(sqlite3.DatabaseError):
-    """The file was written by a later version."""
+    """A later version of streamdet wrote the file."""
 
 
-def version(base: sqlite3.Connection) -> int:
-    """How many migrations a file has had."""
-    return int(base.execute("PRAGMA user_version").fetchone()[0])
+def version(connection: sqlite3.Connection) -> int:
+    """Return the number of migrations that a file has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(base: sqlite3.Connection) -> None:
-    """Bring a file up to date, one whole step after another; raises TooNewError."""
-    had = version(base)
-    if had > len(MIGRATIONS):
-        raise TooNewError(f"it is of a later version ({had}) than this streamdet knows")
-    for number in range(had, len(MIGRATIONS)):
-        base.execute("BEGIN IMMEDIATE")
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file up to date, one transaction per migration. Raises TooNewError."""
+    current = version(connection)
+    if current > len(MIGRATIONS):
+        raise TooNewError(
+            f"a later version of streamdet wrote it (schema {current}; this one knows up to "
+            f"{len(MIGRATIONS)}). Update streamdet."
+        )
+    for number in range(current, len(MIGRATIONS)):
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            if version(base) == number:  # else another process was faster
+            if version(connection) == number:  # otherwise another process has just migrated it
                 for statement in _statements(MIGRATIONS[number]):
-                    base.execute(statement)
-                base.execute(f"PRAGMA user_version={number + 1}")
-            base.execute("COMMIT")
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={number + 1}")
+            connection.execute("COMMIT")
         except sqlite3.Error:
-            base.execute("ROLLBACK")
+            connection.execute("ROLLBACK")
             raise
 
 

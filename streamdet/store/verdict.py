@@ -1,4 +1,4 @@
-"""What a person can say of an event."""
+"""The verdict of a reviewer on an event."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ MAX_NOTE, MAX_REVIEWER = 2_000, 64
 
 @dataclass(frozen=True)
 class Verdict:
-    """One of VERDICTS; a false one has a cause of CAUSES ("other" if none is given), no other has.
+    """A verdict on an event. ``verdict`` is one of VERDICTS.
 
-    Raises ValueError, in one line, for what is none.
+    A false verdict has a ``cause`` of CAUSES, "other" by default; the other verdicts have none.
+    Raises ValueError, with a message of one line, if a value is not allowed.
     """
 
     verdict: str
@@ -26,14 +27,14 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
-            raise ValueError(f"verdict {self.verdict!r}: not one of {', '.join(VERDICTS)}")
+            raise ValueError(f"verdict {self.verdict!r}: must be one of {', '.join(VERDICTS)}")
         if self.cause is not None and self.cause not in CAUSES:
-            raise ValueError(f"cause {self.cause!r}: not one of {', '.join(CAUSES)}")
+            raise ValueError(f"cause {self.cause!r}: must be one of {', '.join(CAUSES)}")
         if self.verdict == "false" and self.cause is None:
             object.__setattr__(self, "cause", "other")
         if self.verdict != "false" and self.cause is not None:
-            raise ValueError("a cause goes with the verdict false alone")
-        for name, most in (("note", MAX_NOTE), ("reviewer", MAX_REVIEWER)):
+            raise ValueError("a cause is allowed only with the verdict false")
+        for name, limit in (("note", MAX_NOTE), ("reviewer", MAX_REVIEWER)):
             text = getattr(self, name)
-            if text is not None and len(text) > most:
-                raise ValueError(f"{name}: longer than {most} characters")
+            if text is not None and len(text) > limit:
+                raise ValueError(f"{name}: {len(text)} characters, the limit is {limit}")

@@ -1,1 +1,1 @@
-"""The review page: server-rendered, over the event store and, in a daemon, what is heard now."""
+"""The review page: server-rendered views of the event store and, in a daemon, live audio."""

@@ -1,4 +1,4 @@
-"""The routes, and what of them is JSON, sound or a stream."""
+"""The routes of the review page, and the JSON, audio and stream behind them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from streamdet.store.reader import StoredEvent
 from streamdet.store.store import StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 from streamdet.web.guard import COOKIE, AccessToken, RequestGuard
-from streamdet.web.live import MAX_LIVE
-from streamdet.web.views import PAGE, PageContext, Views, parse_filter, parse_int
+from streamdet.web.live import MAX_LIVE_SOURCES, MAX_VIEWERS
+from streamdet.web.views import PAGE_SIZE, PageContext, Views, parse_filter, parse_int
 
-_FIELDS = ("verdict", "cause", "note", "reviewer")
+_VERDICT_FIELDS = ("verdict", "cause", "note", "reviewer")
+_SESSION_S = 7 * 86_400
 
 
-class _Id(Convertor[str]):
-    """An event's id and nothing else comes through a path."""
+class _EventIdConvertor(Convertor[str]):
+    """Lets only event ids into a path parameter."""
 
     regex = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -47,135 +48,139 @@ class _Id(Convertor[str]):
         return value
 
 
-register_url_convertor("event", _Id())
+register_url_convertor("event", _EventIdConvertor())
 
 
 class EventApi:
-    """What pages and programs ask for in JSON."""
+    """The endpoints below /api, for the page's script and for other programs."""
 
-    def __init__(self, shown: PageContext) -> None:
-        self._shown = shown
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
     def events(self, request: Request) -> Response:
-        """The newest that are wanted."""
-        wanted, _ = parse_filter(request)
-        limit = parse_int(request, "limit", PAGE, 1, 1_000)
-        found = self._shown.reader.page(wanted, limit).events
-        return JSONResponse([stored.record() for stored in found])
+        """The newest events that match the query, as a JSON list."""
+        event_filter, _ = parse_filter(request)
+        limit = parse_int(request, "limit", PAGE_SIZE, 1, 1_000)
+        events = self._context.reader.page(event_filter, limit).events
+        return JSONResponse([stored.record() for stored in events])
 
     def event(self, request: Request) -> Response:
-        """All that is known of one."""
-        stored = self._stored(request)
+        """One event with its score curve and the history of its verdicts."""
+        stored = self._requested_event(request)
         record = stored.record() | {"curve": stored.curve}
-        record["reviews"] = self._shown.reader.history(stored.event.id)
+        record["reviews"] = self._context.reader.history(stored.event.id)
         return JSONResponse(record)
 
     async def review(self, request: Request) -> Response:
-        """Take a verdict: ``{"verdict": ..., "cause": ..., "note": ..., "reviewer": ...}``."""
+        """Save a verdict, given as a JSON object: verdict, cause, note, reviewer."""
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            raise HTTPException(415, "JSON is wanted")
+            raise HTTPException(415, "The body must be JSON. Set Content-Type: application/json.")
         try:
-            told = json.loads(await request.body())
-            if not isinstance(told, dict):
-                raise ValueError("an object is wanted")
-            if unknown := told.keys() - set(_FIELDS):
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-            if not all(value is None or isinstance(value, str) for value in told.values()):
-                raise ValueError("texts are wanted")
-            said = Verdict(**{"verdict": "", **told})
+            fields = json.loads(await request.body())
+            if not isinstance(fields, dict):
+                raise ValueError("the body must be a JSON object")
+            if unknown := fields.keys() - set(_VERDICT_FIELDS):
+                raise ValueError(
+                    f"unknown fields: {', '.join(sorted(unknown))}. "
+                    f"Allowed are {', '.join(_VERDICT_FIELDS)}."
+                )
+            if not all(value is None or isinstance(value, str) for value in fields.values()):
+                raise ValueError("every field must be a string or null")
+            verdict = Verdict(**{"verdict": "", **fields})
         except (ValueError, RecursionError) as error:
             raise HTTPException(400, str(error)) from error
-        event = request.path_params["event"]
-        await run_in_threadpool(self._shown.store.review, event, said)
-        self._shown.hub.publish(
-            "review", {"id": event, "verdict": said.verdict, "cause": said.cause}
-        )
-        return JSONResponse({"id": event, "verdict": said.verdict, "cause": said.cause})
+        event_id = request.path_params["event_id"]
+        await run_in_threadpool(self._context.store.review, event_id, verdict)
+        message = {"id": event_id, "verdict": verdict.verdict, "cause": verdict.cause}
+        self._context.hub.publish("review", message)
+        return JSONResponse(message)
 
     def picture(self, request: Request) -> Response:
-        """Its spectrogram: the levels in base64, a frame after another."""
-        made = self._shown.reader.spectrogram(self._stored(request).event.id)
-        if made is None:
-            return Response(status_code=204)  # not yet, or none is kept
+        """The spectrogram of an event: ``levels`` is base64 of (frames, bands) uint8."""
+        spectrogram = self._context.reader.spectrogram(self._requested_event(request).event.id)
+        if spectrogram is None:
+            return Response(status_code=204)
         return JSONResponse(
             {
-                "bands": made.bands,
-                "hop_s": made.hop_s,
-                "onset_s": round(made.onset_s, 3),
-                "levels": base64.b64encode(made.levels.tobytes()).decode(),
+                "bands": spectrogram.bands,
+                "hop_s": spectrogram.hop_s,
+                "onset_s": round(spectrogram.onset_s, 3),
+                "levels": base64.b64encode(spectrogram.levels.tobytes()).decode(),
             }
         )
 
     def clip(self, request: Request) -> Response:
-        """Its sound, if it was kept."""
-        stored = self._stored(request)
-        path = None if self._shown.clips is None else self._shown.clips.path(stored.event.id)
+        """The clip of an event, as FLAC."""
+        stored = self._requested_event(request)
+        clips = self._context.clips
+        path = None if clips is None else clips.path(stored.event.id)
         if not stored.clip or path is None or not path.is_file():
-            raise HTTPException(404, "no clip was kept")
+            raise HTTPException(404, "This event has no clip.")
         return FileResponse(
             path, media_type="audio/flac", filename=path.name, content_disposition_type="inline"
         )
 
-    def drop_clip(self, request: Request) -> Response:
-        """Delete its sound, and keep the event."""
-        event = self._stored(request).event.id
-        self._shown.store.drop_clip(event)
-        if self._shown.clips is not None:
-            self._shown.clips.remove(event)
-        self._shown.hub.publish("clip", {"id": event})
+    def delete_clip(self, request: Request) -> Response:
+        """Delete the clip of an event. The event stays."""
+        event_id = self._requested_event(request).event.id
+        self._context.store.drop_clip(event_id)
+        if self._context.clips is not None:
+            self._context.clips.remove(event_id)
+        self._context.hub.publish("clip", {"id": event_id})
         return Response(status_code=204)
 
     async def stream(self, request: Request) -> Response:
-        """Server-sent events: ``event``, ``clip`` and ``review``, and for each ``live=SOURCE``
-        what it sounds like."""
-        if self._shown.hub.full:
-            return PlainTextResponse("too many pages are open", 503, {"Retry-After": "10"})
-        live = frozenset(request.query_params.getlist("live")[:MAX_LIVE])
+        """Server-sent events: ``event``, ``clip``, ``review``, and ``live`` per ``live=SOURCE``."""
+        if self._context.hub.full:
+            return PlainTextResponse(
+                f"{MAX_VIEWERS} pages are open, which is the limit. Close one, or wait 10 seconds.",
+                503,
+                {"Retry-After": "10"},
+            )
+        live = frozenset(request.query_params.getlist("live")[:MAX_LIVE_SOURCES])
         return StreamingResponse(
-            self._shown.hub.messages(live), media_type="text/event-stream",
+            self._context.hub.messages(live), media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )  # fmt: skip
 
-    def _stored(self, request: Request) -> StoredEvent:
-        return self._shown.reader.event(request.path_params["event"])
+    def _requested_event(self, request: Request) -> StoredEvent:
+        return self._context.reader.event(request.path_params["event_id"])
 
 
 def build_app(
-    shown: PageContext, lock: AccessToken, hosts: frozenset[str] | None, *, tls: bool
+    context: PageContext, access_token: AccessToken, hosts: frozenset[str] | None, *, tls: bool
 ) -> ASGIApp:
-    """The whole app behind its guard."""
-    views, api = Views(shown), EventApi(shown)
+    """Build the app with its guard. ``tls`` marks the session cookie as secure."""
+    views, api = Views(context), EventApi(context)
 
-    async def login(request: Request) -> Response:
+    async def log_in(request: Request) -> Response:
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
-        opened = lock.check(form.get("token", [""])[0])
-        if opened:
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(
-                COOKIE, lock.session(), httponly=True, samesite="strict", secure=tls, path="/",
-                max_age=7 * 86_400,
-            )  # fmt: skip
-            return answer
-        wrong = "That is not the token." if opened is False else "Too many tries; wait a minute."
-        return views.login(request, wrong=wrong, status=403 if opened is False else 429)
+        match access_token.check(form.get("token", [""])[0]):
+            case True:
+                response = RedirectResponse("/", 303)
+                response.set_cookie(
+                    COOKIE, access_token.create_session(), httponly=True, samesite="strict",
+                    secure=tls, path="/", max_age=_SESSION_S,
+                )  # fmt: skip
+                return response
+            case False:
+                return views.login(request, error="Wrong token. Try again.", status=403)
+            case None:
+                return views.login(
+                    request, error="Too many wrong tokens. Wait a minute.", status=429
+                )
 
-    async def refused(request: Request, error: Exception) -> Response:
-        status, words = 500, "something went wrong"
-        if isinstance(error, HTTPException):
-            status, words = error.status_code, error.detail
-        elif isinstance(error, UnknownEventError):
-            status, words = 404, "no such event"
-        elif isinstance(error, StoreError):
-            status, words = 503, "the event store does not answer; see the log"
+    async def handle_error(request: Request, error: Exception) -> Response:
+        status, message = _describe_error(error)
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": words}, status)
-        return views.error(request, status, words)
+            return JSONResponse({"error": message}, status)
+        return views.error(request, status, message)
 
-    event = "/{event:event}"
+    event = "/{event_id:event}"
     routes: list[Any] = [
         Route("/", views.live),
         Route("/login", views.login, methods=["GET"]),
-        Route("/login", login, methods=["POST"]),
+        Route("/login", log_in, methods=["POST"]),
         Route("/events", views.events),
         Route("/events" + event, views.event),
         Route("/events" + event + "/card", views.card),
@@ -187,12 +192,29 @@ def build_app(
         Route("/api/events" + event + "/verdict", api.review, methods=["POST"]),
         Route("/api/events" + event + "/picture", api.picture),
         Route("/api/events" + event + "/clip", api.clip, methods=["GET"]),
-        Route("/api/events" + event + "/clip", api.drop_clip, methods=["DELETE"]),
+        Route("/api/events" + event + "/clip", api.delete_clip, methods=["DELETE"]),
         Route("/api/stream", api.stream),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={HTTPException: refused, StoreError: refused},
+        exception_handlers=dict.fromkeys((HTTPException, StoreError, Exception), handle_error),
     )
-    return RequestGuard(app, lock, hosts)
+    return RequestGuard(app, access_token, hosts)
+
+
+def _describe_error(error: Exception) -> tuple[int, str]:
+    """Return the status of an error, and what the page says about it."""
+    if isinstance(error, UnknownEventError):
+        return 404, "There is no event with this id. It may have been pruned."
+    if isinstance(error, StoreError):
+        return 503, "The event store can't be read or written. See the log of streamdet."
+    if (
+        isinstance(error, HTTPException)
+        and error.status_code == 404
+        and error.detail == "Not Found"
+    ):
+        return 404, "There is no page at this address."
+    if isinstance(error, HTTPException):
+        return error.status_code, error.detail
+    return 500, "An internal error occurred. See the log of streamdet."

@@ -1,4 +1,4 @@
-"""The numbers of the pages' pictures: pure functions from rows to what a template draws."""
+"""The data behind the charts of the page: pure functions from rows to what a template draws."""
 
 from __future__ import annotations
 
@@ -15,43 +15,47 @@ SLOTS = 86_400 // SLOT_S
 
 @dataclass(frozen=True)
 class TimelineSlot:
-    """Ten minutes of a source's day: ``since_s`` UTC, how many events, how many of them true and
-    false; ``height`` from 0 to 1."""
+    """Ten minutes of a source's day: the start in UTC seconds, and the number of events.
+
+    ``true`` and ``false`` count the reviewed ones among them. ``height`` is from 0 to 1.
+    """
 
     index: int
-    since_s: int
+    start_s: int
     events: int
     true: int
     false: int
     height: float
 
     @property
-    def kind(self) -> str:
-        """What most of them are, in a word."""
+    def majority(self) -> str:
+        """The most frequent verdict, "true" or "false", or "open" if no event is reviewed."""
         if self.true and self.true >= self.false:
             return "true"
         return "false" if self.false else "open"
 
 
-def lanes(
+def day_timelines(
     counts: Iterable[tuple[str, int, int, int, int]], day: date
 ) -> dict[str, list[TimelineSlot]]:
-    """A day's timeline, (source, slot, events, true, false) each: by source, those with most first;
-    heights are square roots, so that one event is seen beside a hundred."""
+    """Build the timelines of a day from (source, slot, events, true, false) rows.
+
+    Returns the slots of each source that have events; the source with the most events comes
+    first. Heights are square roots, so that a single event is visible next to a hundred.
+    """
     rows = list(counts)
-    most = max((row[2] for row in rows), default=1)
-    start = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    found: dict[str, list[TimelineSlot]] = defaultdict(list)
+    highest = max((row[2] for row in rows), default=1)
+    day_start_s = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    timelines: dict[str, list[TimelineSlot]] = defaultdict(list)
     for source, slot, events, true, false in rows:
-        at, height = start + slot * SLOT_S, (events / most) ** 0.5
-        found[source].append(TimelineSlot(slot, at, events, true, false, height))
-    by_count = sorted(found.items(), key=lambda item: -sum(slot.events for slot in item[1]))
-    return dict(by_count)
+        start_s, height = day_start_s + slot * SLOT_S, (events / highest) ** 0.5
+        timelines[source].append(TimelineSlot(slot, start_s, events, true, false, height))
+    return dict(sorted(timelines.items(), key=lambda item: -sum(slot.events for slot in item[1])))
 
 
 @dataclass(frozen=True)
 class DayPrecision:
-    """A day of the precision chart; ``precision`` is None where nobody said anything."""
+    """A day of the precision chart."""
 
     date: date
     events: int
@@ -60,26 +64,34 @@ class DayPrecision:
 
     @property
     def reviewed(self) -> int:
-        """Called true or false."""
+        """The number of events with the verdict true or false."""
         return self.true + self.false
 
     @property
     def precision(self) -> float | None:
-        """The share that is true."""
+        """The share of the reviewed events that are true; None if no event is reviewed."""
         return self.true / self.reviewed if self.reviewed else None
 
 
-def daily(rows: Iterable[tuple[int, int, int, int]], last: date, days: int) -> list[DayPrecision]:
-    """So many days up to ``last``, oldest first, those without events too."""
-    found = {date(1970, 1, 1) + timedelta(days=row[0]): row[1:] for row in rows}
+def precision_by_day(
+    rows: Iterable[tuple[int, int, int, int]], last: date, days: int
+) -> list[DayPrecision]:
+    """Return the last ``days`` days up to ``last``, oldest first, including days without events.
+
+    ``rows`` are those of `StoreReader.counts_by_day`.
+    """
+    counts = {date(1970, 1, 1) + timedelta(days=row[0]): row[1:] for row in rows}
     dates = [last - timedelta(days=back) for back in range(days - 1, -1, -1)]
-    return [DayPrecision(each, *found.get(each, (0, 0, 0))) for each in dates]
+    return [DayPrecision(day, *counts.get(day, (0, 0, 0))) for day in dates]
 
 
 @dataclass(frozen=True)
 class CurvePlot:
-    """A score curve as an SVG polyline over a box of 100 by 100, and where in it are the
-    threshold (from the top) and the onset (from the left)."""
+    """A score curve as an SVG polyline in a box of 100 by 100.
+
+    ``threshold`` is measured from the top of the box, ``onset`` from its left edge. ``first_s``
+    and ``last_s`` are the ends of the time axis, in seconds after the onset.
+    """
 
     points: str
     threshold: float
@@ -88,38 +100,43 @@ class CurvePlot:
     last_s: float
 
 
-def curve(stored: StoredEvent) -> CurvePlot | None:
-    """An event's score curve, or None where none is kept."""
+def plot_curve(stored: StoredEvent) -> CurvePlot | None:
+    """Return the plot of an event's score curve, or None if it has fewer than two points."""
     if len(stored.curve) < 2:
         return None
-    first, last = stored.curve[0][0], stored.curve[-1][0]
-    span = max(1e-6, last - first)
+    first_s, last_s = stored.curve[0][0], stored.curve[-1][0]
+    span_s = max(1e-6, last_s - first_s)
     points = " ".join(
-        f"{100 * (at - first) / span:.2f},{100 * (1 - score):.2f}" for at, score in stored.curve
+        f"{100 * (time_s - first_s) / span_s:.2f},{100 * (1 - score):.2f}"
+        for time_s, score in stored.curve
     )
     threshold = 100 * (1 - stored.event.detection.threshold)
-    return CurvePlot(points, threshold, 100 * (0.0 - first) / span, first, last)
+    return CurvePlot(points, threshold, 100 * (0.0 - first_s) / span_s, first_s, last_s)
 
 
 @dataclass(frozen=True)
 class ThresholdSplit:
-    """What a threshold would have kept and dropped: of all, of the true, of the false."""
+    """Events with a score at or above a threshold, and below it, each as (all, true, false)."""
 
     threshold: float
-    kept: tuple[int, int, int]
-    dropped: tuple[int, int, int]
+    above: tuple[int, int, int]
+    below: tuple[int, int, int]
 
 
 def split_at_threshold(
     bins: Sequence[tuple[float, int, int, int]], threshold: float
 ) -> ThresholdSplit:
-    """Over `Reader.scores`' bins: those that begin at the threshold or above are kept."""
+    """Split the bins of `StoreReader.score_histogram` at a threshold.
 
-    def sums(rows: list[tuple[float, int, int, int]]) -> tuple[int, int, int]:
+    A bin counts as above if its lower edge is at or above the threshold.
+    """
+
+    def totals(rows: list[tuple[float, int, int, int]]) -> tuple[int, int, int]:
         true, false = sum(r[1] for r in rows), sum(r[2] for r in rows)
         return true + false + sum(r[3] for r in rows), true, false
 
-    above = [r for r in bins if r[0] >= threshold - 1e-9]
     return ThresholdSplit(
-        threshold, sums(above), sums([r for r in bins if r[0] < threshold - 1e-9])
+        threshold,
+        totals([r for r in bins if r[0] >= threshold - 1e-9]),
+        totals([r for r in bins if r[0] < threshold - 1e-9]),
     )

@@ -1,8 +1,9 @@
-"""Who may ask, and how much: names, tokens, origins, sizes; and what every answer says.
+"""Access control: host names, tokens, origins and body sizes, and the headers of every answer.
 
-A browser sends what it knows of a page to whoever made it do so. So whatever changes something must
-come from a page of ours (its Origin is ours, or there is none, and it has a header that a foreign
-page can't send), and a name that is not ours is not answered, whatever it resolves to.
+A browser attaches its cookies to requests that a foreign page triggers. A request that changes
+something is therefore accepted only if its Origin is this page or is missing, and if it has a
+header that a foreign page can't send. A Host header that is not configured is refused, so that a
+foreign name can't be pointed at this address (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from streamdet.text import printable
+
 COOKIE, HEADER = "streamdet_session", "x-streamdet"
-MOST_BODY = 16_384
+MAX_BODY_BYTES = 16_384
 _SESSION_S = 7 * 86_400
-_TRIES, _TRIES_S = 10, 60.0
-_OPEN = ("/login", "/static/")
+_MAX_ATTEMPTS, _ATTEMPT_WINDOW_S = 10, 60.0
+_MAX_HOST_SHOWN = 100
+_PUBLIC_PATHS = ("/login", "/static/")
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -39,104 +44,123 @@ _HEADERS = {
 
 @dataclass
 class AccessToken:
-    """The token, if one is wanted, and the sessions of those who knew it: a cookie has its end and
-    a signature by the token, so that a restart ends none and another token ends all."""
+    """The access token of the page; None allows everyone.
+
+    A session is a cookie with an expiry time, signed with the token. Sessions survive a restart,
+    and a new token ends them all.
+    """
 
     token: str | None
-    _tries: list[float] = field(default_factory=list)
+    _failed_at: list[float] = field(default_factory=list)
 
     def check(self, given: str) -> bool | None:
-        """Whether this is the token; None after too many that were not."""
+        """Compare a token. Returns None if there were too many wrong ones in the last minute."""
         now = time.monotonic()
-        self._tries = [at for at in self._tries if now - at < _TRIES_S]
-        if len(self._tries) >= _TRIES:
+        self._failed_at = [at for at in self._failed_at if now - at < _ATTEMPT_WINDOW_S]
+        if len(self._failed_at) >= _MAX_ATTEMPTS:
             return None
-        right = self.token is None or hmac.compare_digest(given.encode(), self.token.encode())
-        if not right:
-            self._tries.append(now)
-        return right
+        matches = self.token is None or hmac.compare_digest(given.encode(), self.token.encode())
+        if not matches:
+            self._failed_at.append(now)
+        return matches
 
-    def session(self) -> str:
-        """A cookie for whoever knew it."""
-        until = str(int(time.time()) + _SESSION_S)
-        return f"{until}.{self._signed(until)}"
+    def create_session(self) -> str:
+        """Return the value of a session cookie."""
+        expires = str(int(time.time()) + _SESSION_S)
+        return f"{expires}.{self._sign(expires)}"
 
     def allows(self, headers: Headers) -> bool:
-        """Whether a request shows the token or a session."""
+        """Whether a request has the token or a valid session."""
         if self.token is None:
             return True
-        bearer = headers.get("authorization", "")
-        if bearer.startswith("Bearer "):
-            return self.check(bearer.removeprefix("Bearer ")) is True
-        until, _, signed = cookie_parser(headers.get("cookie", "")).get(COOKIE, "").partition(".")
-        right = hmac.compare_digest(signed.encode(), self._signed(until).encode())
-        return right and until.isdigit() and int(until) > time.time()
+        authorization = headers.get("authorization", "")
+        if authorization.startswith("Bearer "):
+            return self.check(authorization.removeprefix("Bearer ")) is True
+        session = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        expires, _, signature = session.partition(".")
+        valid = hmac.compare_digest(signature.encode(), self._sign(expires).encode())
+        return valid and expires.isdigit() and int(expires) > time.time()
 
-    def _signed(self, until: str) -> str:
+    def _sign(self, expires: str) -> str:
         key = hashlib.sha256(b"session\0" + (self.token or "").encode()).digest()
-        return hmac.new(key, until.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(key, expires.encode(), hashlib.sha256).hexdigest()
 
 
 class RequestGuard:
-    """ASGI, around the app. ``hosts`` are the names it answers to; None: to any."""
+    """ASGI middleware that refuses requests before they reach the app.
 
-    def __init__(self, app: ASGIApp, lock: AccessToken, hosts: frozenset[str] | None) -> None:
-        self._app, self._lock, self._hosts = app, lock, hosts
+    ``hosts`` are the accepted names of the Host header; None accepts every name.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access_token: AccessToken, hosts: frozenset[str] | None
+    ) -> None:
+        self._app, self._access_token, self._hosts = app, access_token, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered."""
+        """Answer a request, or pass it to the app."""
         if scope["type"] != "http":
             return
-        guarded = _with_headers(send)
-        refusal = self._refused(scope)
+        send = _with_security_headers(send)
+        refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, guarded)
+            await refusal(scope, receive, send)
             return
-        try:
-            await self._app(scope, _bounded(receive), guarded)
-        except _TooLargeError:
-            await PlainTextResponse("too large", 413)(scope, receive, guarded)
+        await self._app(scope, _limit_body(receive), send)
 
-    def _refused(self, scope: Scope) -> Response | None:
+    def _refusal(self, scope: Scope) -> Response | None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
-            return PlainTextResponse("not a name of this page", 421)
-        if int(headers.get("content-length") or 0) > MOST_BODY:
-            return PlainTextResponse("too large", 413, {"Connection": "close"})
+        if self._hosts is not None and _host_name(host) not in self._hosts:
+            name = printable(_host_name(host))[:_MAX_HOST_SHOWN]
+            return PlainTextResponse(
+                f'This page does not answer to the host name "{name}". Add it to web.hosts.', 421
+            )
+        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
+            return PlainTextResponse(_TOO_LARGE, 413, {"Connection": "close"})
         if method not in ("GET", "HEAD"):
             origin = headers.get("origin")
-            if origin is not None and _netloc(origin) != host:
-                return PlainTextResponse("from another page", 403)
+            if origin is not None and _origin_host(origin) != host:
+                return PlainTextResponse(
+                    "The request comes from another web page. Only this page may change "
+                    "anything here.",
+                    403,
+                )
             if path != "/login" and HEADER not in headers:
-                return PlainTextResponse(f"wants the header {HEADER}", 403)
-        if path.startswith(_OPEN) or self._lock.allows(headers):
+                return PlainTextResponse(
+                    f"The header {HEADER} is missing. Send it with any value.", 403
+                )
+        if path.startswith(_PUBLIC_PATHS) or self._access_token.allows(headers):
             return None
         if path.startswith("/api/") or "text/html" not in headers.get("accept", ""):
-            return PlainTextResponse("a token is wanted", 401, {"WWW-Authenticate": "Bearer"})
+            return PlainTextResponse(
+                'This page needs a token. Send it in the header "Authorization: Bearer TOKEN".',
+                401,
+                {"WWW-Authenticate": "Bearer"},
+            )
         return RedirectResponse("/login", 303)
 
 
-class _TooLargeError(Exception):
-    pass
+_TOO_LARGE = f"The request body is too large. The limit is {MAX_BODY_BYTES:,} bytes."
 
 
-def _bounded(receive: Receive) -> Receive:
-    left = MOST_BODY
+def _limit_body(receive: Receive) -> Receive:
+    """Limit a body that is sent in chunks, whose length is not known in advance."""
+    remaining = MAX_BODY_BYTES
 
-    async def limited() -> Message:
-        nonlocal left
+    async def receive_limited() -> Message:
+        nonlocal remaining
         message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise _TooLargeError
+        remaining -= len(message.get("body", b""))
+        if remaining < 0:
+            raise HTTPException(413, _TOO_LARGE)
         return message
 
-    return limited
+    return receive_limited
 
 
-def _with_headers(send: Send) -> Send:
-    async def answered(message: Message) -> None:
+def _with_security_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
@@ -145,19 +169,19 @@ def _with_headers(send: Send) -> Send:
                 headers["Cache-Control"] = "no-store"
         await send(message)
 
-    return answered
+    return send_with_headers
 
 
-def _netloc(origin: str) -> str | None:
-    """HOST:PORT of an Origin header; None for what is none."""
+def _origin_host(origin: str) -> str | None:
+    """Return HOST:PORT of an Origin header, or None if it has none."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:
         return None
 
 
-def _name(host: str) -> str:
-    """The host of a Host header, without its port."""
+def _host_name(host: str) -> str:
+    """Return the name of a Host header, without the port."""
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].lower()

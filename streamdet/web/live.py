@@ -1,7 +1,8 @@
-"""What happens now, to every page that looks on: events, verdicts, levels, spectrograms, scores.
+"""Live updates: events, verdicts, and each source's state, level, spectrogram and scores.
 
-The daemon's thread puts down what it has and goes on; the page's own loop makes messages of it and
-gives each onlooker what it asked for. One that does not read loses the oldest.
+The daemon's thread hands over what it has and returns at once. The event loop of the page turns it
+into server-sent events and queues them for each viewer. A viewer that does not read loses the
+oldest messages.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ import numpy as np
 from streamdet.model import spectrogram
 
 MAX_VIEWERS = 50
-MAX_LIVE = 8
-_WAITING = 100
-_ALIVE_S = 15.0
-_MOST_GLIMPSES = 256
+MAX_LIVE_SOURCES = 8
+_QUEUE_SIZE = 100
+_KEEP_ALIVE_S = 15.0
+_MAX_SNAPSHOTS = 256
 _WINDOW_S = 0.025
 
 
 @dataclass(frozen=True)
 class LiveSnapshot:
-    """What was heard of a source since it was last looked at: ``(n,) float32`` at ``rate``, the
-    gunshot scores of its frames of ``frame_s`` seconds, the level's RMS, its state in a word."""
+    """What a source gave since its previous snapshot.
+
+    ``samples`` is ``(n,) float32`` at ``rate`` Hz and is empty while the source is disconnected.
+    ``scores`` are the gunshot scores of its frames of ``frame_s`` seconds. ``level`` is the RMS.
+    ``state`` is the value of a `SourceState`.
+    """
 
     source: str
     state: str
@@ -44,109 +49,123 @@ class LiveSnapshot:
 
 @dataclass(eq=False)
 class LiveViewer:
-    """One open page; ``live`` names the sources whose sound it draws."""
+    """An open page. ``live`` are the names of the sources that it draws."""
 
     live: frozenset[str]
-    waiting: deque[str] = field(default_factory=lambda: deque(maxlen=_WAITING))
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    queue: deque[str] = field(default_factory=lambda: deque(maxlen=_QUEUE_SIZE))
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class LiveHub:
-    """``watching`` and `put` are for any thread, all else is the loop's."""
+    """Passes messages from the daemon to the viewers.
+
+    `publish`, `publish_snapshot`, `close` and ``watched_sources`` are safe in any thread. The rest
+    belongs to the event loop.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._onlookers: set[LiveViewer] = set()
-        self._glimpses: deque[LiveSnapshot] = deque(maxlen=_MOST_GLIMPSES)
-        self._left: dict[str, np.ndarray] = {}
-        self._over = False
-        self.watching = frozenset[str]()
+        self._viewers: set[LiveViewer] = set()
+        self._snapshots: deque[LiveSnapshot] = deque(maxlen=_MAX_SNAPSHOTS)
+        self._unused_samples: dict[str, np.ndarray] = {}
+        self._closed = False
+        self.watched_sources = frozenset[str]()
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The loop that it lives in."""
+    def set_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the event loop in which the viewers are served."""
         self._loop = loop
 
-    def end(self) -> None:
-        """Let every onlooker go; from any thread."""
+    def close(self) -> None:
+        """End the streams of all viewers."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end)
+            self._loop.call_soon_threadsafe(self._close)
 
     def publish(self, kind: str, message: dict[str, Any]) -> None:
-        """A message for all; from any thread, at once."""
+        """Send a message to all viewers. Returns at once."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._tell, kind, message, None)
+            self._loop.call_soon_threadsafe(self._enqueue, kind, message, None)
 
-    def publish_snapshot(self, glimpse: LiveSnapshot) -> None:
-        """What is heard now; from any thread, at once."""
-        self._glimpses.append(glimpse)
+    def publish_snapshot(self, snapshot: LiveSnapshot) -> None:
+        """Send a snapshot to the viewers of its source. Returns at once."""
+        self._snapshots.append(snapshot)
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._show)
+            self._loop.call_soon_threadsafe(self._enqueue_snapshots)
 
     @property
     def full(self) -> bool:
-        """There is no room for another onlooker."""
-        return len(self._onlookers) >= MAX_VIEWERS
+        """Whether MAX_VIEWERS pages are open."""
+        return len(self._viewers) >= MAX_VIEWERS
 
     async def messages(self, live: frozenset[str]) -> AsyncIterator[str]:
-        """Server-sent events for one page, until it goes; nothing where there is no room."""
-        if self.full:  # many were let in at once
+        """Yield the server-sent events for one viewer until it disconnects.
+
+        If MAX_VIEWERS pages are open, the stream ends at once and asks the browser to retry.
+        """
+        if self.full:  # other viewers may have come between the request and this call
             yield "retry: 10000\n\n"
             return
-        mine = LiveViewer(live)
-        self._onlookers.add(mine)
-        self._note()
+        viewer = LiveViewer(live)
+        self._viewers.add(viewer)
+        self._update_watched()
         try:
             yield "retry: 2000\n\n"
-            while not self._over:
+            while not self._closed:
                 try:
-                    await asyncio.wait_for(mine.news.wait(), _ALIVE_S)
+                    await asyncio.wait_for(viewer.wake.wait(), _KEEP_ALIVE_S)
                 except TimeoutError:
                     yield ": alive\n\n"
-                mine.news.clear()
-                while mine.waiting:
-                    yield mine.waiting.popleft()
+                viewer.wake.clear()
+                while viewer.queue:
+                    yield viewer.queue.popleft()
         finally:
-            self._onlookers.discard(mine)
-            self._note()
+            self._viewers.discard(viewer)
+            self._update_watched()
 
-    def _end(self) -> None:
-        self._over = True
-        for one in self._onlookers:
-            one.news.set()
+    def _close(self) -> None:
+        self._closed = True
+        for viewer in self._viewers:
+            viewer.wake.set()
 
-    def _note(self) -> None:
-        self.watching = frozenset(name for one in self._onlookers for name in one.live)
+    def _update_watched(self) -> None:
+        self.watched_sources = frozenset(name for viewer in self._viewers for name in viewer.live)
 
-    def _tell(self, kind: str, message: dict[str, Any], source: str | None) -> None:
+    def _enqueue(self, kind: str, message: dict[str, Any], source: str | None) -> None:
         text = f"event: {kind}\ndata: {json.dumps(message, separators=(',', ':'))}\n\n"
-        for one in self._onlookers:
-            if source is None or source in one.live:
-                one.waiting.append(text)
-                one.news.set()
+        for viewer in self._viewers:
+            if source is None or source in viewer.live:
+                viewer.queue.append(text)
+                viewer.wake.set()
 
-    def _show(self) -> None:
-        while self._glimpses:
-            glimpse = self._glimpses.popleft()
-            if glimpse.source in self.watching:
-                self._tell("live", self._drawn(glimpse), glimpse.source)
+    def _enqueue_snapshots(self) -> None:
+        while self._snapshots:
+            snapshot = self._snapshots.popleft()
+            if snapshot.source in self.watched_sources:
+                self._enqueue("live", self._snapshot_message(snapshot), snapshot.source)
 
-    def _drawn(self, glimpse: LiveSnapshot) -> dict[str, Any]:
-        """The columns that are whole; what is left of the sound waits for the next glimpse."""
-        rate = glimpse.rate
-        before = self._left.get(glimpse.source, np.zeros(0, np.float32))
-        samples = np.concatenate([before[-rate:], glimpse.samples])
+    def _snapshot_message(self, snapshot: LiveSnapshot) -> dict[str, Any]:
+        level_dbfs = 20.0 * math.log10(max(snapshot.level, 1e-6))
+        return {
+            "source": snapshot.source,
+            "state": snapshot.state,
+            "level_dbfs": round(level_dbfs, 1),
+            "threshold": round(snapshot.threshold, 4),
+            "scores": [round(score, 3) for score in snapshot.scores],
+            "frame_s": snapshot.frame_s,
+            "hop_s": spectrogram.HOP_S,
+            "columns": base64.b64encode(self._spectrogram_columns(snapshot).tobytes()).decode(),
+        }
+
+    def _spectrogram_columns(self, snapshot: LiveSnapshot) -> np.ndarray:
+        """Return the new columns, ``(columns, bands) uint8``.
+
+        Samples that do not fill a column are saved for the next snapshot.
+        """
+        if not snapshot.samples.size:
+            return np.zeros((0, spectrogram.BANDS), np.uint8)
+        unused = self._unused_samples.get(snapshot.source, np.zeros(0, np.float32))
+        rate = snapshot.rate
+        samples = np.concatenate([unused[-rate:], snapshot.samples])
         hop = round(spectrogram.HOP_S * rate)
         count = max(0, (len(samples) - round(_WINDOW_S * rate)) // hop + 1)
-        columns = spectrogram.spectrogram_levels(samples, rate)[:count]
-        self._left[glimpse.source] = samples[count * hop :]
-        level = 20.0 * math.log10(max(glimpse.level, 1e-6))
-        return {
-            "source": glimpse.source,
-            "state": glimpse.state,
-            "level_dbfs": round(level, 1),
-            "threshold": round(glimpse.threshold, 4),
-            "scores": [round(score, 3) for score in glimpse.scores],
-            "frame_s": glimpse.frame_s,
-            "hop_s": spectrogram.HOP_S,
-            "columns": base64.b64encode(columns.tobytes()).decode(),
-        }
+        self._unused_samples[snapshot.source] = samples[count * hop :]
+        return spectrogram.spectrogram_levels(samples, rate)[:count]

@@ -1,4 +1,4 @@
-"""The pages: what each shows, put together from the store and handed to its template."""
+"""The HTML pages: each view reads the store and renders a template."""
 
 from __future__ import annotations
 
@@ -23,18 +23,30 @@ from streamdet.store.reader import EventFilter, StoredEvent, StoreReader
 from streamdet.store.store import EventStore
 from streamdet.store.verdict import CAUSES, VERDICTS
 from streamdet.web import charts
-from streamdet.web.live import MAX_LIVE, LiveHub
+from streamdet.web.live import MAX_LIVE_SOURCES, LiveHub
 
-PAGE = 25
-BINS = 200
-_CLIP_S = 30.0
-_SAID = (*VERDICTS, "none", "any")
+PAGE_SIZE = 25
+HISTOGRAM_BINS = 200
+_LIVE_PAGE_EVENTS = 5
+_CLIP_WAIT_S = 30.0
+_VERDICT_FILTERS = (*VERDICTS, "none", "any")
 _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_(\d{1,15})")
+
+STATE_WORDS = {
+    "opening": "connecting",
+    "hearing": "receiving audio",
+    "silent": "no signal",
+    "absent": "disconnected",
+    "dead": "disconnected",
+    "off": "off (schedule)",
+    "ended": "ended",
+}
+"""What the page shows for each value of `SourceState`."""
 
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """A source of the daemon: what it is called, and its state in a word."""
+    """A source of the daemon: its name, and the value of its `SourceState`."""
 
     name: str
     state: str
@@ -42,7 +54,12 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class PageContext:
-    """What the pages are made of; without a daemon ``sources`` gives none."""
+    """What the pages read from.
+
+    ``sources`` lists the daemon's sources, ``threshold`` returns the threshold of a source, or
+    None, and ``model`` returns NAME/VERSION. Without a daemon they return an empty list, None and
+    an empty text.
+    """
 
     store: EventStore
     reader: StoreReader
@@ -53,170 +70,187 @@ class PageContext:
     model: Callable[[], str]
 
 
-def templates() -> Jinja2Templates:
-    """The templates, with what all of them use."""
-    made = Jinja2Templates(directory=Path(__file__).parent / "templates")
-    made.env.globals |= {"causes": CAUSES, "curve": charts.curve, "clock": format_clock}
-    made.env.filters |= {"utc": format_utc}
-    made.env.trim_blocks = made.env.lstrip_blocks = True
-    return made
+def create_templates() -> Jinja2Templates:
+    """Create the template environment, with the globals and filters that the templates use."""
+    templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
+    templates.env.globals |= {
+        "causes": CAUSES,
+        "plot_curve": charts.plot_curve,
+        "clock": format_clock,
+        "state_words": STATE_WORDS,
+    }
+    templates.env.filters |= {"utc": format_utc}
+    templates.env.trim_blocks = templates.env.lstrip_blocks = True
+    return templates
 
 
 class Views:
-    """Each method is a page; they run in worker threads."""
+    """The pages, one method each. They run in worker threads."""
 
-    def __init__(self, shown: PageContext) -> None:
-        self.shown, self._templates = shown, templates()
+    def __init__(self, context: PageContext) -> None:
+        self.context, self._templates = context, create_templates()
 
     def live(self, request: Request) -> Response:
-        """What is heard now, and what was heard last."""
-        heard = self.shown.sources()
+        """The daemon's sources and the newest events."""
+        sources = self.context.sources()
         page = parse_int(request, "page", 0, 0, 1_000)
-        part = heard[page * MAX_LIVE : (page + 1) * MAX_LIVE]
-        newest = self.shown.reader.page(EventFilter(), 5).events
-        pages = -(-len(heard) // MAX_LIVE)
-        return self._page(
-            request, "live.html", here="live", heard=part, events=newest, page=page, pages=pages,
-            thresholds={source.name: self.shown.threshold(source.name) for source in part},
+        shown = sources[page * MAX_LIVE_SOURCES : (page + 1) * MAX_LIVE_SOURCES]
+        events = self.context.reader.page(EventFilter(), _LIVE_PAGE_EVENTS).events
+        pages = -(-len(sources) // MAX_LIVE_SOURCES)
+        thresholds = {source.name: self.context.threshold(source.name) for source in shown}
+        return self._render(
+            request, "live.html", current="live", sources=shown, events=events, page=page,
+            pages=pages, thresholds=thresholds,
         )  # fmt: skip
 
     def events(self, request: Request) -> Response:
-        """The list, by filters, a page at a time."""
-        wanted, asked = parse_filter(request)
-        before, after = _cursor(request, "before"), _cursor(request, "after")
-        found = self.shown.reader.page(wanted, PAGE, before, after)
+        """The list of events, filtered and in pages."""
+        event_filter, query = parse_filter(request)
+        before, after = _parse_cursor(request, "before"), _parse_cursor(request, "after")
+        page = self.context.reader.page(event_filter, PAGE_SIZE, before, after)
 
-        def at(stored: StoredEvent, way: str) -> str:
-            return urlencode({**asked, way: f"{stored.at_s!r}_{stored.seq}"})
+        def page_query(stored: StoredEvent, direction: str) -> str:
+            return urlencode({**query, direction: f"{stored.time_s!r}_{stored.seq}"})
 
-        events = found.events
-        return self._page(
-            request, "events.html", here="events", events=events, asked=asked,
-            names=self.shown.reader.sources(),
-            total=self.shown.reader.count(wanted),
-            newer=at(events[0], "after") if events and found.newer else None,
-            older=at(events[-1], "before") if events and found.older else None,
+        events = page.events
+        return self._render(
+            request, "events.html", current="events", events=events, query=query,
+            source_names=self.context.reader.sources(),
+            total=self.context.reader.count(event_filter),
+            newer=page_query(events[0], "after") if events and page.newer else None,
+            older=page_query(events[-1], "before") if events and page.older else None,
         )  # fmt: skip
 
     def event(self, request: Request) -> Response:
-        """One event, with all that was said of it."""
-        stored = self._stored(request)
-        edge = (stored.at_s, stored.seq)
-        older = self.shown.reader.page(EventFilter(), 1, before=edge).events
-        newer = self.shown.reader.page(EventFilter(), 1, after=edge).events
-        of = EventFilter(incident=stored.incident or "none")
-        return self._page(
-            request, "event.html", here="events", stored=stored,
-            incident=self.shown.reader.count(of),
-            history=self.shown.reader.history(stored.event.id),
+        """One event with the history of its verdicts."""
+        stored = self._requested_event(request)
+        position = (stored.time_s, stored.seq)
+        older = self.context.reader.page(EventFilter(), 1, before=position).events
+        newer = self.context.reader.page(EventFilter(), 1, after=position).events
+        same_incident = EventFilter(incident=stored.incident or "none")
+        return self._render(
+            request, "event.html", current="events", stored=stored,
+            incident_events=self.context.reader.count(same_incident),
+            history=self.context.reader.history(stored.event.id),
             older=older[0].event.id if older else None,
             newer=newer[0].event.id if newer else None,
         )  # fmt: skip
 
     def card(self, request: Request) -> Response:
-        """One event as the list shows it, for a list that is open."""
-        return self._page(request, "card.html", stored=self._stored(request))
+        """One event as an element of a list, for a page that is already open."""
+        return self._render(request, "card.html", stored=self._requested_event(request))
 
     def day(self, request: Request) -> Response:
-        """A day's timeline, UTC."""
+        """The timelines of a day in UTC, by default today."""
         text = request.path_params.get("day") or datetime.now(UTC).date().isoformat()
         try:
             day = date.fromisoformat(text)
-            start = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-            beside = (day - timedelta(days=1), day + timedelta(days=1))
+            start_s = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+            previous, following = day - timedelta(days=1), day + timedelta(days=1)
         except (ValueError, OverflowError) as error:
-            raise HTTPException(404, "no such day") from error
-        wanted = EventFilter(start, start + 86_400)
-        rows = self.shown.reader.counts_by_slot(wanted, start, charts.SLOT_S)
-        return self._page(
-            request, "day.html", here="day", day=day, before=beside[0], after=beside[1],
-            lanes=charts.lanes(rows, day), slots=charts.SLOTS, slot_s=charts.SLOT_S,
+            raise HTTPException(
+                404, "There is no such day. Write it as YYYY-MM-DD, for example /day/2026-11-22."
+            ) from error
+        event_filter = EventFilter(start_s, start_s + 86_400)
+        rows = self.context.reader.counts_by_slot(event_filter, start_s, charts.SLOT_S)
+        return self._render(
+            request, "day.html", current="day", day=day, previous=previous, following=following,
+            timelines=charts.day_timelines(rows, day), slots=charts.SLOTS, slot_s=charts.SLOT_S,
             total=sum(row[2] for row in rows),
         )  # fmt: skip
 
     def precision(self, request: Request) -> Response:
-        """How much of what was told was true, and what another threshold would have told."""
+        """The precision by day, and the effect of another threshold on the stored events."""
         source = request.query_params.get("source") or None
         days = parse_int(request, "days", 30, 7, 365)
-        today = datetime.now(UTC).date()
-        since = datetime.now(UTC).timestamp() - days * 86_400
-        wanted = EventFilter(since, source=source)
-        bins = self.shown.reader.score_histogram(wanted, BINS)
-        asked = request.query_params.get("threshold", "")
-        threshold = float(asked) if re.fullmatch(r"[01](\.\d{1,4})?", asked) else 0.5
-        chart = charts.daily(self.shown.reader.counts_by_day(wanted), today, days)
-        return self._page(
-            request, "precision.html", here="precision", source=source, days=days, chart=chart,
-            names=self.shown.reader.sources(), bins=bins, kept=charts.split_at_threshold(bins, threshold),
-            yes=sum(day.true for day in chart), no=sum(day.false for day in chart),
-            most=max((day.events for day in chart), default=0),
+        now = datetime.now(UTC)
+        event_filter = EventFilter(now.timestamp() - days * 86_400, source=source)
+        bins = self.context.reader.score_histogram(event_filter, HISTOGRAM_BINS)
+        text = request.query_params.get("threshold", "")
+        threshold = float(text) if re.fullmatch(r"[01](\.\d{1,4})?", text) else 0.5
+        counts = self.context.reader.counts_by_day(event_filter)
+        chart = charts.precision_by_day(counts, now.date(), days)
+        return self._render(
+            request, "precision.html", current="precision", source=source, days=days, chart=chart,
+            source_names=self.context.reader.sources(), bins=bins,
+            split=charts.split_at_threshold(bins, threshold),
+            reviewed=sum(day.reviewed for day in chart),
+            reviewed_true=sum(day.true for day in chart),
+            most_events=max((day.events for day in chart), default=0),
         )  # fmt: skip
 
-    def login(self, request: Request, *, wrong: str = "", status: int = 200) -> Response:
-        """Where the token is asked for."""
-        return self._page(request, "login.html", status=status, wrong=wrong)
+    def login(self, request: Request, *, error: str = "", status: int = 200) -> Response:
+        """The form that asks for the token."""
+        return self._render(request, "login.html", status=status, error=error)
 
-    def error(self, request: Request, status: int, words: str) -> Response:
-        """What went wrong, in words."""
-        return self._page(request, "error.html", status=status, code=status, words=words)
+    def error(self, request: Request, status: int, message: str) -> Response:
+        """The page for an error."""
+        return self._render(request, "error.html", status=status, code=status, message=message)
 
-    def _awaited(self, stored: StoredEvent) -> bool:
-        """Whether its clip may still come: its post-roll is being heard."""
-        young = time.time() - stored.at_s < _CLIP_S
-        return self.shown.clips is not None and stored.event.unix_s is not None and young
+    def _clip_expected(self, stored: StoredEvent) -> bool:
+        """Whether the event is so recent that its clip is still being recorded."""
+        recent = time.time() - stored.time_s < _CLIP_WAIT_S
+        return self.context.clips is not None and stored.event.unix_s is not None and recent
 
-    def _stored(self, request: Request) -> StoredEvent:
-        return self.shown.reader.event(request.path_params["event"])
+    def _requested_event(self, request: Request) -> StoredEvent:
+        return self.context.reader.event(request.path_params["event_id"])
 
-    def _page(self, request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
-        context |= {"model": self.shown.model(), "awaited": self._awaited}
-        return self._templates.TemplateResponse(request, name, context, status_code=status)
+    def _render(
+        self, request: Request, template: str, *, status: int = 200, **values: Any
+    ) -> Response:
+        values |= {"model": self.context.model(), "clip_expected": self._clip_expected}
+        return self._templates.TemplateResponse(request, template, values, status_code=status)
 
 
 def parse_filter(request: Request) -> tuple[EventFilter, dict[str, str]]:
-    """The filter of a query, and the query without what is empty; raises HTTPException for what
-    is no filter."""
+    """Return the filter that a query asks for, and the query without empty values.
+
+    Raises HTTPException if a value is not valid.
+    """
     given = {k: v.strip() for k, v in request.query_params.items() if v.strip()}
     names = ("since", "until", "source", "min_score", "max_score", "verdict", "incident")
-    asked = {k: given[k] for k in names if k in given}
-    try:
-        since, until = _moment(asked.get("since")), _moment(asked.get("until"))
-        least, most = _score(asked.get("min_score")), _score(asked.get("max_score"))
-    except ValueError as error:
-        raise HTTPException(400, str(error)) from error
-    verdict = asked.get("verdict")
-    if verdict is not None and verdict not in _SAID:
-        raise HTTPException(400, f"verdict: one of {', '.join(_SAID)}")
-    wanted = EventFilter(
-        since, until, asked.get("source"), least, most, verdict, asked.get("incident")
+    query = {k: given[k] for k in names if k in given}
+    verdict = query.get("verdict")
+    if verdict is not None and verdict not in _VERDICT_FILTERS:
+        raise HTTPException(400, f"verdict: must be one of {', '.join(_VERDICT_FILTERS)}")
+    event_filter = EventFilter(
+        _parse_time(query, "since"),
+        _parse_time(query, "until"),
+        query.get("source"),
+        _parse_score(query, "min_score"),
+        _parse_score(query, "max_score"),
+        verdict,
+        query.get("incident"),
     )
-    return wanted, asked
+    return event_filter, query
 
 
-def _moment(text: str | None) -> float | None:
-    if text is None:
+def _parse_time(query: dict[str, str], name: str) -> float | None:
+    if name not in query:
         return None
     try:
-        return parse_utc(text)
+        return parse_utc(query[name])
     except ValueError as error:
-        raise ValueError("a time is written 2026-11-22T19:54 (UTC)") from error
+        raise HTTPException(
+            400, f"{name}: not a time. Write it in UTC, for example 2026-11-22T19:54."
+        ) from error
 
 
-def _score(text: str | None) -> float | None:
-    if text is None:
+def _parse_score(query: dict[str, str], name: str) -> float | None:
+    if name not in query:
         return None
-    if not re.fullmatch(r"[01](\.\d{1,6})?", text):
-        raise ValueError("a score is a number from 0 to 1")
-    return float(text)
+    if not re.fullmatch(r"[01](\.\d{1,6})?", query[name]):
+        raise HTTPException(400, f"{name}: must be a number from 0 to 1, for example 0.75")
+    return float(query[name])
 
 
-def _cursor(request: Request, name: str) -> tuple[float, int] | None:
+def _parse_cursor(request: Request, name: str) -> tuple[float, int] | None:
     match = _CURSOR.fullmatch(request.query_params.get(name, ""))
     return (float(match[1]), int(match[2])) if match else None
 
 
-def parse_int(request: Request, name: str, default: int, least: int, most: int) -> int:
-    """A whole number of the query, brought within its bounds; the default for what is none."""
+def parse_int(request: Request, name: str, default: int, minimum: int, maximum: int) -> int:
+    """Return a whole number of the query, clamped, or the default if it is not a number."""
     text = request.query_params.get(name, "")
-    fits = text.isascii() and text.isdigit() and len(text) < 6
-    return min(most, max(least, int(text))) if fits else default
+    valid = text.isascii() and text.isdigit() and len(text) < 6
+    return min(maximum, max(minimum, int(text))) if valid else default

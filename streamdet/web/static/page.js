@@ -1,14 +1,14 @@
-// Draws spectrograms, plays clips, sends verdicts, and lets new events in. No library, no build.
+// Draws spectrograms, plays clips, sends verdicts, and adds new events. No library, no build step.
 "use strict";
 
-const say = (words) => {
-  const line = document.getElementById("said");
-  line.textContent = words;
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => { line.textContent = ""; }, 4000);
+const showMessage = (text) => {
+  const line = document.getElementById("message");
+  line.textContent = text;
+  clearTimeout(showMessage.timer);
+  showMessage.timer = setTimeout(() => { line.textContent = ""; }, 4000);
 };
 
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const decodeBytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 
 // dark violet over orange to pale yellow: even steps of lightness, readable without colour
 const palette = Uint8ClampedArray.from({ length: 256 * 4 }, (_, i) => {
@@ -17,88 +17,94 @@ const palette = Uint8ClampedArray.from({ length: 256 * 4 }, (_, i) => {
     255 * (0.07 + 1.1 * v * (1 - v) + Math.max(0, 2.4 * v - 1.7)), 255][i & 3];
 });
 
-const draw = (context, levels, bands, at) => {
+const drawSpectrogram = (context, levels, bands, x) => {
   const frames = levels.length / bands;
   if (!frames) return;
-  const picture = context.createImageData(frames, bands);
+  const image = context.createImageData(frames, bands);
   for (let frame = 0; frame < frames; frame++) {
     for (let band = 0; band < bands; band++) {
-      const level = levels[frame * bands + band] * 4;
+      const from = levels[frame * bands + band] * 4;
       const to = ((bands - 1 - band) * frames + frame) * 4;
-      for (let c = 0; c < 4; c++) picture.data[to + c] = palette[level + c];
+      for (let c = 0; c < 4; c++) image.data[to + c] = palette[from + c];
     }
   }
-  context.putImageData(picture, at, 0);
+  context.putImageData(image, x, 0);
 };
 
-// ---- cards: pictures, sound, verdicts
+// ---- event cards: spectrograms, clips, verdicts
 
-const onScreen = new IntersectionObserver((entries) => {
+const visibleCanvases = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
-    onScreen.unobserve(entry.target);
-    showPicture(entry.target);
+    visibleCanvases.unobserve(entry.target);
+    loadSpectrogram(entry.target);
   }
 }, { rootMargin: "200px" });
 
-const showPicture = async (canvas) => {
+const loadSpectrogram = async (canvas) => {
   const card = canvas.closest("[data-event]");
-  const answer = await fetch(`/api/events/${card.dataset.event}/picture`);
-  if (answer.status !== 200) return;
-  const { levels, bands, hop_s, onset_s } = await answer.json();
-  const shown = bytes(levels);
-  canvas.width = shown.length / bands;
+  const response = await fetch(`/api/events/${card.dataset.event}/picture`);
+  if (response.status !== 200) return;
+  const { levels, bands, hop_s, onset_s } = await response.json();
+  const decoded = decodeBytes(levels);
+  canvas.width = decoded.length / bands;
   canvas.height = bands;
   const context = canvas.getContext("2d");
-  draw(context, shown, bands, 0);
+  drawSpectrogram(context, decoded, bands, 0);
   context.fillStyle = "#ffffffaa";
   context.fillRect(Math.round(onset_s / hop_s), 0, 1, bands);
   canvas.dataset.drawn = "";
 };
 
-const prepare = (within) => {
-  for (const canvas of within.querySelectorAll("[data-picture]")) onScreen.observe(canvas);
-  for (const time of within.querySelectorAll("time[datetime]")) {
-    time.title = `UTC; here ${new Date(time.dateTime).toLocaleString()}`;
+const prepare = (root) => {
+  for (const canvas of root.querySelectorAll("[data-spectrogram]")) visibleCanvases.observe(canvas);
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title = `UTC; local time ${new Date(time.dateTime).toLocaleString()}`;
   }
 };
 
-const player = () => document.getElementById("player");
-
-const play = (card) => {
-  const sound = player();
-  if (!("clip" in card.dataset)) { say("No sound was kept of it."); return; }
-  const address = `/api/events/${card.dataset.event}/clip`;
-  if (sound.dataset.playing === card.dataset.event && !sound.paused) { sound.pause(); return; }
-  sound.src = address;
-  sound.dataset.playing = card.dataset.event;
-  sound.play().catch(() => say("It can't be played."));
+const togglePlayback = (card) => {
+  const player = document.getElementById("player");
+  if (!("clip" in card.dataset)) { showMessage("This event has no clip."); return; }
+  if (player.dataset.event === card.dataset.event && !player.paused) { player.pause(); return; }
+  player.src = `/api/events/${card.dataset.event}/clip`;
+  player.dataset.event = card.dataset.event;
+  player.play().catch(() => showMessage("The clip can't be played."));
 };
 
-const reviewer = () => {
+const reviewerName = () => {
   const field = document.querySelector("[data-reviewer]");
   return (field ? field.value : localStorage.getItem("reviewer")) || null;
 };
 
-const judge = async (card, verdict, cause) => {
-  const note = document.querySelector(`[data-note="${card.dataset.event}"] [name=note]`);
-  const told = { verdict, reviewer: reviewer() };
-  if (note && note.value) told.note = note.value;
-  if (verdict === "false") told.cause = cause || card.querySelector("[data-cause]").value;
-  const answer = await fetch(`/api/events/${card.dataset.event}/verdict`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Streamdet": "1" },
-    body: JSON.stringify(told),
-  }).catch(() => null);
-  if (!answer || !answer.ok) { say("It was not kept: the page does not answer. Try again."); return; }
-  judged(card, told.verdict, told.cause);
-  say(`Kept: ${told.verdict}${told.cause ? `, ${told.cause}` : ""}`);
+const errorText = async (response) => {
+  if (!response) return "The server does not answer. Try again.";
+  const text = await response.text();
+  try { return JSON.parse(text).error; } catch { return text; }
 };
 
-const judged = (card, verdict, cause) => {
+const sendVerdict = async (card, verdict, cause) => {
+  const note = document.querySelector(`[data-note="${card.dataset.event}"] [name=note]`);
+  const review = { verdict, reviewer: reviewerName() };
+  if (note && note.value) review.note = note.value;
+  if (verdict === "false") review.cause = cause || card.querySelector("[data-cause]").value;
+  const response = await fetch(`/api/events/${card.dataset.event}/verdict`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Streamdet": "1" },
+    body: JSON.stringify(review),
+  }).catch(() => null);
+  if (!response || !response.ok) {
+    showMessage(`The verdict was not saved. ${await errorText(response)}`);
+    return;
+  }
+  showVerdict(card, review.verdict, review.cause);
+  showMessage(`Saved: ${review.verdict}${review.cause ? `, ${review.cause}` : ""}`);
+};
+
+const showVerdict = (card, verdict, cause) => {
   card.dataset.verdict = verdict;
-  for (const button of card.querySelectorAll("[data-say]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.say === verdict));
+  for (const button of card.querySelectorAll("[data-set-verdict]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.setVerdict === verdict));
   }
   const badge = card.querySelector("[data-badge]");
   badge.textContent = cause ? `${verdict}: ${cause}` : verdict;
@@ -107,21 +113,27 @@ const judged = (card, verdict, cause) => {
   if (cause) card.querySelector("[data-cause]").value = cause;
 };
 
+const deleteClip = async (id) => {
+  const options = { method: "DELETE", headers: { "X-Streamdet": "1" } };
+  const response = await fetch(`/api/events/${id}/clip`, options).catch(() => null);
+  if (response && response.ok) location.reload();
+  else showMessage(`The clip was not deleted. ${await errorText(response)}`);
+};
+
 document.addEventListener("click", (event) => {
   const card = event.target.closest("[data-event]");
-  if (card && event.target.closest("[data-play]")) play(card);
-  const said = card && event.target.closest("[data-say]");
-  if (said) judge(card, said.dataset.say);
-  const drop = event.target.closest("[data-drop]");
-  if (drop && confirm("Delete the sound? The event stays.")) {
-    fetch(`/api/events/${drop.dataset.drop}/clip`, { method: "DELETE", headers: { "X-Streamdet": "1" } })
-      .then((answer) => (answer.ok ? location.reload() : say("It could not be deleted.")));
+  if (card && event.target.closest("[data-play]")) togglePlayback(card);
+  const verdictButton = card && event.target.closest("[data-set-verdict]");
+  if (verdictButton) sendVerdict(card, verdictButton.dataset.setVerdict);
+  const deleteButton = event.target.closest("[data-delete-clip]");
+  if (deleteButton && confirm("Delete the clip? The event stays.")) {
+    deleteClip(deleteButton.dataset.deleteClip);
   }
 });
 
 document.addEventListener("change", (event) => {
   const card = event.target.closest("[data-event]");
-  if (card && event.target.matches("[data-cause]")) judge(card, "false", event.target.value);
+  if (card && event.target.matches("[data-cause]")) sendVerdict(card, "false", event.target.value);
   if (event.target.matches("[data-reviewer]")) localStorage.setItem("reviewer", event.target.value);
 });
 
@@ -129,19 +141,19 @@ document.addEventListener("submit", (event) => {
   if (event.target.matches("[data-note]")) event.preventDefault();
 });
 
-// ---- keys
+// ---- keyboard shortcuts
 
-const cards = () => [...document.querySelectorAll("[data-list] [data-event]")];
-const here = () => document.activeElement.closest("[data-event]");
+const allCards = () => [...document.querySelectorAll("[data-list] [data-event]")];
+const focusedCard = () => document.activeElement.closest("[data-event]");
+const isEventPage = () => document.querySelector(".list.single") !== null;
 
-const step = (by) => {
-  const other = document.querySelector(by > 0 ? "[data-older]" : "[data-newer]");
-  if (other) { location.href = other.href; return; }
-  const all = cards();
-  if (!all.length) return;
-  const at = all.indexOf(here());
-  if (document.querySelector(".list.one")) return;
-  const next = all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))];
+const moveFocus = (step) => {
+  const link = document.querySelector(step > 0 ? "[data-older]" : "[data-newer]");
+  if (link) { location.href = link.href; return; }
+  const cards = allCards();
+  if (!cards.length || isEventPage()) return;
+  const index = cards.indexOf(focusedCard());
+  const next = cards[index < 0 ? 0 : Math.min(cards.length - 1, Math.max(0, index + step))];
   next.focus();
   next.scrollIntoView({ block: "nearest" });
 };
@@ -150,145 +162,156 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.target.matches("input, select, textarea")) return;
   if (event.key === " " && event.target.matches("button, a, summary")) return;
-  const card = here() || (document.querySelector(".list.one") ? cards()[0] : null);
-  const causes = document.body.dataset.causes.split(" ");
-  if (event.key === "?") document.getElementById("keys").showModal();
-  else if (event.key === "j") step(1);
-  else if (event.key === "k") step(-1);
+  const card = focusedCard() || (isEventPage() ? allCards()[0] : null);
+  const cause = document.body.dataset.causes.split(" ")[event.key - 1];
+  if (event.key === "?") document.getElementById("shortcuts").showModal();
+  else if (event.key === "j") moveFocus(1);
+  else if (event.key === "k") moveFocus(-1);
   else if (!card) return;
-  else if (event.key === " ") play(card);
-  else if (event.key === "t") judge(card, "true");
-  else if (event.key === "f") judge(card, "false");
-  else if (event.key === "u") judge(card, "unsure");
-  else if (card.dataset.verdict === "false" && causes[event.key - 1]) judge(card, "false", causes[event.key - 1]);
+  else if (event.key === " ") togglePlayback(card);
+  else if (event.key === "t") sendVerdict(card, "true");
+  else if (event.key === "f") sendVerdict(card, "false");
+  else if (event.key === "u") sendVerdict(card, "unsure");
+  else if (card.dataset.verdict === "false" && cause) sendVerdict(card, "false", cause);
   else return;
   event.preventDefault();
 });
 
-// ---- what happens now
+// ---- live updates
 
-const fetchCard = async (id, tries = 15) => {
-  for (let i = 0; i < tries; i++) {
-    const answer = await fetch(`/events/${id}/card`);
-    if (answer.ok) {
-      const made = document.createElement("template");
-      made.innerHTML = await answer.text();
-      return made.content.querySelector("[data-event]");
+const MAX_CARDS = 50;
+
+const fetchCard = async (id, attempts = 15) => {
+  for (let i = 0; i < attempts; i++) {
+    const response = await fetch(`/events/${id}/card`);
+    if (response.ok) {
+      const template = document.createElement("template");
+      template.innerHTML = await response.text();
+      return template.content.querySelector("[data-event]");
     }
-    await new Promise((done) => setTimeout(done, 100)); // the store writes it just now
+    await new Promise((done) => setTimeout(done, 100)); // the event is not in the store yet
   }
   return null;
 };
 
-const MOST_CARDS = 50;
-
-const letIn = async (id, fresh) => {
+const updateCard = async (id, isNew) => {
   const list = document.querySelector("[data-list]");
   if (!list) return;
-  const there = list.querySelector(`[data-event="${id}"]`);
-  if (!there && !(fresh && "grows" in list.dataset)) return;
+  const findCard = () => list.querySelector(`[data-event="${id}"]`);
+  if (!findCard() && !(isNew && "showNew" in list.dataset)) return;
   const card = await fetchCard(id);
   if (!card) return;
-  const had = list.querySelector(`[data-event="${id}"]`);
-  if (had) {
-    const focused = had === here();
-    had.replaceWith(card);
-    if (focused) card.focus();
+  const previous = findCard();
+  if (previous) {
+    const hadFocus = previous === focusedCard();
+    previous.replaceWith(card);
+    if (hadFocus) card.focus();
   } else {
     card.classList.add("new");
     list.prepend(card);
-    while (list.children.length > MOST_CARDS) list.lastElementChild.remove();
-    const none = document.querySelector("[data-none]");
-    if (none) none.hidden = true;
-    say(`Gunshot at ${card.querySelector(".source").textContent}`);
+    while (list.children.length > MAX_CARDS) list.lastElementChild.remove();
+    const placeholder = document.querySelector("[data-no-events]");
+    if (placeholder) placeholder.hidden = true;
+    showMessage(`Gunshot at ${card.querySelector(".source").textContent}`);
   }
   prepare(card);
 };
 
-const sources = new Map();
+const livePanels = new Map();
 
 for (const section of document.querySelectorAll("[data-source]")) {
-  const scroll = section.querySelector(".scroll");
-  const score = section.querySelector(".score");
-  sources.set(section.dataset.source, {
-    section, spectrum: scroll.getContext("2d", { willReadFrequently: true }),
-    chart: score.getContext("2d"), scores: [],
+  const spectrogram = section.querySelector(".scroll");
+  const chart = section.querySelector(".score");
+  livePanels.set(section.dataset.source, {
+    section, spectrogram: spectrogram.getContext("2d", { willReadFrequently: true }),
+    chart: chart.getContext("2d"), scores: [],
   });
 }
 
-const live = (told) => {
-  const source = sources.get(told.source);
-  if (!source) return;
-  const { section, spectrum, chart } = source;
-  section.querySelector("[data-state]").textContent = told.state;
-  section.querySelector("[data-level]").value = told.level_dbfs;
-  section.querySelector("[data-level-text]").textContent = `${told.level_dbfs.toFixed(0)} dBFS`;
-  section.querySelector("[data-threshold]").textContent = told.threshold.toFixed(2);
-  const columns = bytes(told.columns);
-  const bands = 64, count = columns.length / bands, { width, height } = spectrum.canvas;
-  spectrum.drawImage(spectrum.canvas, -count, 0);
-  draw(spectrum, columns, bands, width - count);
-  source.scores = source.scores.concat(told.scores).slice(-Math.round((width * told.hop_s) / told.frame_s));
-  if (!source.scores.length) return;
-  section.querySelector("[data-score]").textContent = Math.max(...source.scores.slice(-25)).toFixed(2);
+const liveArea = document.querySelector("[data-live]");
+const stateWords = liveArea ? JSON.parse(liveArea.dataset.stateWords) : {};
+
+const updatePanel = (update) => {
+  const panel = livePanels.get(update.source);
+  if (!panel) return;
+  const { section, spectrogram } = panel;
+  const connected = ["hearing", "silent"].includes(update.state);
+  section.querySelector("[data-state]").textContent = stateWords[update.state] || update.state;
+  section.querySelector("[data-level]").value = update.level_dbfs;
+  section.querySelector("[data-level-text]").textContent =
+    connected ? `${update.level_dbfs.toFixed(0)} dBFS` : "–";
+  section.querySelector("[data-threshold]").textContent = update.threshold.toFixed(2);
+  const columns = decodeBytes(update.columns);
+  const bands = 64, count = columns.length / bands, { width } = spectrogram.canvas;
+  if (count) spectrogram.drawImage(spectrogram.canvas, -count, 0);
+  drawSpectrogram(spectrogram, columns, bands, width - count);
+  const shownScores = Math.round((width * update.hop_s) / update.frame_s);
+  panel.scores = panel.scores.concat(update.scores).slice(-shownScores);
+  const highest = Math.max(...panel.scores.slice(-25));
+  section.querySelector("[data-score]").textContent =
+    connected && panel.scores.length ? highest.toFixed(2) : "–";
+  drawScores(panel, update);
+};
+
+const drawScores = ({ chart, scores }, { threshold, frame_s, hop_s }) => {
   const style = getComputedStyle(document.documentElement);
-  const wide = chart.canvas.width, high = chart.canvas.height, step = told.frame_s / told.hop_s;
-  chart.clearRect(0, 0, wide, high);
+  const { width, height } = chart.canvas, step = frame_s / hop_s;
+  chart.clearRect(0, 0, width, height);
   chart.strokeStyle = style.getPropertyValue("--mark");
   chart.setLineDash([6, 4]);
   chart.beginPath();
-  chart.moveTo(0, high * (1 - told.threshold));
-  chart.lineTo(wide, high * (1 - told.threshold));
+  chart.moveTo(0, height * (1 - threshold));
+  chart.lineTo(width, height * (1 - threshold));
   chart.stroke();
   chart.setLineDash([]);
   chart.strokeStyle = style.getPropertyValue("--ink");
   chart.lineWidth = 1.5;
   chart.beginPath();
-  source.scores.forEach((value, i) => {
-    chart.lineTo(wide - (source.scores.length - 1 - i) * step, (high - 2) * (1 - value) + 1);
+  scores.forEach((score, i) => {
+    chart.lineTo(width - (scores.length - 1 - i) * step, (height - 2) * (1 - score) + 1);
   });
   chart.stroke();
 };
 
-const listen = () => {
+const connect = () => {
   if (!document.querySelector("[data-list], [data-live]")) return;
-  const asked = new URLSearchParams([...sources.keys()].map((name) => ["live", name]));
-  const stream = new EventSource(`/api/stream?${asked}`);
-  stream.addEventListener("live", (event) => live(JSON.parse(event.data)));
-  stream.addEventListener("event", (event) => letIn(JSON.parse(event.data).id, true));
-  stream.addEventListener("clip", (event) => letIn(JSON.parse(event.data).id, false));
+  const query = new URLSearchParams([...livePanels.keys()].map((name) => ["live", name]));
+  const stream = new EventSource(`/api/stream?${query}`);
+  stream.addEventListener("live", (event) => updatePanel(JSON.parse(event.data)));
+  stream.addEventListener("event", (event) => updateCard(JSON.parse(event.data).id, true));
+  stream.addEventListener("clip", (event) => updateCard(JSON.parse(event.data).id, false));
   stream.addEventListener("review", (event) => {
     const { id, verdict, cause } = JSON.parse(event.data);
     const card = document.querySelector(`[data-event="${id}"]`);
-    if (card) judged(card, verdict, cause);
+    if (card) showVerdict(card, verdict, cause);
   });
 };
 
-// ---- the threshold's slider
+// ---- threshold slider of the precision page
 
 const slider = document.getElementById("threshold");
 if (slider) {
   const bins = JSON.parse(slider.dataset.bins);
   slider.addEventListener("input", () => {
-    const at = Number(slider.value);
-    const sums = { kept: [0, 0, 0], dropped: [0, 0, 0] };
-    for (const [low, yes, no, rest] of bins) {
-      const into = low >= at - 1e-9 ? sums.kept : sums.dropped;
-      into[0] += yes + no + rest;
-      into[1] += yes;
-      into[2] += no;
+    const threshold = Number(slider.value);
+    const sums = { above: [0, 0, 0], below: [0, 0, 0] };
+    for (const [lowerEdge, trueCount, falseCount, undecided] of bins) {
+      const sum = lowerEdge >= threshold - 1e-9 ? sums.above : sums.below;
+      sum[0] += trueCount + falseCount + undecided;
+      sum[1] += trueCount;
+      sum[2] += falseCount;
     }
-    document.getElementById("at").textContent = at.toFixed(3);
-    for (const kind of ["kept", "dropped"]) {
-      document.querySelectorAll(`[data-${kind}]`).forEach((cell, i) => { cell.textContent = sums[kind][i]; });
+    document.getElementById("threshold-value").textContent = threshold.toFixed(3);
+    for (const side of ["above", "below"]) {
+      document.querySelectorAll(`[data-${side}]`).forEach((cell, i) => { cell.textContent = sums[side][i]; });
     }
-    const cut = document.getElementById("cut");
-    for (const end of ["x1", "x2"]) cut.setAttribute(end, String(at * bins.length));
+    const line = document.getElementById("threshold-line");
+    for (const end of ["x1", "x2"]) line.setAttribute(end, String(threshold * bins.length));
   });
 }
 
-const name = document.querySelector("[data-reviewer]");
-if (name) name.value = localStorage.getItem("reviewer") || "";
+const nameField = document.querySelector("[data-reviewer]");
+if (nameField) nameField.value = localStorage.getItem("reviewer") || "";
 
 prepare(document);
-listen();
+connect();

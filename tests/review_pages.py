@@ -1,0 +1,98 @@
+"""Review pages for the tests: one of a daemon, one of a store alone, each with a client."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import wait_for
+from daemons import free_port
+from test_evidence import trial
+from test_store import record_of
+
+from streamdet.store.store import EventStore
+from streamdet.store.verdict import Verdict
+
+HEADERS = {"X-Streamdet": "1"}
+
+
+class DaemonPage:
+    """A daemon with a review page, and an HTTP client of the page."""
+
+    def __init__(self, daemon, port: int, **options) -> None:
+        self.daemon, self.port = daemon, port
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, **options)
+
+    def events(self, **query) -> list[dict]:
+        return self.http.get("/api/events", params=query).json()
+
+    def answers(self) -> bool:
+        try:
+            return self.http.get("/events").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def review(self, event_id: str, **fields):
+        path = f"/api/events/{event_id}/verdict"
+        return self.http.post(path, json=fields, headers=HEADERS)
+
+
+@pytest.fixture
+def open_page(daemon, rapid, tmp_path):
+    """Starts a daemon with a page; ``web`` is TOML for the table [web]."""
+    pages = []
+
+    def start(web: str = "", **parts) -> DaemonPage:
+        port = free_port()
+        table = f'[web]\naddress = "127.0.0.1:{port}"\n{web}\n'
+        text = trial(tmp_path, rapid, **parts).replace("[[sources]]", f"{table}[[sources]]", 1)
+        pages.append(DaemonPage(daemon(text), port))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        page.http.close()
+
+
+class StorePage:
+    """`streamdet review --web` on a store with five events, and an HTTP client of the page."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "events.db"
+        store = EventStore(path)
+        self.ids = []
+        for number in range(5):
+            record = record_of(number, '<script>alert("x")</script>' if number else "gate")
+            store.add(record, [(0.0, 0.1), (0.1, 0.9)])
+            self.ids.append(record["id"])
+        store.review(self.ids[0], Verdict("false", "other", "<b>note</b>"))
+        store.close()
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "streamdet", "review", "--store", path, "--web",
+             f"127.0.0.1:{self.port}"], stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        wait_for(self.answers)
+
+    def answers(self) -> bool:
+        try:
+            return self.http.get("/").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def review(self, body):
+        path = f"/api/events/{self.ids[1]}/verdict"
+        return self.http.post(path, json=body, headers=HEADERS)
+
+
+@pytest.fixture(scope="module")
+def store_page(tmp_path_factory):
+    page = StorePage(tmp_path_factory.mktemp("store_page"))
+    yield page
+    page.http.close()
+    page.process.send_signal(signal.SIGINT)
+    _, stderr = page.process.communicate(timeout=20)
+    assert b"Traceback" not in stderr
