@@ -200,6 +200,7 @@ def open_page(config: Config, storage: EventStorage, components: DaemonComponent
     token = builders.web_token(config)
     try:
         reader = StoreReader(storage.store.path)
+        reader.close()  # this thread only checks the file; the threads that read open their own
         context = PageContext(storage.store, reader, storage.folder, hub, sources, threshold, model)
         return DaemonPage(PageServer(config.web, context, token), hub)
     except (PageError, StoreError) as error:
