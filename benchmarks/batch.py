@@ -5,11 +5,13 @@ Blocks of a second, as for files heard side by side; onnxruntime runs the networ
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.measure import ONE_CORE, print_json, rounded, seconds_of
 from benchmarks.references import by_onnxruntime
-from streamdet.detection.engine import frames_per_block
+from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle
@@ -17,6 +19,7 @@ from streamdet.model import bundle
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 BLOCK_S = 1.28
 CORES, ENVIRONMENT = 1, ONE_CORE
+ENGINES: dict[str, type[Engine[Any]]] = {"numpy": NumpyEngine, "cpu": JaxEngine}
 
 
 def main() -> None:
@@ -25,7 +28,7 @@ def main() -> None:
     frames = frames_per_block(detector, BLOCK_S)
     for count in COUNTS:
         row: dict[str, float] = {"batch": count}
-        for name, kind in (("numpy", NumpyEngine), ("cpu", JaxEngine)):
+        for name, kind in ENGINES.items():
             engine = kind(detector, streams=count, block_frames=frames)
             rng = np.random.default_rng(0)
             samples = rng.normal(0, 0.1, (count, engine.block)).astype(np.float32)

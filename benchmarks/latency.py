@@ -19,6 +19,7 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.model import bundle, numpy_network
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.jax_setup import configure_jax
 from streamdet.pipeline.platform import Platform
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
@@ -45,7 +46,10 @@ def chunks(engine: Engine, chunk_ms: int, seconds: float = 120.0) -> dict[str, f
 def main() -> None:
     """Print what was found as JSON."""
     detector = bundle.load()
-    made = {p: engine_choice.live_engine(detector, p) for p in (Platform.numpy, Platform.cpu)}
+    made = {
+        p: engine_choice.live_engine(detector, p, configure_jax)
+        for p in (Platform.numpy, Platform.cpu)
+    }
     for engine in made.values():
         engine.warm_up()
     rows = [

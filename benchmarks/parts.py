@@ -18,6 +18,7 @@ from streamdet.audio.resample import MonoResampler
 from streamdet.constants import RATE
 from streamdet.model import bundle, frontend, numpy_network
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.jax_setup import configure_jax
 from streamdet.pipeline.platform import Platform
 
 SECONDS = 600
@@ -28,7 +29,7 @@ def main() -> None:
     """Print what was found as JSON."""
     detector = bundle.load()
     front, _ = shapes(detector)
-    engine = engine_choice.file_engine(detector, Platform.cpu, SECONDS)
+    engine = engine_choice.file_engine(detector, Platform.cpu, SECONDS, configure_jax)
     small = engine_choice.file_engine(detector, Platform.numpy)
     rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
     samples = rng.normal(0, 0.1, (1, engine.block)).astype(np.float32)

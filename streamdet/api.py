@@ -17,7 +17,8 @@ import numpy as np
 from streamdet.audio.source import Block, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
-from streamdet.detection.event import Detection, Event, event_id
+from streamdet.detection.event import Detection, Event
+from streamdet.detection.operating_point import choose_threshold
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
 from streamdet.pipeline import engine_choice
@@ -167,13 +168,7 @@ class Detector:
         return self._pipelines.recent_scores()
 
     def _events(self, detections: list[Detection]) -> list[Event]:
-        name, rate, model = self._name, self._engine.grid.rate, self._engine.model
-        finals = [d for d in detections if d.phase == "final"]
-        keys = [self._pipelines.source_key(name, d) for d in finals]
-        ids = [
-            event_id(key, model, d.onset, None, rate) for key, d in zip(keys, finals, strict=True)
-        ]
-        return [Event(d, i, name, rate, None, model) for d, i in zip(finals, ids, strict=True)]
+        return self._pipelines.final_events(detections, self._name, self._engine.model)
 
 
 def to_pandas(events: Iterable[Event]) -> pd.DataFrame:
@@ -196,14 +191,4 @@ def _load(
     model: str | Path | None, threshold: float | None, operating_point: str | None
 ) -> tuple[Bundle, DecisionConfig]:
     bundle = bundles.load(None if model is None else Path(model))
-    if threshold is not None and operating_point is not None:
-        raise ValueError("give threshold or operating_point, not both")
-    if threshold is None:
-        name = operating_point or bundle.default_point
-        if name not in bundle.operating_points:
-            names = ", ".join(bundle.operating_points)
-            raise ValueError(f"unknown operating_point {name!r}; this bundle has {names}")
-        threshold = bundle.operating_points[name].threshold
-    if not 0.0 < threshold < 1.0:
-        raise ValueError(f"threshold {threshold:g} must be above 0 and below 1")
-    return bundle, DecisionConfig(threshold)
+    return bundle, DecisionConfig(choose_threshold(bundle, threshold, operating_point))

@@ -78,7 +78,7 @@ def test_other_tensors_than_the_card_tells_of_are_refused(copy):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"schema": "other/1"}, "not a streamdet.bundle/1"),
+        ({"schema": "other/1"}, "not a card of streamdet.bundle/1"),
         ({"default_point": "wild"}, "wild"),
         ({"frontend": {"hop": 160, "colour": "red"}}, "colour"),
         ({"model": {"bands": 64}}, "conv"),

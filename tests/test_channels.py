@@ -67,8 +67,8 @@ def test_each_channel_has_events_of_its_own(tmp_path, scene):
     ("channels", "said"),
     [
         ("7", b"there is no channel 7; use 1 to 6"),
-        ("0", b"'0' is none of auto, mix, each"),
-        ("loud", b"'loud' is none of auto, mix, each"),
+        ("0", b"'0' is not auto, mix, each"),
+        ("loud", b"'loud' is not auto, mix, each"),
     ],
 )
 def test_a_channel_that_is_none_is_one_line(surround, channels, said):

@@ -9,6 +9,7 @@ from streamdet import demo
 from streamdet.scoring import labels
 from streamdet.scoring.comparison import RunEvent, pair_events
 from streamdet.scoring.labels import ShotLabel
+from streamdet.scoring.matching import count_windows
 
 SHOTS = [(o, o + 0.3) for o in demo.ONSETS_S]
 
@@ -73,9 +74,9 @@ def test_a_scan_is_scored_over_all_its_files(tmp_path, wav):
 
 def test_names_that_are_no_labels_are_one_line(tmp_path, wav):
     for text, said in (
-        ("shot1.wav\n", b"line 1: no label; Audacity's, Raven's, CSV"),
+        ("shot1.wav\n", b"line 1: not a label. Supported are Audacity's and Raven's"),
         ("name\nshot1.wav\n", b"line 2: shot1.wav: not named like movie_HH-MM-SS"),
-        ("Selection\tBegin Time (s)\n1\tsoon\n", b"line 2: 'soon' is no time"),
+        ("Selection\tBegin Time (s)\n1\tsoon\n", b"line 2: 'soon' is not a time"),
     ):
         (tmp_path / "labels").write_text(text)
         done = streamdet("file", wav, "--labels", tmp_path / "labels")
@@ -91,9 +92,9 @@ spans = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), max_size=8).map
 
 @given(spans, spans)
 def test_windows_are_counted_once(found, shots):
-    windows = labels.count_windows(found, [ShotLabel(a, b) for a, b in shots])
+    windows = count_windows(found, [ShotLabel(a, b) for a, b in shots])
     assert 0 <= windows.correct <= windows.labelled <= sum(int(b - a) // 10 + 2 for a, b in shots)
-    assert labels.count_windows(shots, [ShotLabel(a, b) for a, b in shots]).false == 0
+    assert count_windows(shots, [ShotLabel(a, b) for a, b in shots]).false == 0
     if not shots:
         assert windows.labelled == windows.correct == 0
 
@@ -144,7 +145,7 @@ def test_what_is_no_run_is_one_line(tmp_path, runs):
         (tmp_path / "none").write_text(text)
         done = streamdet("compare", runs / "loose.jsonl", tmp_path / "none")
         assert done.returncode == 2
-        assert b"no events of streamdet's as JSON lines or CSV" in done.stderr
+        assert b"not events of streamdet as JSON lines or CSV" in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert streamdet("compare", tmp_path / "gone", tmp_path / "gone").returncode == 2
 

@@ -218,7 +218,8 @@ def test_check_show_and_example(tmp_path):
     done = streamdet("config", "check", "--config", path)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines() == [
-        "streamdet: operating_point: no loud; this bundle has sensitive, balanced, strict",
+        "streamdet: operating_point: this bundle has no 'loud'. "
+        "Use one of: sensitive, balanced, strict",
         "streamdet: mqtt.password_file: /nowhere: No such file or directory",
     ]
     done = streamdet("config", "check", "--config", tmp_path / "none.toml")

@@ -9,8 +9,8 @@ from conftest import records, streamdet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdet.detection.engine import ScoreStream
 from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.lockstep import LockstepBatch
 from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.detection.staged_stream import StagedStream
 from streamdet.model import frontend, network, numpy_network
@@ -84,7 +84,7 @@ def engines(bundle):
 
 @pytest.fixture(scope="module")
 def whole(bundle, scene):
-    return heard(ScoreStream(JaxEngine(bundle, block_frames=128)), scene, [len(scene)])
+    return heard(JaxEngine(bundle, block_frames=128).stream(), scene, [len(scene)])
 
 
 @given(kind=st.integers(0, 3), sizes=st.lists(st.integers(1, 90_000), min_size=1, max_size=5))
@@ -110,9 +110,9 @@ def test_a_fault_in_a_stage_reaches_who_feeds(bundle):
     def broken(state, x):
         raise ArithmeticError("no luck")
 
-    engine = NumpyEngine(bundle, block_frames=1)
+    grid = NumpyEngine(bundle, block_frames=1).grid
     passing = lambda state, x: (state, x)  # noqa: E731
-    stream = StagedStream(engine, [passing, broken], max_in_flight=1)
+    stream = StagedStream(grid, grid.frame, [passing, broken], [0, 0], list, max_in_flight=1)
     with pytest.raises(ArithmeticError, match="no luck"):
         stream.feed(np.zeros(6_400, "f"))
 
@@ -151,7 +151,7 @@ def test_a_platform_that_is_not_there_is_one_line(wav):
         pytest.skip("there is a TPU here")
     done = streamdet("file", wav, "--platform", "tpu")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"streamdet: --platform tpu: JAX finds none here")
+    assert done.stderr.startswith(b"streamdet: --platform tpu: JAX finds no tpu on this machine")
     assert done.stderr.count(b"\n") == 1
 
 
@@ -176,14 +176,11 @@ def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
 def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
     from threading import Thread
 
-    from streamdet.detection.lockstep import LockstepEngine
+    class BrokenEngine(NumpyEngine):
+        def step_rows(self, state, samples, rows, fresh):
+            raise ArithmeticError("no luck")
 
-    engine, seen = LockstepEngine(bundle, streams=2, block_frames=1), []
-
-    def broken(state, samples):
-        raise ArithmeticError("no luck")
-
-    engine._engine.step = broken
+    batch, seen = LockstepBatch(BrokenEngine(bundle, streams=2, block_frames=1)), []
 
     def feed(stream):
         try:
@@ -193,7 +190,7 @@ def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
         finally:
             stream.close()
 
-    threads = [Thread(target=feed, args=(stream,)) for stream in (engine.stream(), engine.stream())]
+    threads = [Thread(target=feed, args=(stream,)) for stream in (batch.stream(), batch.stream())]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -204,4 +201,4 @@ def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
 def test_numpy_takes_no_batch(wav):
     done = streamdet("file", wav, wav, "--platform", "numpy", "--batch", "2")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"streamdet: --batch: numpy hears one file at a time")
+    assert done.stderr.startswith(b"streamdet: --batch: numpy analyses one file at a time")

@@ -296,7 +296,7 @@ def test_what_it_can_not_do_is_one_line(tmp_path, options, said):
 def test_a_platform_that_is_not_here_is_one_line(tmp_path, wav):
     done = streamdet("scan", wav, "--manifest", tmp_path / "m.db", "--platform", "tpu")
     assert done.returncode == 2
-    assert b"--platform tpu: JAX finds none here" in done.stderr.splitlines()[-1]
+    assert b"--platform tpu: JAX finds no tpu on this machine" in done.stderr.splitlines()[-1]
     assert b"Traceback" not in done.stderr
 
 

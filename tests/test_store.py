@@ -292,7 +292,8 @@ times = st.floats(0, 100)
 
 @given(st.lists(times, max_size=8), st.lists(times, max_size=8))
 def test_matching_counts_every_event_and_every_label_once(found, truth):
-    from streamdet.scoring.labels import ShotLabel, match_events
+    from streamdet.scoring.labels import ShotLabel
+    from streamdet.scoring.matching import match_events
 
     spans = [(at, at + 0.3) for at in found]
     matched = match_events(spans, [ShotLabel(at, at + 0.1) for at in truth])

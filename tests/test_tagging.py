@@ -184,7 +184,7 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert says in done.stderr
     for damaged, says in (
-        ({"sha256": "0"}, "copy it again"),
+        ({"sha256": "0"}, "Copy the bundle again"),
         ({"schema": "x"}, "not a"),
         ({"model": {**card["model"], "dense": 9}}, "tensors differ"),
     ):

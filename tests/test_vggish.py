@@ -11,7 +11,6 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from streamdet.detection.engine import ScoreStream
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model import bundle, tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
@@ -228,7 +227,7 @@ def test_a_tagger_hears_the_last_embeddings_of_a_stream(complete_tagger):
     served = bundle.load(complete_tagger / "whole")
     assert served.model.labels == ("gunshot", *ABOUT["classes"])
     samples = noise(0.96 * 6 + 0.3, seed=2)
-    whole = [ScoreStream(JaxEngine(served, block_frames=n)) for n in (1, 3)]
+    whole = [JaxEngine(served, block_frames=n).stream() for n in (1, 3)]
     heard = []
     for stream, chunk in zip(whole, (997, 40_000), strict=True):
         frames = []
@@ -273,9 +272,9 @@ def test_a_taggers_card_must_name_its_classes(complete_tagger, tmp_path):
         (tmp_path / name).symlink_to(whole / name)
     card = json.loads((whole / "card.json").read_text())
     for wrong, says in (
-        ({"gunshots": []}, "its classes are not"),
-        ({"classes": ["a"]}, "its classes are not"),
-        ({"gunshots": [9]}, "its classes are not"),
+        ({"gunshots": []}, "the classes do not fit"),
+        ({"classes": ["a"]}, "the classes do not fit"),
+        ({"gunshots": [9]}, "the classes do not fit"),
         ({"default_point": "x"}, "not among"),
         ({"vggish_sha256": "0"}, "sha256 differs"),
     ):

@@ -69,7 +69,8 @@ def compare(
 
 
 def _record(pair: EventPair, truth: list[ShotLabel] | None, collar_s: float) -> dict[str, Any]:
-    from streamdet.scoring import labels
+    from streamdet.scoring.labels import labels_for_file
+    from streamdet.scoring.matching import match_events
 
     told = pair.event
     record: dict[str, Any] = {
@@ -81,8 +82,8 @@ def _record(pair: EventPair, truth: list[ShotLabel] | None, collar_s: float) -> 
         "second_score": None if pair.second is None else pair.second.score,
     }
     if truth is not None:
-        its = labels.labels_for_file(truth, told.source)
-        record["true"] = labels.match_events([(told.onset_s, told.offset_s)], its, collar_s).true[0]
+        its = labels_for_file(truth, told.source)
+        record["true"] = match_events([told.span], its, collar_s).true[0]
     return record
 
 

@@ -106,6 +106,7 @@ def file(
     """
     from streamdet.pipeline import engine_choice
     from streamdet.pipeline.files import FilePipeline
+    from streamdet.pipeline.jax_setup import configure_jax
 
     _check_stems(paths, scores)
     truth = None if labels is None else options.read_labels(labels)
@@ -122,7 +123,11 @@ def file(
         raise CommandError("--channels each: hears one file at a time; give --batch 1")
     lanes = 2 if heard == "auto" else 1
     engine = options.create_engine(
-        lambda: engine_choice.file_engine(bundle, platform, seconds, batch, lanes)
+        lambda: (
+            engine_choice.file_batch(bundle, platform, batch * lanes, configure_jax)
+            if batch > 1
+            else engine_choice.file_engine(bundle, platform, seconds, configure_jax)
+        )
     )
     reports, others = event_outputs.split_reports(output or [], paths)
     silent = bool(reports) and not others

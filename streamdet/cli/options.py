@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,10 +16,12 @@ from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
-    from streamdet.detection.engine import Engine
+    from streamdet.detection.engine import StreamProvider
     from streamdet.model.bundle import Bundle
     from streamdet.pipeline.channels import ChannelMode
     from streamdet.scoring.labels import ShotLabel
+
+EngineT = TypeVar("EngineT", bound="StreamProvider")
 
 Threshold = Annotated[
     float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
@@ -92,21 +94,16 @@ def load_bundle(model: Path | None) -> Bundle:
 def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> DecisionConfig:
     """A threshold goes before a named point, and the bundle's default is last."""
     from streamdet.detection.decision import DecisionConfig
+    from streamdet.detection.operating_point import ThresholdError, choose_threshold
 
-    if threshold is not None and point is not None:
-        raise CommandError("--threshold and --operating-point: give one of them")
-    if threshold is not None:
-        if not 0.0 < threshold < 1.0:
-            raise CommandError(f"--threshold {threshold:g}: must be above 0 and below 1")
-        return DecisionConfig(threshold)
-    name = point or bundle.default_point
-    if name not in bundle.operating_points:
-        there = ", ".join(bundle.operating_points)
-        raise CommandError(f"--operating-point {name}: this bundle has: {there}")
-    return DecisionConfig(bundle.operating_points[name].threshold)
+    try:
+        return DecisionConfig(choose_threshold(bundle, threshold, point))
+    except ThresholdError as error:
+        flags = " and ".join("--" + option.replace("_", "-") for option in error.options)
+        raise CommandError(f"{flags}: {error.problem}") from error
 
 
-def create_engine(build: Callable[[], Engine]) -> Engine:
+def create_engine(build: Callable[[], EngineT]) -> EngineT:
     """What ``build`` gives, or a Failure with its line."""
     try:
         engine = build()

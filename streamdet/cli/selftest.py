@@ -30,10 +30,13 @@ def selftest(
     """
     from streamdet.audio.source import SourceError
     from streamdet.pipeline import engine_choice, selftest
+    from streamdet.pipeline.jax_setup import configure_jax
 
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    engine = options.create_engine(lambda: engine_choice.live_engine(bundle, platform))
+    engine = options.create_engine(
+        lambda: engine_choice.live_engine(bundle, platform, configure_jax)
+    )
     if device is None:
         heard = selftest.run_in_memory(engine, decision)
     else:

@@ -15,10 +15,12 @@ from streamdet.config.schema import Config, MqttConfig, SourceConfig, WebhookCon
 from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
+from streamdet.detection.operating_point import ThresholdError, choose_threshold
 from streamdet.model.bundle import Bundle, BundleError, load
 from streamdet.outputs.queue import Output, OutputError, OutputQueue
 from streamdet.outputs.spool import Spool, SpooledOutputQueue, SpoolError
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.jax_setup import configure_jax
 from streamdet.pipeline.platform import Platform, PlatformError
 from streamdet.store.clips import ClipError
 from streamdet.store.store import StoreError
@@ -42,7 +44,9 @@ def load_configured_bundle(config: Config) -> Bundle:
 def build_engine(config: Config, of: Bundle) -> Engine:
     """The engine of all sources."""
     try:
-        return engine_choice.live_batch_engine(of, Platform(config.platform), len(config.sources))
+        return engine_choice.live_batch_engine(
+            of, Platform(config.platform), len(config.sources), configure_jax
+        )
     except PlatformError as error:
         raise ConfigError([str(error)]) from error
 
@@ -50,14 +54,12 @@ def build_engine(config: Config, of: Bundle) -> Engine:
 def build_decision(config: Config, of: Bundle, source: SourceConfig) -> DecisionConfig:
     """When a source's probability is an event: by its own keys before those of all."""
     for where, table in ((f"sources.{source.name}.", source), ("", config)):
-        if table.threshold is not None:
-            return DecisionConfig(table.threshold)
-        if (point := table.operating_point) is not None:
-            if point not in of.operating_points:
-                there = ", ".join(of.operating_points)
-                raise ConfigError([f"{where}operating_point: no {point}; this bundle has {there}"])
-            return DecisionConfig(of.operating_points[point].threshold)
-    return DecisionConfig(of.operating_points[of.default_point].threshold)
+        if table.threshold is not None or table.operating_point is not None:
+            try:
+                return DecisionConfig(choose_threshold(of, table.threshold, table.operating_point))
+            except ThresholdError as error:
+                raise ConfigError([f"{where}{error}"]) from error
+    return DecisionConfig(choose_threshold(of))
 
 
 def build_retry_policy(config: Config, source: SourceConfig) -> RetryPolicy:

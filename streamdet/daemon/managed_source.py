@@ -19,7 +19,7 @@ from streamdet.daemon import supervision
 from streamdet.daemon.source_history import SourceHistory
 from streamdet.daemon.supervision import Action, RetryPolicy, SourceObservation
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.event import Detection, Event, ModelId, event_id
+from streamdet.detection.event import Detection, Event, ModelId, event_from_detection
 from streamdet.detection.stream_batch import StreamBatch
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
@@ -207,8 +207,9 @@ class ManagedSource:
         if feed is not None and feed.is_realtime:
             unix_s = self._wall + feed.clock.time_of(d.onset / rate)
         placed = d.shifted(self._base)
-        identity = event_id(self.name, model, placed.onset, unix_s, rate)
-        event = Event(placed, identity, self.name, rate, unix_s, model)
+        event = event_from_detection(
+            placed, source=self.name, model=model, rate=rate, unix_s=unix_s
+        )
         self._open = event if d.phase == "onset" else None
         return event
 

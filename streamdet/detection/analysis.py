@@ -1,37 +1,41 @@
-"""What a step of any network finds in a block of streams, in numpy's arrays or in JAX's."""
+"""Onset strength and level of a block, for numpy and JAX arrays alike."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-RISE = 2
-"""Hops over which flux is taken."""
-POWER_TO_DB = 10.0 / float(np.log(10.0))
-"""A natural logarithm of power times this is decibels."""
+if TYPE_CHECKING:
+    import jax
 
-Array = Any
-"""An array of numpy or of JAX."""
+FLUX_LAG = 2
+"""Log-mel frames between the two that the flux compares."""
+POWER_TO_DB = 10.0 / float(np.log(10.0))
+"""Decibels in one unit of the natural logarithm of power."""
+
+ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
 
 
 class BlockAnalysis(NamedTuple):
-    """A block's results: ``scores`` (streams, t, labels), ``flux`` (streams, t, stride) in
-    dB, ``level`` (streams, t) mean square; float32."""
+    """Results of one block, all float32: ``scores`` (streams, t, labels) in [0, 1], ``flux``
+    (streams, t, stride) in dB, ``level`` (streams, t) mean square."""
 
-    scores: Array
-    flux: Array
-    level: Array
-
-
-def flux_db(history: Array, to_db: float, stride: int) -> Array:
-    """The mean over the bands of the rise over two hops, falls counted as none (Dixon, *Onset
-    Detection Revisited*, DAFx 2006): ``(streams, t / stride, stride)`` of log-mel frames
-    ``(streams, 2 + t, bands)`` that are decibels when multiplied by ``to_db``."""
-    rises = (history[:, RISE:] - history[:, :-RISE]).clip(0.0).mean(axis=2)
-    return (rises * to_db).reshape(history.shape[0], -1, stride)
+    scores: jax.Array
+    flux: jax.Array
+    level: jax.Array
 
 
-def mean_square(samples: Array, frames: int) -> Array:
-    """``(streams, n)`` samples as ``(streams, frames)`` levels."""
-    return (samples**2).reshape(len(samples), frames, -1).mean(axis=2)
+def flux_db(history: ArrayT, to_db: float, stride: int) -> ArrayT:
+    """Spectral flux in dB: the rise over two frames, averaged over the bands, falls counted as 0.
+
+    Dixon, *Onset Detection Revisited*, DAFx 2006. ``history``: (streams, 2 + t, bands) log-mel
+    frames, which ``to_db`` scales to decibels. Returns (streams, t / stride, stride).
+    """
+    rises = (history[:, FLUX_LAG:] - history[:, :-FLUX_LAG]).clip(0.0).mean(axis=2)
+    return cast("ArrayT", (rises * to_db).reshape(history.shape[0], -1, stride))
+
+
+def mean_square(samples: ArrayT, frames: int) -> ArrayT:
+    """The level of each frame: (streams, n) samples to (streams, frames)."""
+    return cast("ArrayT", (samples**2).reshape(len(samples), frames, -1).mean(axis=2))

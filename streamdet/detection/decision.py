@@ -1,11 +1,11 @@
-"""Probabilities to events: hysteresis, bursts, rounds; a pure step that carries its state.
+"""Scores to detections: hysteresis, bursts and rounds, as a pure step that carries its state.
 
-An event opens when the gunshot probability reaches the threshold, and its onset is put on
-the sharpest rise of the sound just before. It stays open while shots follow within
-``burst_gap_s``: the probability must stay below ``threshold - margin`` that long to close
-it, and its offset is where it last was above. No knob depends on another.
+An event opens when the gunshot score reaches the threshold. Its onset is placed at the sharpest
+rise of the sound in the look-back window. The event closes when the score has stayed below
+``threshold - margin`` for ``burst_gap_s``; its offset is where the score last was above. Shots that
+follow within that gap belong to the same event.
 
-Every frame counts as it comes, so any chunking of a stream gives the same events.
+Frames are processed one by one, so any chunking of a stream gives the same events.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamdet.detection.event import Detection
+from streamdet.detection.event import Detection, Phase
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 
 
 @dataclass(frozen=True)
 class DecisionConfig:
-    """The knobs; seconds, decibels and probabilities as named.
+    """Parameters of the decision, in seconds, decibels and probabilities.
 
-    ``refractory_s`` is the shortest pause from the close of one event to the opening of
-    the next, ``longest_s`` closes an event that will not end, ``lookback_s`` bounds the
-    search for the onset. A round is a rise of ``round_flux_db`` (mean over the bands), at
-    least ``round_gap_s`` after the one before and within ``round_drop_db`` of the event's
-    loudest frame so far.
+    ``refractory_s`` is the shortest time from the close of one event to the opening of the next.
+    ``longest_s`` is the longest event; a longer one is closed and a new one opened. ``lookback_s``
+    bounds the search for the onset. A round is a flux of ``round_flux_db``, at least
+    ``round_gap_s`` after the previous round and within ``round_drop_db`` of the event's loudest
+    frame so far.
     """
 
     threshold: float
@@ -42,13 +42,18 @@ class DecisionConfig:
 
     @property
     def release(self) -> float:
-        """The probability below which an event may end, never below a tenth of threshold."""
+        """The score below which an event may close; at least a tenth of the threshold."""
         return max(self.threshold - self.margin, 0.1 * self.threshold)
 
 
 @dataclass(frozen=True)
 class OpenEvent:
-    """An event that is not over: frame indices, and the maxima so far."""
+    """An event that has not closed.
+
+    ``opened`` and ``last_active`` are scored frames; ``onset`` and ``last_round`` are log-mel
+    frames. ``armed``: the flux has fallen since the last round. ``scores`` (labels,) and ``level``
+    are the maxima so far.
+    """
 
     opened: int
     onset: int
@@ -62,8 +67,8 @@ class OpenEvent:
 
 @dataclass(frozen=True)
 class DecisionState:
-    """``frame``: the next frame's index; ``flux`` and ``levels``: those of the last
-    ``lookback_s``, oldest first; ``refractory_until``: no event opens before this frame."""
+    """``frame``: index of the next frame. ``flux`` (n, stride) and ``levels`` (n,): those of the
+    last ``lookback_s``, oldest first. ``refractory_until``: no event opens before this frame."""
 
     frame: int
     flux: np.ndarray
@@ -73,46 +78,46 @@ class DecisionState:
 
 
 def init(config: DecisionConfig, grid: FrameGrid) -> DecisionState:
-    """The state of a stream that has heard nothing."""
-    back = _to_frames(config.lookback_s, grid)
-    return DecisionState(0, np.zeros((back, grid.stride)), np.zeros(back), 0, None)
+    """The state before the first frame."""
+    lookback = _to_frames(config.lookback_s, grid)
+    return DecisionState(0, np.zeros((lookback, grid.stride)), np.zeros(lookback), 0, None)
 
 
 def step(
     config: DecisionConfig, grid: FrameGrid, state: DecisionState, frames: ScoredFrames
 ) -> tuple[DecisionState, list[Detection]]:
-    """Decide over ``t`` more frames of one stream; returns what was opened and closed."""
-    back = len(state.levels)
+    """Process ``t`` frames of one stream; returns the detections, onsets and finals in order."""
+    lookback = len(state.levels)
     flux = np.concatenate([state.flux, frames.flux])
     levels = np.concatenate([state.levels, frames.level])
-    found: list[Detection] = []
+    detections: list[Detection] = []
     event, refractory_until = state.event, state.refractory_until
     gunshot = frames.scores[:, 0]
-    loud = gunshot >= config.threshold
-    for i in range(len(gunshot)) if event or loud.any() else ():
+    above = gunshot >= config.threshold
+    for i in range(len(gunshot)) if event or above.any() else ():
         frame = state.frame + i
         if event is None:
-            if loud[i] and frame >= refractory_until:
-                window = slice(i, back + i + 1)
+            if above[i] and frame >= refractory_until:
+                window = slice(i, lookback + i + 1)
                 event = _open_event(
                     config, grid, frame, flux[window], levels[window], frames.scores[i]
                 )
-                found.append(_make_detection("onset", config, grid, event, frame))
+                detections.append(_make_detection("onset", config, grid, event, frame))
             continue
-        event = _extend_event(config, grid, event, frame, flux[back + i], frames, i)
+        event = _extend_event(config, grid, event, frame, flux[lookback + i], frames, i)
         quiet = frame - event.last_active >= _to_frames(config.burst_gap_s, grid)
         if quiet or frame - event.opened >= _to_frames(config.longest_s, grid):
-            found.append(_make_detection("final", config, grid, event, frame))
+            detections.append(_make_detection("final", config, grid, event, frame))
             event, refractory_until = None, frame + _to_frames(config.refractory_s, grid)
-    at = state.frame + len(gunshot)
-    ending = len(levels) - back
-    return DecisionState(at, flux[ending:], levels[ending:], refractory_until, event), found
+    next_frame, first = state.frame + len(gunshot), len(levels) - lookback
+    state = DecisionState(next_frame, flux[first:], levels[first:], refractory_until, event)
+    return state, detections
 
 
 def finish(
     config: DecisionConfig, grid: FrameGrid, state: DecisionState
 ) -> tuple[DecisionState, list[Detection]]:
-    """Close what is open: the stream has ended or was broken."""
+    """Close the open event, at the end of a stream or before a gap."""
     if state.event is None:
         return state, []
     last = state.frame - 1
@@ -128,13 +133,15 @@ def _open_event(
     levels: np.ndarray,
     scores: np.ndarray,
 ) -> OpenEvent:
-    """Put the onset on the sharpest rise of the look-back, this frame included."""
+    """Place the onset at the sharpest rise of the look-back window, this frame included."""
     rises = flux.reshape(-1)
     sharpest = int(np.argmax(rises))
     first = (frame + 1) * grid.stride - len(rises)
     onset = max(0, first + sharpest)
-    rounds, last_round, armed = 1, onset, False
-    event = OpenEvent(frame, onset, frame, rounds, last_round, armed, scores, float(levels.max()))
+    event = OpenEvent(
+        opened=frame, onset=onset, last_active=frame, rounds=1, last_round=onset, armed=False,
+        scores=scores, level=float(levels.max()),
+    )  # fmt: skip
     for k in range(sharpest + 1, len(rises)):
         level = float(levels[k // grid.stride])
         event = _count_round(config, grid, event, first + k, float(rises[k]), level)
@@ -153,10 +160,10 @@ def _extend_event(
     level = float(frames.level[i])
     for k in range(grid.stride):
         event = _count_round(config, grid, event, frame * grid.stride + k, float(flux[k]), level)
-    loud = frames.scores[i, 0] >= config.release
+    active = frames.scores[i, 0] >= config.release
     return replace(
         event,
-        last_active=frame if loud else event.last_active,
+        last_active=frame if active else event.last_active,
         scores=np.maximum(event.scores, frames.scores[i]),
         level=max(event.level, level),
     )
@@ -165,7 +172,7 @@ def _extend_event(
 def _count_round(
     config: DecisionConfig, grid: FrameGrid, event: OpenEvent, at: int, flux: float, level: float
 ) -> OpenEvent:
-    """Count a round at 10 ms frame ``at`` where the sound rises again after a fall."""
+    """Count a round at log-mel frame ``at`` if the sound rises again after a fall."""
     if flux < config.round_flux_db / 2:
         return event if event.armed else replace(event, armed=True)
     apart = at - event.last_round >= config.round_gap_s * grid.rate / grid.hop
@@ -176,11 +183,11 @@ def _count_round(
 
 
 def _make_detection(
-    phase: str, config: DecisionConfig, grid: FrameGrid, event: OpenEvent, frame: int
+    phase: Phase, config: DecisionConfig, grid: FrameGrid, event: OpenEvent, frame: int
 ) -> Detection:
     offset = (event.last_active + 1) * grid.frame
     return Detection(
-        phase="onset" if phase == "onset" else "final",
+        phase=phase,
         onset=event.onset * grid.hop,
         offset=None if phase == "onset" else offset,
         detected=(frame + 1) * grid.frame,

@@ -1,14 +1,14 @@
-"""What steps a batch of streams: samples in, frames of scores out.
+"""Engines and streams: samples in, scored frames out.
 
-An `Engine` holds a bundle made ready for blocks of one size, nothing else: no clock and no file.
-`CompiledEngine` runs it by JAX, `PlainEngine` by numpy alone; both give the same frames. A block is
-a whole number of frames; `Stream` cuts samples of any chunking into blocks.
+An `Engine` runs a bundle over blocks of a fixed size. `NumpyEngine` needs numpy alone, `JaxEngine`
+compiles the network with JAX; both return the same frames. A `ScoreStream` cuts samples of any
+chunking into blocks.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,25 +16,40 @@ from streamdet.detection.event import ModelId
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.model.bundle import Bundle
 
+StateT = TypeVar("StateT")
+"""What an engine carries from one block to the next, for all its streams."""
+
 
 class StreamProvider(Protocol):
-    """Where streams come from: an engine of one, or a batch. ``shared``: a stream waits in `feed`
-    until all the others of the engine have a block too."""
+    """What opens streams: an engine of one stream, or a batch of several.
 
-    shared: bool
+    ``shared`` is True if a stream's `feed` waits until all other streams have a block too.
+    """
+
+    @property
+    def shared(self) -> bool: ...  # noqa: D102 - described above
 
     @property
     def grid(self) -> FrameGrid:
         """How frames lie on samples."""
         ...
 
+    @property
+    def model(self) -> ModelId:
+        """The bundle in use."""
+        ...
+
+    def warm_up(self) -> None:
+        """Do one-time work such as compilation now instead of in the first step."""
+        ...
+
     def stream(self) -> ScoreStream:
-        """A stream that has heard nothing."""
+        """Open a stream in its initial state."""
         ...
 
 
-class Engine(ABC):
-    """A bundle ready for blocks of ``block_frames`` frames of ``streams`` streams."""
+class Engine(ABC, Generic[StateT]):
+    """A bundle ready to run over blocks of ``block`` samples of ``streams`` streams."""
 
     shared = False
 
@@ -51,94 +66,128 @@ class Engine(ABC):
 
     @property
     def model(self) -> ModelId:
-        """Which bundle speaks."""
+        """The bundle in use."""
         return ModelId(self.bundle.name, self.bundle.version, self.bundle.sha256)
 
     @abstractmethod
-    def initial_state(self) -> Any:
-        """The state before the first sample."""
+    def initial_state(self) -> StateT:
+        """The state of all streams before the first sample."""
 
     @abstractmethod
-    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[ScoredFrames]]:
-        """``(streams, block) float32`` -> the new state and the frames of each stream."""
+    def step(self, state: StateT, samples: np.ndarray) -> tuple[StateT, list[ScoredFrames]]:
+        """Analyse one block of every stream.
+
+        ``samples``: (streams, block) float32. Returns the new state and the frames per stream.
+        """
 
     @abstractmethod
     def step_rows(
-        self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
-    ) -> tuple[Any, list[ScoredFrames]]:
-        """A step of some streams alone, the others as they were: ``(k, block) float32`` of the
-        streams ``rows`` (k,), of which those of ``fresh`` (k,) bool have heard nothing; the new
-        state of all and the frames of each of the k."""
+        self, state: StateT, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
+    ) -> tuple[StateT, list[ScoredFrames]]:
+        """Analyse one block of ``k`` of the streams; the others keep their state.
+
+        ``samples``: (k, block) float32. ``rows``: (k,) int, the streams. ``fresh``: (k,) bool, the
+        rows that restart from the initial state. Returns the new state of all streams and the
+        frames of the k streams. ``state`` may be overwritten.
+        """
 
     @abstractmethod
-    def grow(self, state: Any, streams: int) -> Any:
-        """The engine becomes one of more streams; the state with those behind the others."""
+    def grow(self, state: StateT, streams: int) -> StateT:
+        """Increase the number of streams; returns the state with the new streams at the end."""
 
     def warm_up(self) -> None:
-        """Do once what the first step would do alone, so that no audio has to wait for it."""
+        """Do one-time work such as compilation now instead of in the first step."""
         self.step(self.initial_state(), np.zeros((self.streams, self.block), np.float32))
 
     def stream(self) -> ScoreStream:
-        """A stream that has heard nothing; raises ValueError for an engine of several."""
-        return ScoreStream(self)
+        """Open a stream in its initial state. Raises ValueError if the engine has several."""
+        return EngineStream(self)
 
 
 def frames_per_block(bundle: Bundle, seconds: float) -> int:
-    """The frames of a block of about so many seconds, one at least."""
+    """The number of frames, at least 1, in a block of about ``seconds``."""
     frame = bundle.frontend.hop * bundle.model.stride
     return max(1, round(seconds * bundle.frontend.sample_rate / frame))
 
 
-class ScoreStream:
-    """One stream over an engine of one: `feed` takes chunks of any length."""
+class ScoreStream(ABC):
+    """One stream of samples and its scored frames. Call `finish`, then `close`, at its end."""
 
-    def __init__(self, engine: Engine) -> None:
-        if engine.streams != 1:
-            raise ValueError(f"a Stream wants an engine of one stream, not {engine.streams}")
-        self.engine = engine
-        self._state = engine.initial_state()
-        self._pending = np.zeros(engine.block, np.float32)
-        self._held = 0
+    @property
+    @abstractmethod
+    def samples_needed(self) -> int:
+        """Samples that complete the next block."""
+
+    @abstractmethod
+    def feed(self, samples: np.ndarray) -> list[ScoredFrames]:
+        """Add ``(n,) float32`` samples, any n; returns the frames that are ready."""
+
+    @abstractmethod
+    def finish(self) -> list[ScoredFrames]:
+        """Analyse what is buffered, padded with silence; returns all remaining frames."""
+
+    def poll(self) -> list[ScoredFrames]:
+        """The frames that a batch has made since the last call; empty without a batch."""
+        return []
+
+    def close(self) -> None:  # noqa: B027 - not every stream occupies something
+        """Release what the stream occupies. The stream can't be fed afterwards."""
+
+
+class BlockStream(ScoreStream):
+    """A stream that buffers samples and passes whole blocks on to `_run`."""
+
+    def __init__(self, grid: FrameGrid, block: int) -> None:
+        self._grid, self._block = grid, block
+        self._pending = np.zeros(block, np.float32)
+        self._buffered = 0
 
     @property
     def samples_needed(self) -> int:
         """Samples that complete the next block."""
-        return self.engine.block - self._held
+        return self._block - self._buffered
 
     def feed(self, samples: np.ndarray) -> list[ScoredFrames]:
-        """``(n,) float32`` samples; the frames of every block that they complete."""
+        """Add ``(n,) float32`` samples; returns the frames of the blocks that they complete."""
         frames = []
         while len(samples):
-            taken = samples[: self.engine.block - self._held]
-            self._pending[self._held : self._held + len(taken)] = taken
-            self._held += len(taken)
+            taken = samples[: self.samples_needed]
+            self._pending[self._buffered : self._buffered + len(taken)] = taken
+            self._buffered += len(taken)
             samples = samples[len(taken) :]
-            if self._held == self.engine.block:
+            if self._buffered == self._block:
                 frames += self._run(self._pending[None])
-                self._held = 0
+                self._buffered = 0
         return frames
 
-    def poll(self) -> list[ScoredFrames]:
-        """The frames that others' steps have made meanwhile; none, where it is alone."""
-        return []
-
     def finish(self) -> list[ScoredFrames]:
-        """The frames of what is left, the last one filled up with silence."""
-        if not self._held:
+        """Analyse what is buffered, padded with silence; returns all remaining frames."""
+        if not self._buffered:
             return self._drain()
-        count = -(-self._held // self.engine.grid.frame)
-        self._pending[self._held :] = 0.0
-        self._held = 0
+        count = -(-self._buffered // self._grid.frame)
+        self._pending[self._buffered :] = 0.0
+        self._buffered = 0
         *frames, last = self._run(self._pending[None]) + self._drain()
         return [*frames, ScoredFrames(*(x[:count] for x in last))]
 
-    def close(self) -> None:
-        """Let go of whatever it holds; nothing is fed behind that."""
-
+    @abstractmethod
     def _run(self, block: np.ndarray) -> list[ScoredFrames]:
-        self._state, frames = self.engine.step(self._state, block)
-        return frames
+        """Analyse a ``(1, block) float32`` block; returns the frames that are ready."""
 
     def _drain(self) -> list[ScoredFrames]:
-        """The frames of blocks that are still on their way."""
+        """Wait for the blocks in flight and return their frames."""
         return []
+
+
+class EngineStream(BlockStream, Generic[StateT]):
+    """The only stream of an engine."""
+
+    def __init__(self, engine: Engine[StateT]) -> None:
+        if engine.streams != 1:
+            raise ValueError(f"stream() needs an engine of one stream; this has {engine.streams}")
+        super().__init__(engine.grid, engine.block)
+        self._engine, self._state = engine, engine.initial_state()
+
+    def _run(self, block: np.ndarray) -> list[ScoredFrames]:
+        self._state, frames = self._engine.step(self._state, block)
+        return frames

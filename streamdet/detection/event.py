@@ -1,7 +1,7 @@
-"""What the detector says: a detection in samples, and an event as it is printed.
+"""Detections and events.
 
-`Detection` is the decision's own word and knows no clock; `Event` adds where and when, and
-`Event.record` is the JSON object of docs/events.md.
+A `Detection` is the decision's output, in samples of a stream. An `Event` adds the source, the
+clock time and the model; `Event.record` is the JSON object of docs/events.md.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Phase = Literal["onset", "final"]
 
 @dataclass(frozen=True)
 class Detection:
-    """One gunfire event in a stream, in samples of the model's rate since its start.
+    """One gunfire event in a stream, in samples of the model's rate since the stream's start.
 
-    ``phase`` is "onset" when it has just been heard (``offset`` is None then, rounds and
-    labels are those so far) and "final" once it is over. ``detected`` is the last sample
-    the decision had heard when it spoke. ``channel``: which of several spoke, a number from 1, or
-    "mix" for their mean; None where there is one alone.
+    ``phase`` is "onset" when the event opens (``offset`` is then None, ``rounds`` and ``labels``
+    are those so far) and "final" when it has closed. ``detected`` is the last sample that the
+    decision had when it reported. ``channel`` is a channel number from 1, "mix" for the mean of
+    several channels, or None for a source with one channel.
     """
 
     phase: Phase
@@ -39,7 +39,7 @@ class Detection:
     channel: str | None = None
 
     def shifted(self, samples: int) -> Detection:
-        """The same detection that many samples later."""
+        """The same detection, ``samples`` later."""
         offset = None if self.offset is None else self.offset + samples
         onset, detected = self.onset + samples, self.detected + samples
         return replace(self, onset=onset, offset=offset, detected=detected)
@@ -47,7 +47,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class ModelId:
-    """Which bundle spoke."""
+    """Identifies the bundle that produced an event."""
 
     name: str
     version: str
@@ -67,12 +67,12 @@ class Event:
 
     @property
     def onset_s(self) -> float:
-        """Seconds of the source."""
+        """Onset in seconds of the source."""
         return self.detection.onset / self.sample_rate
 
     @property
     def offset_s(self) -> float | None:
-        """Seconds of the source; None while it is not over."""
+        """End in seconds of the source; None while the event is open."""
         offset = self.detection.offset
         return None if offset is None else offset / self.sample_rate
 
@@ -110,13 +110,10 @@ class Event:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Event:
-        """The event that `record` gave, as far as it tells; raises KeyError, ValueError."""
-        rate, onset, end = (
-            int(record["sample_rate"]),
-            int(record["onset_sample"]),
-            record["offset_s"],
-        )
-        offset = None if end is None else round(float(end) * rate)
+        """The event of a `record`, to the record's precision. Raises KeyError or ValueError."""
+        rate, onset = int(record["sample_rate"]), int(record["onset_sample"])
+        offset_s = record["offset_s"]
+        offset = None if offset_s is None else round(float(offset_s) * rate)
         detection = Detection(
             record["phase"], onset, offset, onset if offset is None else offset,
             int(record["rounds"]), float(record["score"]), float(record["threshold"]),
@@ -124,8 +121,32 @@ class Event:
         )  # fmt: skip
         time, model = record["time"], record["model"]
         unix_s = None if time is None else parse_utc(time)
-        named = ModelId(model["name"], model["version"], model["sha256"])
-        return cls(detection, record["id"], record["source"], rate, unix_s, named)
+        model_id = ModelId(model["name"], model["version"], model["sha256"])
+        return cls(detection, record["id"], record["source"], rate, unix_s, model_id)
+
+
+def event_from_detection(
+    detection: Detection,
+    *,
+    source: str,
+    model: ModelId,
+    rate: int,
+    unix_s: float | None = None,
+    separate_channels: bool = False,
+) -> Event:
+    """Make an event with its id. ``rate`` is the model's sample rate in Hz.
+
+    ``separate_channels``: each channel of the source has events of its own, so the channel is part
+    of the event's identity.
+    """
+    stream = channel_key(source, detection.channel) if separate_channels else source
+    identity = event_id(stream, model, detection.onset, unix_s, rate)
+    return Event(detection, identity, source, rate, unix_s, model)
+
+
+def channel_key(source: str, channel: str | None) -> str:
+    """The name that identifies one channel of a source in event ids."""
+    return f"{source}\0{channel}"
 
 
 def format_utc(unix_s: float) -> str:
@@ -135,19 +156,19 @@ def format_utc(unix_s: float) -> str:
 
 
 def parse_utc(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time, UTC where it names no zone; raises ValueError."""
+    """Seconds since 1970 of an ISO 8601 time, UTC if it names no zone. Raises ValueError."""
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except OverflowError as error:
-        raise ValueError(f"{text}: no time") from error
+        raise ValueError(f"{text}: out of range") from error
 
 
 def event_id(source: str, model: ModelId, onset: int, unix_s: float | None, rate: int) -> str:
-    """A UUID of version 7 (RFC 9562) that the same event of the same source always gets.
+    """A UUID of version 7 (RFC 9562), always the same for the same event of the same source.
 
-    Its 48 bits of time are the onset's: UTC milliseconds, or, where there is no clock,
-    milliseconds since the stream began. The other bits are a hash of what it names.
+    Its 48 bits of time are those of the onset: UTC milliseconds, or milliseconds since the start
+    of the stream if there is no clock time. The other bits are a hash of the arguments.
     """
     at = onset / rate if unix_s is None else unix_s
     named = f"{source}\0{model.sha256}\0{onset}\0{at:.3f}".encode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""What an engine returns: scores of frames, and how those frames lie on samples."""
+"""What an engine returns: scored frames, and the grid that places them on samples."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FrameGrid:
-    """How frames lie on samples: ``hop`` samples a log-mel frame, ``stride`` of them a
-    frame of probabilities, at ``rate`` samples a second."""
+    """How frames lie on samples: ``hop`` samples per log-mel frame, ``stride`` log-mel frames per
+    scored frame, at ``rate`` Hz. ``labels`` name the scores of a frame, "gunshot" first."""
 
     rate: int
     hop: int
@@ -20,13 +20,13 @@ class FrameGrid:
 
     @property
     def frame(self) -> int:
-        """Samples in one frame of probabilities."""
+        """Samples in one scored frame."""
         return self.hop * self.stride
 
 
 class ScoredFrames(NamedTuple):
-    """What the engine heard in one stream: ``scores`` (t, labels) in [0, 1], ``flux``
-    (t, stride) in dB, ``level`` (t,) mean square, all float32."""
+    """``t`` frames of one stream, all float32: ``scores`` (t, labels) in [0, 1], ``flux``
+    (t, stride) in dB, ``level`` (t,) mean square."""
 
     scores: np.ndarray
     flux: np.ndarray

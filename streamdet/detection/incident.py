@@ -1,7 +1,7 @@
-"""Shots close in time, on whatever source, as one incident; a pure step that carries its state.
+"""Incidents: events close in time, on any source, grouped for one alert.
 
-Whoever is to be woken wants one word at the first shot and one when it is over, with how many
-there were and where: not one for every shot and microphone.
+`add_event` and `is_over` are pure; the caller keeps the `Incident`. An incident is reported twice,
+when its first event arrives and when it is over, instead of once per event and source.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 SCHEMA = "streamdet.incident/1"
 MAX_EVENT_IDS = 100
-"""So many of its events are named; all are counted."""
+"""An incident lists at most this many event ids; it counts all events."""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """``began`` and ``last`` are monotonic seconds of the first onset and of the newest word of
-    any event in it; ``open`` names those that are not over."""
+    """``began`` and ``last`` are monotonic seconds: of the first event and of the newest update of
+    any event. ``open`` holds the ids of the events that have not ended."""
 
     id: str
     began: float
@@ -53,36 +53,40 @@ class Incident:
 
 
 def add_event(
-    now: Incident | None, record: Mapping[str, Any], at: float
+    incident: Incident | None, record: Mapping[str, Any], at: float
 ) -> tuple[Incident, dict[str, Any] | None]:
-    """An event's line, as `Event.record` gives it, at a monotonic second: the incident that it is
-    a part of, and the record to tell if it begins one."""
-    first = now is None
+    """Add an event, as `Event.record` gives it, at ``at`` monotonic seconds.
+
+    Returns the incident with the event, and the record to send if the event opens the incident.
+    """
+    is_first = incident is None
     source, event, onset = record["source"], record["id"], record["phase"] == "onset"
-    if now is None:
-        now = Incident(_identity(event), at, at, record["time"], ())
-    is_new = event not in now.open
-    after = replace(
-        now,
-        last=max(now.last, at),
-        sources=now.sources if source in now.sources else (*now.sources, source),
-        events=now.events + is_new,
-        rounds=now.rounds + (0 if onset else record["rounds"]),
-        score=max(now.score, record["score"]),
-        level_dbfs=max(now.level_dbfs, record["level_dbfs"]),
-        ids=(*now.ids, event) if is_new and len(now.ids) < MAX_EVENT_IDS else now.ids,
-        open=now.open | {event} if onset else now.open - {event},
+    if incident is None:
+        incident = Incident(_incident_id(event), at, at, record["time"], ())
+    is_new = event not in incident.open
+    ids, sources = incident.ids, incident.sources
+    updated = replace(
+        incident,
+        last=max(incident.last, at),
+        sources=sources if source in sources else (*sources, source),
+        events=incident.events + is_new,
+        rounds=incident.rounds + (0 if onset else record["rounds"]),
+        score=max(incident.score, record["score"]),
+        level_dbfs=max(incident.level_dbfs, record["level_dbfs"]),
+        ids=(*ids, event) if is_new and len(ids) < MAX_EVENT_IDS else ids,
+        open=incident.open | {event} if onset else incident.open - {event},
     )
-    told = replace(after, rounds=record["rounds"]) if first else after
-    return after, told.record("onset") if first else None
+    if not is_first:
+        return updated, None
+    return updated, replace(updated, rounds=record["rounds"]).record("onset")
 
 
-def is_over(now: Incident | None, at: float, gap_s: float) -> bool:
-    """Whether nothing more belongs to it: all its events have ended, ``gap_s`` ago."""
-    return now is not None and not now.open and at - now.last >= gap_s
+def is_over(incident: Incident | None, at: float, gap_s: float) -> bool:
+    """Whether all events have ended and the last update is ``gap_s`` ago."""
+    return incident is not None and not incident.open and at - incident.last >= gap_s
 
 
-def _identity(event: str) -> str:
-    """A UUID of version 7 with the time of the first event, and a hash of its id."""
-    named = hashlib.sha256(f"incident\0{event}".encode()).hexdigest()
-    return f"{event[:15]}{named[:3]}{event[18:20]}{named[3:6]}-{named[6:18]}"
+def _incident_id(event_id: str) -> str:
+    """A UUID of version 7: the time of the first event, then a hash of its id."""
+    digest = hashlib.sha256(f"incident\0{event_id}".encode()).hexdigest()
+    return f"{event_id[:15]}{digest[:3]}{event_id[18:20]}{digest[3:6]}-{digest[6:18]}"

@@ -1,50 +1,66 @@
-"""The engine by JAX: one compiled step, or its stages compiled apart for a `PipelinedStream`."""
+"""The JAX engine: one compiled step, or the three stages compiled apart for a `StagedStream`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from streamdet.detection import tagger_step
-from streamdet.detection.analysis import POWER_TO_DB, RISE, BlockAnalysis, flux_db, mean_square
-from streamdet.detection.engine import Engine, ScoreStream
+from streamdet.detection.analysis import FLUX_LAG, POWER_TO_DB, BlockAnalysis, flux_db, mean_square
+from streamdet.detection.engine import Engine, EngineStream, ScoreStream
 from streamdet.detection.frames import ScoredFrames
 from streamdet.detection.staged_stream import StagedStream
-from streamdet.model import encoder, frontend, lstm, network, recurrent_head
+from streamdet.detection.tagger_step import TaggerStreamState
+from streamdet.model import encoder, frontend, network, recurrent_head
 from streamdet.model.bundle import Bundle
-from streamdet.model.config import FrontendConfig, ModelConfig, Params
+from streamdet.model.config import FrontendConfig, ModelConfig, Params, VggishConfig
+from streamdet.model.encoder import EncoderState
+from streamdet.model.lstm import LstmState
 from streamdet.model.tagger_bundle import ServedTagger
 
 
 class FrontendStageState(NamedTuple):
-    """``before``: (streams, 2, bands) log-mel frames that flux compares with."""
+    """``flux_history``: (streams, 2, bands) float32, the last log-mel frames, which the flux of
+    the next block compares with."""
 
     frontend: frontend.FrontendState
-    before: jax.Array
+    flux_history: jax.Array
 
 
 class StageOutput(NamedTuple):
-    """``x``: (streams, t, width) what the network makes of a block so far; ``flux`` and ``level``
-    as in `Analysis`."""
+    """``x``: (streams, t, width) float32, log-mel frames or the encoder's features; ``flux`` and
+    ``level`` as in `BlockAnalysis`."""
 
     x: jax.Array
     flux: jax.Array
     level: jax.Array
 
 
+FrontConfig = FrontendConfig | VggishConfig
+NetworkConfig = ModelConfig | ServedTagger
+StageState = FrontendStageState | EncoderState | tuple[LstmState, ...] | TaggerStreamState
+StageValue = np.ndarray | jax.Array | StageOutput | BlockAnalysis
+"""Samples, what one stage passes to the next, or the last stage's result."""
+Stage = Callable[..., tuple[StageState, StageValue]]
+"""``stage(front, model, params, state, x) -> (state, y)``, pure. ``state`` and ``x`` are of the
+stage's own types."""
+JaxEngineState = tuple[StageState, ...]
+"""The state of each stage, in order."""
+
+
 def init(
     front: FrontendConfig, model: ModelConfig, streams: int
-) -> tuple[FrontendStageState, encoder.EncoderState, tuple[lstm.LstmState, ...]]:
-    """The state of ``streams`` streams that have heard nothing, a part for each stage."""
+) -> tuple[FrontendStageState, EncoderState, tuple[LstmState, ...]]:
+    """The state of each stage before the first sample."""
     silence = (np.log(front.floor) - front.mean) / front.scale
-    before = jnp.full((streams, RISE, front.bands), silence, jnp.float32)
+    history = jnp.full((streams, FLUX_LAG, front.bands), silence, jnp.float32)
     state = network.init_state(model, streams)
-    return FrontendStageState(frontend.init(front, streams), before), state.encoder, state.head
+    return FrontendStageState(frontend.init(front, streams), history), state.encoder, state.head
 
 
 def frontend_stage(
@@ -54,155 +70,179 @@ def frontend_stage(
     state: FrontendStageState,
     samples: jax.Array,
 ) -> tuple[FrontendStageState, StageOutput]:
-    """The first stage: ``(streams, n) float32`` at the model's rate, n a multiple of
+    """The first stage: (streams, n) float32 samples at the model's rate, n a multiple of
     hop * stride, to log-mel frames."""
     del params
     carried, frames = frontend.step(front, state.frontend, samples)
-    history = jnp.concatenate([state.before, frames], axis=1)
+    history = jnp.concatenate([state.flux_history, frames], axis=1)
     flux = flux_db(history, front.scale * POWER_TO_DB, model.stride)
     level = mean_square(samples, flux.shape[1])
-    return FrontendStageState(carried, history[:, -RISE:]), StageOutput(frames, flux, level)
+    return FrontendStageState(carried, history[:, -FLUX_LAG:]), StageOutput(frames, flux, level)
 
 
 def encoder_stage(
     front: FrontendConfig,
     model: ModelConfig,
     params: Params,
-    past: encoder.EncoderState,
-    heard: StageOutput,
-) -> tuple[encoder.EncoderState, StageOutput]:
-    """The second stage: the network up to its LSTMs."""
+    state: EncoderState,
+    frames: StageOutput,
+) -> tuple[EncoderState, StageOutput]:
+    """The second stage: log-mel frames to features."""
     del front
-    past, x = encoder.encode(model, params, past, heard.x)
-    return past, heard._replace(x=x)
+    state, features = encoder.encode(model, params, state, frames.x)
+    return state, frames._replace(x=features)
 
 
-def head_stage(
+def recurrent_head_stage(
     front: FrontendConfig,
     model: ModelConfig,
     params: Params,
-    memory: tuple[lstm.LstmState, ...],
-    heard: StageOutput,
-) -> tuple[tuple[lstm.LstmState, ...], BlockAnalysis]:
-    """The third stage: the LSTMs and the head."""
+    state: tuple[LstmState, ...],
+    features: StageOutput,
+) -> tuple[tuple[LstmState, ...], BlockAnalysis]:
+    """The third stage: features to scores."""
     del front
-    memory, logits = recurrent_head.run_head(model, params, memory, heard.x)
-    return memory, BlockAnalysis(jax.nn.sigmoid(logits), heard.flux, heard.level)
+    state, logits = recurrent_head.run_head(model, params, state, features.x)
+    return state, BlockAnalysis(jax.nn.sigmoid(logits), features.flux, features.level)
 
 
 class NetworkStages(NamedTuple):
-    """How a kind of network starts, and its stages: ``stage(front, model, params, state, x) ->
-    (state, y)``, from samples to an `Analysis`."""
+    """A kind of network: ``init(front, model, streams)`` gives the initial state of each stage;
+    the stages lead from samples to a `BlockAnalysis`."""
 
-    init: Callable[[Any, Any, int], tuple[Any, ...]]
-    stages: tuple[Callable[..., tuple[Any, Any]], ...]
+    init: Callable[..., JaxEngineState]
+    stages: tuple[Stage, ...]
 
 
-DETECTOR = NetworkStages(init, (frontend_stage, encoder_stage, head_stage))
-TAGGER = NetworkStages(lambda *of: (tagger_step.init(*of),), (tagger_step.step,))
+DETECTOR = NetworkStages(init, (frontend_stage, encoder_stage, recurrent_head_stage))
+TAGGER = NetworkStages(lambda *args: (tagger_step.init(*args),), (tagger_step.step,))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def step(
-    stages: tuple[Callable[..., tuple[Any, Any]], ...],
-    front: Any,
-    model: Any,
-    params: Any,
-    state: tuple[Any, ...],
-    x: Any,
-) -> tuple[tuple[Any, ...], Any]:
-    """Some stages after each other, compiled as one."""
-    after = []
-    for stage, before in zip(stages, state, strict=True):
-        carried, x = stage(front, model, params, before, x)
-        after.append(carried)
-    return tuple(after), x
+    stages: tuple[Stage, ...],
+    front: FrontConfig,
+    model: NetworkConfig,
+    params: Params,
+    state: JaxEngineState,
+    x: StageValue,
+) -> tuple[JaxEngineState, StageValue]:
+    """Run stages one after another, compiled as one function."""
+    carried = []
+    for stage, stage_state in zip(stages, state, strict=True):
+        stage_state, x = stage(front, model, params, stage_state, x)
+        carried.append(stage_state)
+    return tuple(carried), x
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def step_rows(
-    stages: tuple[Callable[..., tuple[Any, Any]], ...],
-    front: Any,
-    model: Any,
-    params: Any,
-    states: tuple[Any, Any],
-    x: Any,
-    rows: tuple[jax.Array, jax.Array],
-) -> tuple[Any, Any]:
-    """`step` for the streams of the first mask of ``rows``, those of the second from the second
-    of ``states``; the others are as they were."""
-    (state, silent), (heard, fresh) = states, rows
-    state = jax.tree.map(partial(_where, fresh), silent, state)
-    after, y = step(stages, front, model, params, state, x)
-    return jax.tree.map(partial(_where, heard), after, state), y
+    stages: tuple[Stage, ...],
+    front: FrontConfig,
+    model: NetworkConfig,
+    params: Params,
+    states: tuple[JaxEngineState, JaxEngineState],
+    x: StageValue,
+    masks: tuple[jax.Array, jax.Array],
+) -> tuple[JaxEngineState, StageValue]:
+    """Like `step`, for some of the streams.
+
+    ``states``: the current and the initial state. ``masks``: two of (streams,) bool, the streams
+    to advance and those of them that restart from the initial state.
+    """
+    (state, initial), (active, fresh) = states, masks
+    state = jax.tree.map(partial(_where, fresh), initial, state)
+    stepped, y = step(stages, front, model, params, state, x)
+    return jax.tree.map(partial(_where, active), stepped, state), y
 
 
-def _where(rows: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
-    return jnp.where(rows.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+def _where(mask: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.where(mask.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
-class JaxEngine(Engine):
-    """An engine by JAX; a ``pipelined`` one gives streams that keep several cores busy."""
+class JaxEngine(Engine[JaxEngineState]):
+    """Runs a detector or a tagger with JAX.
+
+    ``platform``: "cpu", "gpu" or "tpu", whose first device is used; JAX's default device if None.
+    A ``pipelined`` engine opens streams that run the stages in parallel threads. Raises
+    RuntimeError if the platform is not available.
+    """
 
     def __init__(
-        self, bundle: Bundle, *, streams: int = 1, block_frames: int = 2, pipelined: bool = False
+        self,
+        bundle: Bundle,
+        *,
+        streams: int = 1,
+        block_frames: int = 2,
+        pipelined: bool = False,
+        platform: str | None = None,
     ) -> None:
         super().__init__(bundle, streams=streams, block_frames=block_frames)
-        self._params = jax.device_put(bundle.params)
-        self._core = TAGGER if isinstance(bundle.model, ServedTagger) else DETECTOR
-        self._pipelined = pipelined and len(self._core.stages) > 1
-        self._silent: Any = None
+        self._device = None if platform is None else jax.devices(platform)[0]
+        self._params: Params = jax.device_put(bundle.params, self._device)
+        self._network = TAGGER if isinstance(bundle.model, ServedTagger) else DETECTOR
+        self._pipelined = pipelined and len(self._network.stages) > 1
+        self._initial: JaxEngineState | None = None
 
-    def initial_state(self) -> Any:
-        """The state before the first sample, a part for each stage."""
-        return self._core.init(self.bundle.frontend, self.bundle.model, self.streams)
+    def initial_state(self) -> JaxEngineState:
+        """The state of each stage before the first sample, on the engine's device."""
+        with jax.default_device(self._device):
+            state = self._network.init(self.bundle.frontend, self.bundle.model, self.streams)
+        return jax.device_put(state, self._device)
 
-    def step(self, state: Any, samples: np.ndarray) -> tuple[Any, list[ScoredFrames]]:
-        """``(streams, block) float32`` -> the new state and the frames of each stream."""
-        state, heard = self._compiled(self._core.stages, state, samples)
-        return state, self._frames(heard)
+    def step(
+        self, state: JaxEngineState, samples: np.ndarray
+    ) -> tuple[JaxEngineState, list[ScoredFrames]]:
+        """Analyse one block of every stream: ``(streams, block) float32``."""
+        state, analysis = self._run(self._network.stages, state, samples)
+        return state, _scored_frames(analysis, range(self.streams))
 
     def step_rows(
-        self, state: Any, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
-    ) -> tuple[Any, list[ScoredFrames]]:
-        """A step of some streams alone: all are stepped, since one shape is compiled, and what
-        the others would have become is left out."""
-        if self._silent is None:
-            self._silent = self.initial_state()
+        self, state: JaxEngineState, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray
+    ) -> tuple[JaxEngineState, list[ScoredFrames]]:
+        """Analyse one block of some of the streams.
+
+        Computes all streams, since only one shape is compiled, and drops the rest.
+        """
+        if self._initial is None:
+            self._initial = self.initial_state()
         padded = np.zeros((self.streams, self.block), np.float32)
         masks = np.zeros((2, self.streams), bool)
         padded[rows], masks[0, rows], masks[1, rows[fresh]] = samples, True, True
-        front, model = self.bundle.frontend, self.bundle.model
-        states, marked = (state, self._silent), (masks[0], masks[1])
-        state, heard = step_rows(
-            self._core.stages, front, model, self._params, states, padded, marked
-        )
-        scores, flux, level = (np.asarray(x) for x in heard)
-        return state, [ScoredFrames(scores[i], flux[i], level[i]) for i in rows]
+        state, analysis = step_rows(
+            self._network.stages, self.bundle.frontend, self.bundle.model, self._params,
+            (state, self._initial), padded, (masks[0], masks[1]),
+        )  # fmt: skip
+        return state, _scored_frames(analysis, rows)
 
-    def grow(self, state: Any, streams: int) -> Any:
-        """The state with more streams that have heard nothing; the next step is compiled anew."""
-        had, self.streams, self._silent = self.streams, streams, None
-        return jax.tree.map(lambda fresh, now: fresh.at[:had].set(now), self.initial_state(), state)
+    def grow(self, state: JaxEngineState, streams: int) -> JaxEngineState:
+        """Increase the number of streams; the next step is compiled for it."""
+        count, self.streams, self._initial = self.streams, streams, None
+        larger = self.initial_state()
+        return jax.tree.map(lambda new, old: new.at[:count].set(old), larger, state)
 
     def stream(self) -> ScoreStream:
-        """A stream that has heard nothing, through the stages where it is pipelined."""
+        """Open a stream in its initial state. Raises ValueError if the engine has several."""
         if not self._pipelined:
-            return ScoreStream(self)
-        *first, last = (partial(self._stage, stage) for stage in self._core.stages)
-        return StagedStream(self, [*first, partial(self._last, last)])
+            return EngineStream(self)
+        stages = [partial(self._run_stage, stage) for stage in self._network.stages]
+        return StagedStream(
+            self.grid, self.block, stages, self.initial_state(),
+            lambda analysis: _scored_frames(analysis, range(1))[0],
+        )  # fmt: skip
 
-    def _stage(self, stage: Callable[..., tuple[Any, Any]], state: Any, x: Any) -> tuple[Any, Any]:
-        (state,), y = self._compiled((stage,), (state,), x)
+    def _run_stage(
+        self, stage: Stage, state: StageState, x: StageValue
+    ) -> tuple[StageState, StageValue]:
+        (state,), y = self._run((stage,), (state,), x)
         return state, jax.block_until_ready(y)
 
-    def _last(self, stage: Callable[[Any, Any], tuple[Any, Any]], state: Any, x: Any) -> Any:
-        state, heard = stage(state, x)
-        return state, self._frames(heard)[0]
-
-    def _compiled(self, stages: Any, state: Any, x: Any) -> tuple[Any, Any]:
+    def _run(
+        self, stages: tuple[Stage, ...], state: JaxEngineState, x: StageValue
+    ) -> tuple[JaxEngineState, StageValue]:
         return step(stages, self.bundle.frontend, self.bundle.model, self._params, state, x)
 
-    def _frames(self, heard: BlockAnalysis) -> list[ScoredFrames]:
-        scores, flux, level = (np.asarray(x) for x in heard)
-        return [ScoredFrames(scores[i], flux[i], level[i]) for i in range(self.streams)]
+
+def _scored_frames(analysis: StageValue, rows: range | np.ndarray) -> list[ScoredFrames]:
+    scores, flux, level = (np.asarray(x) for x in analysis)
+    return [ScoredFrames(scores[i], flux[i], level[i]) for i in rows]

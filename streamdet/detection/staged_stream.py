@@ -1,8 +1,9 @@
-"""A stream whose blocks go through an engine's stages like through an assembly line.
+"""A stream that runs the stages of a network in parallel, as a pipeline.
 
-Each stage has a thread and the state of its own, so while one block is remembered the next is
-heard and the one behind it is listened to. The frames are those of a plain `Stream`, a few blocks
-later: for files, which nobody waits for, on machines with more than one core.
+Each stage has a thread and its own state. While the recurrent head works on one block, the encoder
+works on the next and the frontend on the one after that. The frames are those of an unstaged
+stream, a few blocks later. Use it for files, where latency does not matter, on machines with
+several cores.
 """
 
 from __future__ import annotations
@@ -10,27 +11,36 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from streamdet.detection.engine import Engine, ScoreStream
-from streamdet.detection.frames import ScoredFrames
+from streamdet.detection.engine import BlockStream
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 
-Stage = Callable[[Any, Any], tuple[Any, Any]]
-"""``(state, x) -> (state, y)``; the first one's x are ``(1, block) float32`` samples, the last
-one's y are Frames."""
+StageStateT = TypeVar("StageStateT")
+ValueT = TypeVar("ValueT")
 
 
-class StagedStream(ScoreStream):
-    """A `Stream` through stages, ``ahead`` blocks on their way at most."""
+class StagedStream(BlockStream, Generic[StageStateT, ValueT]):
+    """``stages``: functions ``(state, x) -> (state, y)``, the first taking ``(1, block) float32``
+    samples. ``states``: their initial states. ``to_frames``: converts the last stage's y. At most
+    ``max_in_flight`` blocks wait for their result."""
 
-    def __init__(self, engine: Engine, stages: Sequence[Stage], max_in_flight: int = 8) -> None:
-        super().__init__(engine)
-        self._stages, self._states = stages, list(self._state)
-        self._ahead = max_in_flight
+    def __init__(
+        self,
+        grid: FrameGrid,
+        block: int,
+        stages: Sequence[Callable[[StageStateT, ValueT | np.ndarray], tuple[StageStateT, ValueT]]],
+        states: Sequence[StageStateT],
+        to_frames: Callable[[ValueT], ScoredFrames],
+        max_in_flight: int = 8,
+    ) -> None:
+        super().__init__(grid, block)
+        self._stages, self._states, self._to_frames = stages, list(states), to_frames
+        self._max_in_flight = max_in_flight
         self._workers = [ThreadPoolExecutor(1, f"streamdet-stage-{i}") for i in range(len(stages))]
-        self._in_flight: deque[Future[Any]] = deque()
+        self._in_flight: deque[Future[ValueT]] = deque()
 
     def _run(self, block: np.ndarray) -> list[ScoredFrames]:
         task = self._workers[0].submit(self._advance, 0, block.copy())
@@ -38,23 +48,23 @@ class StagedStream(ScoreStream):
             task = self._workers[i].submit(self._advance_after, i, task)
         self._in_flight.append(task)
         done = []
-        while len(self._in_flight) > self._ahead:
-            done.append(self._in_flight.popleft().result())
+        while len(self._in_flight) > self._max_in_flight:
+            done.append(self._to_frames(self._in_flight.popleft().result()))
         return done
 
     def _drain(self) -> list[ScoredFrames]:
-        done = [task.result() for task in self._in_flight]
+        done = [self._to_frames(task.result()) for task in self._in_flight]
         self._in_flight.clear()
         return done
 
     def close(self) -> None:
-        """End its threads."""
+        """Stop the threads."""
         for worker in self._workers:
             worker.shutdown(wait=False, cancel_futures=True)
 
-    def _advance_after(self, i: int, before: Future[Any]) -> Any:
-        return self._advance(i, before.result())
+    def _advance_after(self, i: int, previous: Future[ValueT]) -> ValueT:
+        return self._advance(i, previous.result())
 
-    def _advance(self, i: int, x: Any) -> Any:
+    def _advance(self, i: int, x: ValueT | np.ndarray) -> ValueT:
         self._states[i], y = self._stages[i](self._states[i], x)
         return y

@@ -1,8 +1,8 @@
-"""A bundle: a folder with ``weights.safetensors`` and ``card.json``, all a detector needs.
+"""Bundles: a detector as a folder with ``weights.safetensors`` and ``card.json``.
 
-The card holds the frontend, the network's shape and labels, the operating points, and
-where it all comes from (data and licences, seed, commit, figures). Loading reads numbers
-and text, nothing that runs, and refuses a bundle that is damaged or not ours.
+The card holds the frontend, the network's shape and labels, the operating points, and the
+provenance (data and licences, seed, commit, figures). Loading reads numbers and text, never code,
+and refuses a bundle that is damaged or of another format.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT = "second"
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A named threshold and what it measured, as figures for people to read."""
+    """A named threshold, and the figures measured at it, for information."""
 
     threshold: float
     figures: Mapping[str, Any]
@@ -32,7 +32,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A detector in memory: ``params`` is a nested dict of float32 numpy arrays."""
+    """A detector in memory. ``params`` holds numpy arrays; ``card`` is the whole card."""
 
     name: str
     version: str
@@ -45,44 +45,44 @@ class Bundle:
     card: Mapping[str, Any]
 
 
-def bundle_folder(named: Path | None) -> Path:
-    """The folder of a bundle: one that is shipped by its name where there is no such folder here,
-    the default one for None."""
-    if named is None:
+def bundle_folder(model: Path | None) -> Path:
+    """The folder of a bundle: ``model`` itself, or a shipped bundle if ``model`` is its name and
+    no such path exists. None means the default bundle."""
+    if model is None:
         return ZOO / DEFAULT
-    shipped = ZOO / named.name
-    plain = named == Path(named.name) and not named.exists()
-    return shipped if plain and shipped.is_dir() else named
+    shipped = ZOO / model.name
+    is_name = model == Path(model.name) and not model.exists()
+    return shipped if is_name and shipped.is_dir() else model
 
 
 def load(folder: Path | None = None) -> Bundle:
-    """Read a bundle, a tagger's too; by its folder, or by the name of one that is shipped.
+    """Read a detector or a tagger, by its folder or by the name of a shipped bundle.
 
-    Raises BundleError where the folder, its card or its weights are missing, damaged,
-    foreign, or not what the card says.
+    Raises BundleError if the folder, its card or its weights are missing, damaged, of another
+    format, or if the weights do not fit the card.
     """
     folder = bundle_folder(folder)
     card = bundle_files.read_card(folder, (SCHEMA, tagger_bundle.SCHEMA))
     if card["schema"] == tagger_bundle.SCHEMA:
-        return _of_tagger(folder)
+        return _load_tagger(folder)
     path = folder / bundle_files.WEIGHTS
     flat = bundle_files.read_weights(path, card.get("sha256"))
     try:
         model = _model(card)
         bundle = _from_card(card, model, bundle_files.unflatten(flat))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {what}") from error
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{folder / bundle_files.CARD}: invalid card: {problem}") from error
     bundle_files.check_tensors(flat, param_shapes(model), path)
     return bundle
 
 
-def _of_tagger(folder: Path) -> Bundle:
+def _load_tagger(folder: Path) -> Bundle:
     model, params, card = tagger_bundle.load_served(folder)
     try:
         points, default = _points(card)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"{folder / bundle_files.CARD}: not a usable card: {error}") from error
+        raise BundleError(f"{folder / bundle_files.CARD}: invalid card: {error}") from error
     return Bundle(
         name=str(card["name"]),
         version=str(card.get("version", "1")),
@@ -108,7 +108,10 @@ def save(
     default_point: str,
     about: Mapping[str, Any],
 ) -> Path:
-    """Write a bundle; ``about`` is whatever else its card should say. Returns the folder."""
+    """Write a bundle and return its folder. ``about``: further keys of the card.
+
+    Raises BundleError if the folder can't be written.
+    """
     raw, digest = bundle_files.pack_weights(params)
     card = {
         "schema": SCHEMA,
@@ -126,22 +129,22 @@ def save(
 
 
 def _model(card: dict[str, Any]) -> ModelConfig:
-    shape = dict(card["model"])
+    fields = dict(card["model"])
     model = ModelConfig(
-        bands=int(shape.pop("bands")),
-        conv=tuple(_triple(layer) for layer in shape.pop("conv")),
-        cells=tuple(int(c) for c in shape.pop("cells")),
-        norm=bool(shape.pop("norm", False)),
-        patch=_pair(patch) if (patch := shape.pop("patch", None)) else None,
-        residual=tuple(_pair(layer) for layer in shape.pop("residual", [])),
-        norm_cells=bool(shape.pop("norm_cells", False)),
-        backgrounds=tuple(int(c) for c in shape.pop("backgrounds", [])),
-        labels=tuple(str(label) for label in shape.pop("labels")),
+        bands=int(fields.pop("bands")),
+        conv=tuple(_triple(layer) for layer in fields.pop("conv")),
+        cells=tuple(int(c) for c in fields.pop("cells")),
+        norm=bool(fields.pop("norm", False)),
+        patch=_pair(patch) if (patch := fields.pop("patch", None)) else None,
+        residual=tuple(_pair(layer) for layer in fields.pop("residual", [])),
+        norm_cells=bool(fields.pop("norm_cells", False)),
+        backgrounds=tuple(int(c) for c in fields.pop("backgrounds", [])),
+        labels=tuple(str(label) for label in fields.pop("labels")),
     )
-    if shape:
-        raise ValueError(f"unknown model keys {sorted(shape)}")
+    if fields:
+        raise ValueError(f"unknown model keys {sorted(fields)}")
     if model.labels[0] != "gunshot":
-        raise ValueError("the first label is not 'gunshot'")
+        raise ValueError("the first label must be 'gunshot'")
     return model
 
 
@@ -167,12 +170,12 @@ def _points(card: Mapping[str, Any]) -> tuple[dict[str, OperatingPoint], str]:
     }
     default = str(card["default_point"])
     if default not in points:
-        raise ValueError(f"the default point {default!r} is not among {sorted(points)}")
+        raise ValueError(f"default_point {default!r} is not among {sorted(points)}")
     return points, default
 
 
-def _pair(two: list[int]) -> tuple[int, int]:
-    first, second = (int(n) for n in two)
+def _pair(values: list[int]) -> tuple[int, int]:
+    first, second = (int(n) for n in values)
     return first, second
 
 

@@ -1,7 +1,4 @@
-"""A bundle's two files: ``card.json`` and ``weights.safetensors``, read with care.
-
-Reading takes numbers and text, nothing that runs, and refuses what is damaged or foreign.
-"""
+"""Reading and writing the two files of a bundle: ``card.json`` and ``weights.safetensors``."""
 
 from __future__ import annotations
 
@@ -22,54 +19,60 @@ _MAX_CARD_BYTES = 4 << 20
 
 
 class BundleError(ValueError):
-    """The bundle can't be used; the message is one line: where, what, what to do."""
+    """The bundle can't be used; the message is one line: where, what is wrong, what to do."""
 
 
 def read_card(folder: Path, schemas: tuple[str, ...]) -> dict[str, Any]:
-    """The card of a bundle, of one of these schemas."""
+    """Read a card. Raises BundleError if it is missing, not JSON, or not of one of ``schemas``."""
     path = folder / CARD
     try:
         if path.stat().st_size > _MAX_CARD_BYTES:
-            raise BundleError(f"{path}: too large for a card; is {folder} a bundle?")
+            raise BundleError(f"{path}: too large for a card. Is {folder} a bundle?")
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}; is {folder} a bundle?") from error
+        raise BundleError(f"{path}: {error.strerror}. Is {folder} a bundle?") from error
     except ValueError as error:
         raise BundleError(f"{path}: not JSON: {error}") from error
     if not isinstance(card, dict) or card.get("schema") not in schemas:
-        raise BundleError(f"{path}: not a {schemas[0]} card; this streamdet reads no other")
+        raise BundleError(f"{path}: not a card of {' or '.join(schemas)}")
     return card
 
 
 def read_weights(path: Path, sha256: object) -> dict[str, np.ndarray]:
-    """Every tensor of a file by ``layer/tensor``; ``sha256`` is what its card says of it."""
+    """Read all tensors of a file, by ``layer/tensor``. ``sha256``: its checksum, from the card.
+
+    Raises BundleError if the file is missing, damaged, or has another checksum.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}; is {path.parent} a whole bundle?") from error
+        raise BundleError(
+            f"{path}: {error.strerror}. Is {path.parent} a complete bundle?"
+        ) from error
     if hashlib.sha256(raw).hexdigest() != sha256:
-        raise BundleError(f"{path}: not the weights of its card (sha256 differs); copy it again")
+        raise BundleError(f"{path}: sha256 differs from the card's. Copy the bundle again")
     try:
         return safetensors.numpy.load(raw)
     except safetensors.SafetensorError as error:
-        raise BundleError(f"{path}: damaged: {error}; copy it again") from error
+        raise BundleError(f"{path}: damaged: {error}. Copy the bundle again") from error
 
 
 def check_tensors(
-    flat: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]], path: Path
+    flat: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], path: Path
 ) -> None:
-    """Raise BundleError where tensors are not the network's, or not finite float32."""
+    """Raise BundleError if the tensors do not have the network's names and ``shapes``, or are not
+    finite float32."""
     found = {k: a.shape for k, a in flat.items()}
-    if wanted != found:
-        odd = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-        raise BundleError(f"{path}: tensors differ from the card's network: {', '.join(odd[:4])}")
+    if shapes != found:
+        names = sorted(k for k in shapes.keys() | found.keys() if shapes.get(k) != found.get(k))
+        raise BundleError(f"{path}: tensors do not fit the card: {', '.join(names[:4])}")
     for name, array in flat.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise BundleError(f"{path}: {name} is not finite float32; copy it again")
+            raise BundleError(f"{path}: {name} is not finite float32. Copy the bundle again")
 
 
 def unflatten(flat: Mapping[str, np.ndarray]) -> Params:
-    """``layer/tensor`` as layers of tensors."""
+    """Tensors by ``layer/tensor`` as ``{layer: {tensor: array}}``."""
     params: Params = {}
     for path, array in flat.items():
         layer, _, tensor = path.partition("/")
@@ -78,7 +81,7 @@ def unflatten(flat: Mapping[str, np.ndarray]) -> Params:
 
 
 def pack_weights(params: Params) -> tuple[bytes, str]:
-    """Layers of tensors as a safetensors file of float32, and its sha256."""
+    """The bytes of a safetensors file of float32, and their sha256."""
     flat = {
         f"{layer}/{tensor}": np.ascontiguousarray(array, np.float32)
         for layer, tensors in params.items()
@@ -89,10 +92,10 @@ def pack_weights(params: Params) -> tuple[bytes, str]:
 
 
 def write_bundle(folder: Path, card: dict[str, Any], weights: bytes) -> None:
-    """Write both files; raises BundleError where the folder can't be written."""
+    """Write both files. Raises BundleError if the folder can't be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / WEIGHTS).write_bytes(weights)
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
     except OSError as error:
-        raise BundleError(f"{folder}: can't be written: {error.strerror}") from error
+        raise BundleError(f"{folder}: can't write: {error.strerror}") from error

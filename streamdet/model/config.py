@@ -1,4 +1,4 @@
-"""The shapes of frontends and networks, as a bundle's card has them; nothing here needs JAX."""
+"""The configuration of frontends and networks, as stored in a bundle's card. Needs no JAX."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any, Literal
 from streamdet.constants import RATE
 
 Params = dict[str, Any]
-"""Weights of a network: ``{layer: {tensor: float32 array}}``, of numpy or of JAX."""
+"""Weights of a network: ``{layer: {tensor: array}}``, float32, numpy or JAX. A served tagger has
+one such dict each for "vggish" and "tagger"."""
 
 
 @dataclass(frozen=True)
 class FrontendConfig:
-    """The shape of the log-mel analysis; every field is part of a bundle's card.
+    """The log-mel frontend; every field is part of a bundle's card.
 
-    Lengths are in samples, frequencies in Hz. ``floor`` is added to the band power before
-    the logarithm (1.0 is a full-scale sine); ``mean`` and ``scale`` bring the natural
+    Lengths are in samples, frequencies in Hz. ``floor`` is added to the band power before the
+    logarithm (a full-scale sine has power 1). ``mean`` and ``scale`` normalise the natural
     logarithm to about zero mean and unit variance.
     """
 
@@ -36,14 +37,15 @@ class FrontendConfig:
 class ModelConfig:
     """The shape of the network; every field is part of a bundle's card.
 
-    ``conv`` holds (channels, kernel, stride) for each convolution over time, ``cells`` the
-    width of each LSTM; ``norm`` puts a layer normalisation (Ba et al., 2016) behind each
-    convolution. ``patch`` (bands, stride) makes the first convolution slide over the bands
-    too: one kernel for all pitches, its channels at every position laid end to end.
-    ``residual`` (kernel, dilation) are causal convolutions that keep the width and are added
-    to what they hear; ``norm_cells`` normalises before each LSTM. ``backgrounds`` are the time
-    constants, in frames, of running means of each band: for each the bands are heard once more
-    less that mean, as far as they stand out.
+    Encoder: ``conv`` holds (channels, kernel, stride) for each convolution over time; ``norm`` adds
+    a layer normalisation (Ba et al., 2016) after each. ``patch`` (bands, stride) makes the first
+    convolution slide over the bands too, with one kernel for all pitches; its channels at all
+    positions are concatenated. ``residual`` holds (kernel, dilation) of causal convolutions whose
+    output is added to their input. ``backgrounds`` are time constants, in frames, of running means
+    of each band; for each, a copy of the bands minus that mean is added to the input.
+
+    Recurrent head: ``cells`` holds the width of each LSTM; ``norm_cells`` adds a layer
+    normalisation before each.
     """
 
     bands: int = 64
@@ -58,7 +60,7 @@ class ModelConfig:
 
     @property
     def stride(self) -> int:
-        """Log-mel frames for each frame of probabilities."""
+        """Log-mel frames per scored frame."""
         product = 1
         for _, _, stride in self.conv:
             product *= stride
@@ -66,37 +68,37 @@ class ModelConfig:
 
     @property
     def positions(self) -> int:
-        """Places over the bands of the first convolution: 1 where it spans them all."""
+        """Positions of the first convolution over the bands: 1 if it spans all of them."""
         return 1 if self.patch is None else (self.bands - self.patch[0]) // self.patch[1] + 1
 
     @property
     def views(self) -> int:
-        """How often the bands are heard side by side."""
+        """Copies of the bands in the encoder's input: the frames, and one for each background."""
         return 1 + len(self.backgrounds)
 
     def widths(self) -> list[int]:
-        """The features of a frame that each convolution gives."""
-        places = [self.positions] + [1] * (len(self.conv) - 1)
-        return [layer[0] * p for layer, p in zip(self.conv, places, strict=True)]
+        """The number of features that each convolution outputs per frame."""
+        positions = [self.positions] + [1] * (len(self.conv) - 1)
+        return [layer[0] * n for layer, n in zip(self.conv, positions, strict=True)]
 
     def tails(self) -> list[tuple[int, int]]:
-        """The (frames, features) that each convolution looks back on, the residual ones last."""
-        seen = [self.bands * self.views, *self.widths()]
-        layers = zip(self.conv, seen, strict=False)
+        """The (frames, features) of past input that each convolution keeps, residual ones last."""
+        inputs = [self.bands * self.views, *self.widths()]
+        layers = zip(self.conv, inputs, strict=False)
         conv = [(kernel - stride, width) for (_, kernel, stride), width in layers]
-        return conv + [((kernel - 1) * dilation, seen[-1]) for kernel, dilation in self.residual]
+        return conv + [((kernel - 1) * dilation, inputs[-1]) for kernel, dilation in self.residual]
 
 
 def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every tensor of this network, ``layer/tensor`` by name."""
+    """The shape of every tensor of a network, by ``layer/tensor``."""
     shapes: dict[str, tuple[int, ...]] = {}
     width = config.bands * config.views
     for i, ((channels, kernel, _), out) in enumerate(
         zip(config.conv, config.widths(), strict=True)
     ):
         patch = config.patch if i == 0 else None
-        wide = width if patch is None else patch[0] * config.views
-        shapes[f"conv_{i}/kernel"] = (kernel, wide, channels)
+        fan_in = width if patch is None else patch[0] * config.views
+        shapes[f"conv_{i}/kernel"] = (kernel, fan_in, channels)
         shapes[f"conv_{i}/bias"] = (channels,)
         if config.norm:
             shapes[f"norm_{i}/scale"] = shapes[f"norm_{i}/bias"] = (out,)
@@ -119,8 +121,8 @@ def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class VggishConfig:
-    """The shape of the analysis, part of a bundle's card: samples, hertz and frames; ``offset``
-    is added to the magnitude of a band before the logarithm."""
+    """VGGish's frontend, in samples and Hz. ``offset`` is added to the magnitude of a band before
+    the logarithm; ``patch`` is the number of frames per embedding."""
 
     sample_rate: int = RATE
     window: int = 400
@@ -135,15 +137,15 @@ class VggishConfig:
 
 @dataclass(frozen=True)
 class TaggerModelConfig:
-    """The shape of a tagger over ``(seconds, 128)`` embeddings.
+    """The shape of a tagger over ``(seconds, 128)`` embeddings. ``cells``: widths of its LSTMs.
 
-    ``cells`` are the widths of its LSTMs. A ``last_state`` tagger is the YouTube-8M starter
-    code's: unit-length frames, the last state and cell of every layer into a classifier, of
-    ``mixtures`` experts or logistic at 0. An ``attention`` tagger reads both ways (if
-    ``both_ways``) behind a dense layer of ``dense`` units, and every class pools the states by
-    an attention of its own (Kong et al., *Audio Set Classification with Attention Model*,
-    ICASSP 2018), those of the dense layer too where it has a ``skip``. A ``calibrated`` one ends
-    in a scale and a bias for each class, so that a score is a probability.
+    A ``last_state`` tagger follows the YouTube-8M starter code: unit-length frames, then a
+    classifier over the last hidden and cell state of every layer, with ``mixtures`` experts, or
+    logistic if 0. An ``attention`` tagger has a dense layer of ``dense`` units and LSTMs, in both
+    directions if ``both_ways``; every class pools the states with its own attention (Kong et al.,
+    *Audio Set Classification with Attention Model*, ICASSP 2018), and the dense layer's output too
+    if ``skip``. A ``calibrated`` tagger ends with a common scale and a bias per class, so that its
+    scores are probabilities.
     """
 
     pooling: Literal["last_state", "attention"] = "attention"

@@ -16,37 +16,36 @@ from streamdet.model.config import ModelConfig, Params
 
 
 class EncoderState(NamedTuple):
-    """``tails``: for each convolution, the residual ones last, the (streams, frames, channels)
-    that it looks back on; ``background``: a running mean, (streams, bands), for each of the
-    config's."""
+    """``tails``: for each convolution, residual ones last, its past input (streams, frames,
+    channels). ``background``: for each of the config's, the running mean (streams, bands)."""
 
     tails: tuple[jax.Array, ...]
     background: tuple[jax.Array, ...]
 
 
 class Encoder(nn.Module):
-    """The detector up to its LSTMs, with the same parameters."""
+    """The encoder as a Flax module; takes the parameters of the whole network."""
 
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, past: EncoderState, frames: jax.Array) -> tuple[EncoderState, jax.Array]:
+    def __call__(self, state: EncoderState, frames: jax.Array) -> tuple[EncoderState, jax.Array]:
         """``(streams, f, bands)`` to ``(streams, f / stride, width)``."""
-        return encoder_layers(self.config, past, frames)
+        return encoder_layers(self.config, state, frames)
 
 
 def encoder_layers(
-    config: ModelConfig, past: EncoderState, frames: jax.Array
+    config: ModelConfig, state: EncoderState, frames: jax.Array
 ) -> tuple[EncoderState, jax.Array]:
-    """Backgrounds and convolutions; inside a compact module, whose layers they become."""
+    """Build the encoder's layers. Call it inside a compact module, which then owns them."""
     views, means, tails = [frames], [], []
-    for constant, mean in zip(config.backgrounds, past.background, strict=True):
-        mean, over = subtract_background(config, constant, mean, frames)
-        views.append(over)
+    for constant, mean in zip(config.backgrounds, state.background, strict=True):
+        mean, foreground = subtract_background(config, constant, mean, frames)
+        views.append(foreground)
         means.append(mean)
     x = jnp.concatenate(views, axis=-1)
     for i, (channels, kernel, stride) in enumerate(config.conv):
-        x = jnp.concatenate([past.tails[i], x], axis=1)
+        x = jnp.concatenate([state.tails[i], x], axis=1)
         tails.append(x[:, x.shape[1] - (kernel - stride) :])
         if i == 0 and config.patch is not None:
             conv: nn.Module = BandConv(
@@ -57,17 +56,18 @@ def encoder_layers(
         x = conv(x)
         x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x) if config.norm else x)
     for i, (kernel, dilation) in enumerate(config.residual):
-        known = jnp.concatenate([past.tails[len(config.conv) + i], x], axis=1)
-        tails.append(known[:, known.shape[1] - (kernel - 1) * dilation :])
+        extended = jnp.concatenate([state.tails[len(config.conv) + i], x], axis=1)
+        tails.append(extended[:, extended.shape[1] - (kernel - 1) * dilation :])
         name = f"residual_{i}"
         conv = nn.Conv(x.shape[-1], (kernel,), kernel_dilation=dilation, padding="VALID", name=name)
-        x = x + nn.relu(nn.LayerNorm(name=f"{name}_norm")(conv(known)))
+        x = x + nn.relu(nn.LayerNorm(name=f"{name}_norm")(conv(extended)))
     return EncoderState(tuple(tails), tuple(means)), x
 
 
 def encode(
-    config: ModelConfig, params: Params, past: EncoderState, frames: jax.Array
+    config: ModelConfig, params: Params, state: EncoderState, frames: jax.Array
 ) -> tuple[EncoderState, jax.Array]:
-    """The first part of `step`: ``(streams, f, bands) -> (streams, f // stride, width)``."""
-    answer: Any = Encoder(config).apply({"params": params}, past, frames)
-    return answer
+    """Run the encoder: ``(streams, f, bands) -> (streams, f // stride, width)``, f a multiple of
+    ``config.stride``."""
+    result: Any = Encoder(config).apply({"params": params}, state, frames)
+    return result

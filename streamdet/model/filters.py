@@ -1,4 +1,4 @@
-"""The window and the mel filters, as numpy arrays: what every form of the frontend shares."""
+"""Window, mel filters and background weights, as numpy arrays, shared by numpy and JAX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def hann(length: int) -> np.ndarray:
 def mel_matrix(config: FrontendConfig) -> np.ndarray:
     """Triangular mel filters, (n_fft // 2 + 1, bands) float32, each with a peak of 1.
 
-    Mel scale of O'Shaughnessy, *Speech Communication* (1987): 2595 log10(1 + f / 700).
+    The mel scale is O'Shaughnessy's, *Speech Communication* (1987): 2595 log10(1 + f / 700).
     """
     edges_mel = np.linspace(_mel(config.f_min), _mel(config.f_max), config.bands + 2)
     edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
@@ -35,9 +35,12 @@ def _mel(hertz: float) -> float:
 
 @lru_cache(maxsize=32)
 def background_weights(constant: int, stride: int, ticks: int) -> tuple[np.ndarray, np.ndarray]:
-    """How a running mean over ``constant`` frames, in steps of a stride, follows from the means of
-    ``ticks`` strides and from what it was: ``(ticks + 1, ticks)`` and ``(ticks + 1,)`` float32,
-    row t being the mean before stride t, and the last one that after all of them."""
+    """The weights of an exponential mean over ``constant`` frames, updated once per stride.
+
+    The mean before stride t is ``mix[t] @ stride_means + decay[t] * mean``, where ``mean`` is the
+    one before stride 0; the last row gives the mean after all strides. Returns ``mix`` (ticks + 1,
+    ticks) and ``decay`` (ticks + 1,), float32.
+    """
     keep = np.exp(-stride / constant)
     age = np.arange(ticks + 1)[:, None] - 1 - np.arange(ticks)
     mix = np.where(age >= 0, (1.0 - keep) * keep ** np.maximum(age, 0), 0.0).astype(np.float32)

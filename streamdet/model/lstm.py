@@ -1,8 +1,8 @@
-"""An LSTM layer as a Flax module, its state carried from block to block.
+"""An LSTM layer as a Flax module that carries its state from block to block.
 
 Hochreiter & Schmidhuber, *Neural Computation* 9(8), 1997, with the forget gate of Gers et al.,
-2000. The input products of a whole block are one matrix product; only the recurrent product stays
-in the scan (`streamdet.model.recurrence`).
+2000. The input projection of a whole block is one matrix product; only the recurrent product
+is computed tick by tick (`streamdet.model.recurrence`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from streamdet.model.recurrence import lstm_scan
 
 CLOSED_GATE = 1e9
-"""Less than a gate's log-odds by so much, it is closed."""
+"""Subtracted from a gate's logit to close the gate."""
 
 
 class LstmState(NamedTuple):
@@ -27,7 +27,7 @@ class LstmState(NamedTuple):
 
 
 class Lstm(nn.Module):
-    """One LSTM layer: ``(streams, t, d) float32 -> (streams, t, cells)``, state carried."""
+    """One LSTM layer: ``(streams, t, d) float32 -> (streams, t, cells)``."""
 
     cells: int
 
@@ -35,18 +35,18 @@ class Lstm(nn.Module):
     def __call__(
         self, state: LstmState, x: jax.Array, inside: jax.Array | None = None
     ) -> tuple[LstmState, jax.Array]:
-        """Run the layer over t ticks; nothing enters where ``inside`` (streams, t) is False, so
-        that a state of zeros stays one before a stream begins."""
+        """Run the layer over t ticks. Where ``inside`` (streams, t) is False the input gate is
+        closed, so that a state of zeros stays zero before the sequence begins."""
         kernel = self.param(
             "input_kernel", nn.initializers.glorot_uniform(), (x.shape[-1], 4 * self.cells)
         )
         recurrent = self.param("recurrent_kernel", _orthogonal_gates, (self.cells, 4 * self.cells))
-        bias = self.param("bias", _remembering_bias, (4 * self.cells,))
-        driven = x @ kernel + bias
+        bias = self.param("bias", _forget_gate_bias, (4 * self.cells,))
+        projected = x @ kernel + bias
         if inside is not None:
-            shut = jnp.where(inside[..., None], 0.0, -CLOSED_GATE)
-            driven = driven.at[..., : self.cells].add(shut)
-        (hidden, cell), out = lstm_scan(tuple(state), driven.swapaxes(0, 1), recurrent)
+            closed = jnp.where(inside[..., None], 0.0, -CLOSED_GATE)
+            projected = projected.at[..., : self.cells].add(closed)
+        (hidden, cell), out = lstm_scan(tuple(state), projected.swapaxes(0, 1), recurrent)
         return LstmState(hidden, cell), out.swapaxes(0, 1)
 
 
@@ -56,7 +56,7 @@ def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return jnp.concatenate([square(k, (shape[0], shape[0])) for k in keys], axis=1)
 
 
-def _remembering_bias(_key: jax.Array, shape: tuple[int]) -> jax.Array:
-    """Zeros, but 1 for the forget gate (Jozefowicz et al., ICML 2015)."""
+def _forget_gate_bias(_key: jax.Array, shape: tuple[int]) -> jax.Array:
+    """1 for the forget gate (Jozefowicz et al., ICML 2015), 0 for the others."""
     cells = shape[0] // 4
     return jnp.zeros(shape).at[cells : 2 * cells].set(1.0)

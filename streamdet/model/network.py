@@ -1,9 +1,9 @@
-"""The detector: two causal convolutions, two LSTMs, one linear head a frame.
+"""The detector's network: encoder and recurrent head, from log-mel frames to logits.
 
-``step(config, params, state, frames) -> (state, logits)``: ``(streams, f, bands) float32``
-log-mel frames in, ``(streams, f / stride, labels) float32`` logits out, ``f`` a multiple of
-``config.stride``. Nothing looks ahead; all memory is in the state, so a stream may be fed
-in blocks of any number of strides with the same results.
+``step(config, params, state, frames) -> (state, logits)`` takes ``(streams, f, bands) float32``
+log-mel frames, f a multiple of ``config.stride``, and returns ``(streams, f / stride, labels)
+float32`` logits. The network is causal and all memory is in the state, so blocks of any number of
+strides give the same results.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from streamdet.model.recurrent_head import head_layers
 
 
 class NetworkState(NamedTuple):
-    """All that a stream remembers: ``past`` of the layers up to the LSTMs, ``lstm`` a state for
-    each of them."""
+    """``encoder``: the encoder's state. ``head``: the state of each LSTM."""
 
     encoder: EncoderState
     head: tuple[LstmState, ...]
 
 
 class DetectorNetwork(nn.Module):
-    """The network as a Flax module; `step` and `init_params` are its usual doors."""
+    """The network as a Flax module. Most callers use `step` and `init_params`."""
 
     config: ModelConfig
     dropout: float = 0.0
@@ -38,16 +37,16 @@ class DetectorNetwork(nn.Module):
     def __call__(
         self, state: NetworkState, frames: jax.Array, *, train: bool = False
     ) -> tuple[NetworkState, jax.Array]:
-        """Logits of the frames; ``train`` switches dropout on, one mask for a whole block (Gal
-        & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
-        past, x = encoder_layers(self.config, state.encoder, frames)
+        """``(streams, f, bands)`` to logits. ``train`` enables dropout, with one mask for a whole
+        block (Gal & Ghahramani, *Dropout in Recurrent Neural Networks*, 2016)."""
+        encoder, x = encoder_layers(self.config, state.encoder, frames)
         drop = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)
-        lstm, logits = head_layers(self.config, state.head, x, drop)
-        return NetworkState(past, lstm), logits
+        head, logits = head_layers(self.config, state.head, x, drop)
+        return NetworkState(encoder, head), logits
 
 
 def layer_names(config: ModelConfig) -> list[list[str]]:
-    """The names of its layers from the input on, those that belong together in one list."""
+    """The names of the layers, input first; layers that belong together share a list."""
     conv = [[f"conv_{i}", *([f"norm_{i}"] if config.norm else [])] for i in range(len(config.conv))]
     residual = [[f"residual_{i}", f"residual_{i}_norm"] for i in range(len(config.residual))]
     norm = "lstm_{}_norm" if config.norm_cells else None
@@ -56,15 +55,16 @@ def layer_names(config: ModelConfig) -> list[list[str]]:
 
 
 def init_state(config: ModelConfig, streams: int) -> NetworkState:
-    """The state of ``streams`` streams that have heard nothing: all zeros."""
-    tails = tuple(jnp.zeros((streams, *tail), jnp.float32) for tail in config.tails())
-    lstm = tuple(LstmState(*(jnp.zeros((streams, c), jnp.float32),) * 2) for c in config.cells)
-    means = tuple(jnp.zeros((streams, config.bands), jnp.float32) for _ in config.backgrounds)
-    return NetworkState(EncoderState(tails, means), lstm)
+    """The initial state of ``streams`` streams: all zeros."""
+    zeros = lambda *shape: jnp.zeros((streams, *shape), jnp.float32)  # noqa: E731
+    tails = tuple(zeros(*tail) for tail in config.tails())
+    background = tuple(zeros(config.bands) for _ in config.backgrounds)
+    head = tuple(LstmState(zeros(cells), zeros(cells)) for cells in config.cells)
+    return NetworkState(EncoderState(tails, background), head)
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
-    """Fresh parameters, a nested dict of float32 arrays."""
+    """Random initial parameters."""
     frames = jnp.zeros((1, config.stride, config.bands), jnp.float32)
     variables: Any = DetectorNetwork(config).init(key, init_state(config, 1), frames)
     return variables["params"]
@@ -73,9 +73,9 @@ def init_params(config: ModelConfig, key: jax.Array) -> Params:
 def step(
     config: ModelConfig, params: Params, state: NetworkState, frames: jax.Array
 ) -> tuple[NetworkState, jax.Array]:
-    """``(streams, f, bands) -> (streams, f // stride, labels)`` logits, state carried.
+    """``(streams, f, bands) -> (streams, f // stride, labels)`` logits, and the new state.
 
-    Raises ValueError, at trace time, where ``f`` is not a multiple of ``config.stride``.
+    Raises ValueError, at trace time, if ``f`` is not a multiple of ``config.stride``.
     """
     if frames.shape[1] % config.stride:
         raise ValueError(f"{frames.shape[1]} frames are not a multiple of {config.stride}")
@@ -89,8 +89,8 @@ def apply(
     frames: jax.Array,
     dropout_key: jax.Array | None = None,
 ) -> tuple[NetworkState, jax.Array]:
-    """`step` of a module; with a key for its dropout, as training runs it."""
+    """Run a module like `step`; with ``dropout_key`` in training mode."""
     train = dropout_key is not None
     rngs = {"dropout": dropout_key} if train else {}
-    answer: Any = module.apply({"params": params}, state, frames, train=train, rngs=rngs)
-    return answer
+    result: Any = module.apply({"params": params}, state, frames, train=train, rngs=rngs)
+    return result

@@ -1,9 +1,9 @@
-"""The frontend and the detector once more, in numpy alone: for where JAX costs too much.
+"""The frontend, the encoder and the recurrent head in numpy alone, for inference.
 
-A daemon with a few streams needs neither JAX's memory nor its start, and nor does a short file.
-``step(ready, state, samples) -> (state, frames, logits)`` is `streamdet.model.frontend.step` and
-`streamdet.model.network.step` after each other, to 1e-5, which tests hold it to for networks of any
-shape; the compiled form is the definition, this one follows it. Training has no use for it.
+It saves the memory and the start-up time of JAX for a daemon with a few streams and for short
+files. ``step(weights, state, samples) -> (state, frames, logits)`` equals
+`streamdet.model.frontend.step` followed by `streamdet.model.network.step` to 1e-5. The JAX version
+is the definition; tests compare the two for networks of many shapes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ Array = np.ndarray
 
 
 class NumpyState(NamedTuple):
-    """As `lstm.ModelState` and `frontend.FrontendState` have it, all float32: ``tail`` (streams,
-    k) samples, ``tails`` (streams, frames, channels) for each convolution, ``background``
-    (streams, bands) for each mean, ``lstm`` a (hidden, cell) for each LSTM, (streams, cells)."""
+    """The contents of `FrontendState`, `EncoderState` and the head's `LstmState`, all float32.
+
+    ``tail``: (streams, k) samples. ``tails``: (streams, frames, channels) for each convolution.
+    ``background``: (streams, bands) for each mean. ``lstm``: (hidden, cell) for each LSTM, both
+    (streams, cells).
+    """
 
     tail: Array
     tails: tuple[Array, ...]
@@ -31,8 +34,8 @@ class NumpyState(NamedTuple):
 
 
 class NumpyWeights(NamedTuple):
-    """A detector with its weights as `step` wants them: kernels as matrices, and those of the
-    LSTMs by `_gates`."""
+    """A detector's weights in the layout of `step`: convolution kernels as matrices, LSTM gates
+    reordered by `_reorder_gates`."""
 
     front: FrontendConfig
     model: ModelConfig
@@ -40,23 +43,27 @@ class NumpyWeights(NamedTuple):
 
 
 def prepare_weights(front: FrontendConfig, model: ModelConfig, params: Params) -> NumpyWeights:
-    """Lay a bundle's weights out for `step`."""
-    laid = {layer: dict(tensors) for layer, tensors in params.items()}
+    """Convert the weights of a bundle to the layout of `step`."""
+    converted = {layer: dict(tensors) for layer, tensors in params.items()}
     for i in range(len(model.conv)):
-        kernel = laid[f"conv_{i}"]["kernel"]
-        laid[f"conv_{i}"]["kernel"] = kernel.reshape(-1, kernel.shape[2])
+        kernel = converted[f"conv_{i}"]["kernel"]
+        converted[f"conv_{i}"]["kernel"] = kernel.reshape(-1, kernel.shape[2])
         if i == 0 and model.patch is not None:
-            laid["conv_0"] = _by_group(model, model.patch, kernel, laid["conv_0"]["bias"])
+            converted["conv_0"] = _group_kernel(
+                model, model.patch, kernel, converted["conv_0"]["bias"]
+            )
     for i in range(len(model.residual)):
-        kernel = laid[f"residual_{i}"]["kernel"]
-        laid[f"residual_{i}"]["kernel"] = kernel.reshape(-1, kernel.shape[2])
+        kernel = converted[f"residual_{i}"]["kernel"]
+        converted[f"residual_{i}"]["kernel"] = kernel.reshape(-1, kernel.shape[2])
     for i in range(len(model.cells)):
-        laid[f"lstm_{i}"] = {name: _gates(w) for name, w in laid[f"lstm_{i}"].items()}
-    return NumpyWeights(front, model, laid)
+        converted[f"lstm_{i}"] = {
+            name: _reorder_gates(w) for name, w in converted[f"lstm_{i}"].items()
+        }
+    return NumpyWeights(front, model, converted)
 
 
 def init(front: FrontendConfig, model: ModelConfig, streams: int) -> NumpyState:
-    """The state of ``streams`` streams that have heard nothing."""
+    """The initial state of ``streams`` streams."""
     cells = [np.zeros((2, streams, c), np.float32) for c in model.cells]
     return NumpyState(
         np.zeros((streams, front.window - front.hop), np.float32),
@@ -69,8 +76,8 @@ def init(front: FrontendConfig, model: ModelConfig, streams: int) -> NumpyState:
 def step(
     weights: NumpyWeights, state: NumpyState, samples: Array
 ) -> tuple[NumpyState, Array, Array]:
-    """``(streams, n) float32`` samples, n a multiple of hop * stride, to ``(streams, n / hop,
-    bands)`` log-mel frames and ``(streams, n / hop / stride, labels)`` logits."""
+    """``(streams, n) float32`` samples, n a multiple of hop * stride, to log-mel frames
+    ``(streams, n / hop, bands)`` and logits ``(streams, n / hop / stride, labels)``."""
     tail, frames = log_mel(weights.front, state.tail, samples)
     state, logits = run_network(weights, state._replace(tail=tail), frames)
     return state, frames, logits
@@ -79,146 +86,153 @@ def step(
 def run_network(
     weights: NumpyWeights, state: NumpyState, frames: Array
 ) -> tuple[NumpyState, Array]:
-    """`streamdet.model.network.step`: ``(streams, f, bands)`` to ``(streams, f / stride, labels)``."""
+    """`streamdet.model.network.step`: frames ``(streams, f, bands)`` to logits ``(streams, f /
+    stride, labels)``."""
     background, views = _backgrounds(weights.model, state.background, frames)
     tails, x = _convolve(weights, state.tails, views)
-    memory = []
+    carried = []
     for i, (hidden, cell) in enumerate(state.lstm):
-        heard = _normalise(x, weights.params[f"lstm_{i}_norm"]) if weights.model.norm_cells else x
-        carried, out = _lstm(weights.params[f"lstm_{i}"], hidden, cell, heard)
+        norm = weights.params[f"lstm_{i}_norm"] if weights.model.norm_cells else None
+        layer_input = x if norm is None else _normalise(x, norm)
+        lstm_state, out = _lstm(weights.params[f"lstm_{i}"], hidden, cell, layer_input)
         x = x + out if x.shape[-1] == out.shape[-1] else out
-        memory.append(carried)
+        carried.append(lstm_state)
     logits = x @ weights.params["head"]["kernel"] + weights.params["head"]["bias"]
-    return NumpyState(state.tail, tails, background, tuple(memory)), logits
+    return NumpyState(state.tail, tails, background, tuple(carried)), logits
 
 
 def log_mel(config: FrontendConfig, tail: Array, samples: Array) -> tuple[Array, Array]:
-    """`streamdet.model.frontend.step` for whole hops: the new tail, and the frames."""
-    heard = np.concatenate([tail, samples], axis=1)
-    windows = sliding_window_view(heard, config.window, axis=1)[:, :: config.hop]
+    """`streamdet.model.frontend.step` for whole hops; returns the new tail and the frames."""
+    extended = np.concatenate([tail, samples], axis=1)
+    windows = sliding_window_view(extended, config.window, axis=1)[:, :: config.hop]
     taper = hann(config.window)
-    # in double precision, in which numpy's transform is several times as fast as in single
+    # numpy's transform is several times faster in double precision than in single.
     spectrum = np.fft.rfft(windows * (taper * (2.0 / taper.sum())).astype(np.float64), config.n_fft)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     mel = power @ mel_matrix(config)
     frames = (np.log(mel + np.float32(config.floor)) - config.mean) / config.scale
-    return heard[:, samples.shape[1] :], frames
+    return extended[:, samples.shape[1] :], frames
 
 
 def _backgrounds(
     config: ModelConfig, means: tuple[Array, ...], frames: Array
 ) -> tuple[tuple[Array, ...], Array]:
-    """`streamdet.model.band_conv.above_background` for each mean: ``(streams, f, views * bands)``."""
+    """`streamdet.model.band_conv.subtract_background` for each mean; returns the new means and
+    ``(streams, f, views * bands)``."""
     streams, count, bands = frames.shape
-    views, after = [frames], []
+    views, updated = [frames], []
     strides = frames.reshape(streams, -1, config.stride, bands)
     average = strides.mean(axis=2)
     for constant, mean in zip(config.backgrounds, means, strict=True):
-        mix, faded = background_weights(constant, config.stride, count // config.stride)
-        levels = faded[:, None] * mean[:, None] + mix @ average
+        mix, decay = background_weights(constant, config.stride, count // config.stride)
+        levels = decay[:, None] * mean[:, None] + mix @ average
         views.append((strides - levels[:, :-1, None]).reshape(frames.shape))
-        after.append(levels[:, -1])
-    return tuple(after), np.concatenate(views, axis=2)
+        updated.append(levels[:, -1])
+    return tuple(updated), np.concatenate(views, axis=2)
 
 
 def _convolve(
     weights: NumpyWeights, tails: tuple[Array, ...], x: Array
 ) -> tuple[tuple[Array, ...], Array]:
-    config, kept = weights.model, []
+    config, new_tails = weights.model, []
     for i, (_, kernel, stride) in enumerate(config.conv):
-        past = np.concatenate([tails[i], x], axis=1)
-        kept.append(past[:, past.shape[1] - (kernel - stride) :])
+        extended = np.concatenate([tails[i], x], axis=1)
+        new_tails.append(extended[:, extended.shape[1] - (kernel - stride) :])
         layer = weights.params[f"conv_{i}"]
         if i == 0 and config.patch is not None:
-            x = _over_bands(config, config.patch, layer, past, kernel, stride)
+            x = _band_conv(config, config.patch, layer, extended, kernel, stride)
         else:
-            x = _dense(layer, past, kernel, stride)
+            x = _conv(layer, extended, kernel, stride)
         x = np.maximum(_normalise(x, weights.params[f"norm_{i}"]) if config.norm else x, 0.0)
     for i, (kernel, dilation) in enumerate(config.residual):
-        past = np.concatenate([tails[len(config.conv) + i], x], axis=1)
-        kept.append(past[:, past.shape[1] - (kernel - 1) * dilation :])
-        out = _dense(weights.params[f"residual_{i}"], past, kernel, 1, dilation)
+        extended = np.concatenate([tails[len(config.conv) + i], x], axis=1)
+        new_tails.append(extended[:, extended.shape[1] - (kernel - 1) * dilation :])
+        out = _conv(weights.params[f"residual_{i}"], extended, kernel, 1, dilation)
         x = x + np.maximum(_normalise(out, weights.params[f"residual_{i}_norm"]), 0.0)
-    return tuple(kept), x
+    return tuple(new_tails), x
 
 
-def _taps(past: Array, kernel: int, stride: int, dilation: int = 1) -> Array:
-    """What each tick of a kernel looks at, laid end to end on the last axis."""
-    span = (past.shape[1] - (kernel - 1) * dilation - 1) // stride * stride + 1
+def _taps(x: Array, kernel: int, stride: int, dilation: int = 1) -> Array:
+    """The frames under the kernel at each tick, concatenated on the last axis."""
+    span = (x.shape[1] - (kernel - 1) * dilation - 1) // stride * stride + 1
     return np.concatenate(
-        [past[:, at * dilation : at * dilation + span : stride] for at in range(kernel)], axis=-1
+        [x[:, at * dilation : at * dilation + span : stride] for at in range(kernel)], axis=-1
     )
 
 
-def _dense(layer: Params, past: Array, kernel: int, stride: int, dilation: int = 1) -> Array:
-    return _taps(past, kernel, stride, dilation) @ layer["kernel"] + layer["bias"]
+def _conv(layer: Params, x: Array, kernel: int, stride: int, dilation: int = 1) -> Array:
+    return _taps(x, kernel, stride, dilation) @ layer["kernel"] + layer["bias"]
 
 
-def _by_group(config: ModelConfig, patch: tuple[int, int], kernel: Array, bias: Array) -> Params:
-    """The kernel of `streamdet.model.band_conv.BandConv` as a matrix from a group of bands, over time
-    and views, to what each part of it adds to a position."""
-    (high, step), (taps, _, channels) = patch, kernel.shape
-    parts = -(-high // step)
-    cut = np.zeros((taps, config.views, parts * step, channels), np.float32)
-    cut[:, :, :high] = kernel.reshape(taps, config.views, high, channels)
-    cut = cut.reshape(taps, config.views, parts, step, channels).swapaxes(2, 3)
-    return {"kernel": cut.reshape(-1, parts * channels), "bias": np.tile(bias, config.positions)}
+def _group_kernel(
+    config: ModelConfig, patch: tuple[int, int], kernel: Array, bias: Array
+) -> Params:
+    """The kernel of `streamdet.model.band_conv.BandConv` as a matrix from one group of bands, over
+    time and views, to its contribution to each position that covers it."""
+    (height, step), (taps, _, channels) = patch, kernel.shape
+    parts = -(-height // step)
+    padded = np.zeros((taps, config.views, parts * step, channels), np.float32)
+    padded[:, :, :height] = kernel.reshape(taps, config.views, height, channels)
+    padded = padded.reshape(taps, config.views, parts, step, channels).swapaxes(2, 3)
+    matrix = padded.reshape(-1, parts * channels)
+    return {"kernel": matrix, "bias": np.tile(bias, config.positions)}
 
 
-def _over_bands(
+def _band_conv(
     config: ModelConfig,
     patch: tuple[int, int],
     layer: Params,
-    past: Array,
+    x: Array,
     kernel: int,
     stride: int,
 ) -> Array:
-    (high, step), positions, views = patch, config.positions, config.views
-    parts = -(-high // step)
+    (height, step), positions, views = patch, config.positions, config.views
+    parts = -(-height // step)
     groups = positions + parts - 1
-    x = past.reshape(*past.shape[:2], views, -1)[..., : groups * step]
+    x = x.reshape(*x.shape[:2], views, -1)[..., : groups * step]
     if x.shape[3] < groups * step:
         x = np.pad(x, ((0, 0),) * 3 + ((0, groups * step - x.shape[3]),))
     x = x.reshape(*x.shape[:3], groups, step).swapaxes(2, 3)
     x = np.ascontiguousarray(x).reshape(*x.shape[:3], -1)
-    shares = _taps(x, kernel, stride) @ layer["kernel"]
-    shares = shares.reshape(*shares.shape[:3], parts, -1)
-    out = shares[:, :, :positions, 0]
+    products = _taps(x, kernel, stride) @ layer["kernel"]
+    products = products.reshape(*products.shape[:3], parts, -1)
+    out = products[:, :, :positions, 0]
     for part in range(1, parts):
-        out = out + shares[:, :, part : part + positions, part]
+        out = out + products[:, :, part : part + positions, part]
     return out.reshape(*out.shape[:2], -1) + layer["bias"]
 
 
 def _normalise(x: Array, layer: Params) -> Array:
-    """Layer normalisation, as flax has it; a product with a column is the fastest sum here."""
-    share = np.full((x.shape[-1], 1), 1.0 / x.shape[-1], np.float32)
-    x = x - x @ share
-    x *= 1.0 / np.sqrt(np.square(x) @ share + np.float32(1e-6))
+    """Layer normalisation, as in flax. A product with a column is the fastest mean here."""
+    mean = np.full((x.shape[-1], 1), 1.0 / x.shape[-1], np.float32)
+    x = x - x @ mean
+    x *= 1.0 / np.sqrt(np.square(x) @ mean + np.float32(1e-6))
     x *= layer["scale"]
     x += layer["bias"]
     return x
 
 
-def _gates(weights: Array) -> Array:
-    """The last axis from (input, forget, candidate, output) to (input, forget, output, candidate),
-    and all but the candidate halved: sigmoid(x) is (1 + tanh(x / 2)) / 2, so that one tanh does."""
+def _reorder_gates(weights: Array) -> Array:
+    """Reorder the last axis from (input, forget, candidate, output) to (input, forget, output,
+    candidate), and halve all but the candidate. sigmoid(x) = (1 + tanh(x / 2)) / 2, so one tanh
+    then serves all gates."""
     enter, forget, candidate, leave = np.split(weights, 4, axis=-1)
     half = np.float32(0.5)
     return np.concatenate([enter * half, forget * half, leave * half, candidate], axis=-1)
 
 
 def _lstm(layer: Params, hidden: Array, cell: Array, x: Array) -> tuple[tuple[Array, Array], Array]:
-    driven = x @ layer["input_kernel"] + layer["bias"]
+    projected = x @ layer["input_kernel"] + layer["bias"]
     recurrent, cells = layer["recurrent_kernel"], cell.shape[1]
     out = np.empty((*x.shape[:2], cells), np.float32)
     for tick in range(x.shape[1]):
         gates = hidden @ recurrent
-        gates += driven[:, tick]
+        gates += projected[:, tick]
         np.tanh(gates, out=gates)
-        doors = gates[:, : 3 * cells]
-        doors += 1.0
-        doors *= 0.5
-        cell = doors[:, cells : 2 * cells] * cell + doors[:, :cells] * gates[:, 3 * cells :]
-        hidden = doors[:, 2 * cells :] * np.tanh(cell)
+        sigmoids = gates[:, : 3 * cells]
+        sigmoids += 1.0
+        sigmoids *= 0.5
+        cell = sigmoids[:, cells : 2 * cells] * cell + sigmoids[:, :cells] * gates[:, 3 * cells :]
+        hidden = sigmoids[:, 2 * cells :] * np.tanh(cell)
         out[:, tick] = hidden
     return (hidden, cell), out

@@ -1,6 +1,6 @@
-"""The recurrent head: features to logits, by LSTMs and one linear layer a frame.
+"""The recurrent head: features to logits, by LSTMs and a linear layer.
 
-The last of the network's three stages.
+The last of the network's three stages, after the encoder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streamdet.model.lstm import Lstm, LstmState
 
 
 class RecurrentHead(nn.Module):
-    """The detector from its LSTMs on, with the same parameters."""
+    """The recurrent head as a Flax module; takes the parameters of the whole network."""
 
     config: ModelConfig
 
@@ -34,12 +34,15 @@ def head_layers(
     x: jax.Array,
     drop: Callable[[jax.Array], jax.Array],
 ) -> tuple[tuple[LstmState, ...], jax.Array]:
-    """LSTMs and head; inside a compact module, whose layers they become."""
+    """Build the head's layers. Call it inside a compact module, which then owns them.
+
+    ``drop`` is applied to the input of every layer.
+    """
     states = []
     for i, cells in enumerate(config.cells):
         x = drop(x)
-        heard = nn.LayerNorm(name=f"lstm_{i}_norm")(x) if config.norm_cells else x
-        carried, hidden = Lstm(cells, name=f"lstm_{i}")(state[i], heard)
+        layer_input = nn.LayerNorm(name=f"lstm_{i}_norm")(x) if config.norm_cells else x
+        carried, hidden = Lstm(cells, name=f"lstm_{i}")(state[i], layer_input)
         x = x + hidden if x.shape[-1] == cells else hidden
         states.append(carried)
     return tuple(states), nn.Dense(len(config.labels), name="head")(drop(x))
@@ -48,6 +51,7 @@ def head_layers(
 def run_head(
     config: ModelConfig, params: Params, state: tuple[LstmState, ...], x: jax.Array
 ) -> tuple[tuple[LstmState, ...], jax.Array]:
-    """The second part of `step`: what `hear` gives to ``(streams, t, labels)`` logits."""
-    answer: Any = RecurrentHead(config).apply({"params": params}, state, x)
-    return answer
+    """Run the head: the encoder's features ``(streams, t, width)`` to logits ``(streams, t,
+    labels)``."""
+    result: Any = RecurrentHead(config).apply({"params": params}, state, x)
+    return result

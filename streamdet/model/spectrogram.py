@@ -1,4 +1,4 @@
-"""A log-mel picture of a moment of sound, small enough to be kept with every event."""
+"""Log-mel spectrograms for display, small enough to store with every event."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _FRONT = FrontendConfig(bands=BANDS, hop=320)
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """``levels`` (frames, bands) uint8: from 0, FLOOR_DB or less under a full-scale sine, to 255,
-    RANGE_DB above that; a frame every ``hop_s``, the event ``onset_s`` behind the first."""
+    """``levels``: (frames, bands) uint8, from 0 for FLOOR_DB (relative to a full-scale sine) or
+    less to 255 for RANGE_DB above that. ``onset_s``: the event's onset, in seconds after the first
+    frame. ``hop_s``: seconds between frames."""
 
     levels: np.ndarray
     onset_s: float
@@ -29,28 +30,28 @@ class Spectrogram:
 
     @property
     def bands(self) -> int:
-        """Mel bands from 60 to 7,800 Hz."""
+        """Number of mel bands, from 60 to 7,800 Hz."""
         return self.levels.shape[1]
 
     def pack(self) -> bytes:
-        """The levels as they lie in the store."""
+        """The levels, compressed for the store."""
         return zlib.compress(np.ascontiguousarray(self.levels).tobytes())
 
     @staticmethod
     def unpack(packed: bytes, onset_s: float, hop_s: float, bands: int) -> Spectrogram:
-        """Back from the store."""
+        """The inverse of `pack`."""
         levels = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, bands)
         return Spectrogram(levels, onset_s, hop_s)
 
 
 def compute_spectrogram(samples: np.ndarray, rate: int, onset_s: float) -> Spectrogram:
-    """The picture of ``(n,) float32`` samples at any rate, ``onset_s`` being where in them the
-    event begins."""
+    """The spectrogram of ``(n,) float32`` samples at ``rate`` Hz. ``onset_s``: the event's onset
+    in seconds of the samples."""
     return Spectrogram(spectrogram_levels(samples, rate), onset_s)
 
 
 def spectrogram_levels(samples: np.ndarray, rate: int) -> np.ndarray:
-    """``(n,) float32`` samples at any rate as ``(frames, BANDS) uint8`` levels, a frame every
+    """``(n,) float32`` samples at ``rate`` Hz to ``(frames, BANDS) uint8`` levels, one frame per
     HOP_S."""
     front = _FRONT
     if rate != front.sample_rate:

@@ -1,8 +1,8 @@
-"""The taggers as Flax modules: a clip's embeddings in, a log-odds for each class out.
+"""The taggers as Flax modules: the embeddings of a clip to a logit for each class.
 
-``logits(model, params, frames, lengths) -> (rows, classes)``: ``frames`` (rows, seconds, 128)
-uint8, ``lengths`` (rows,) how many of them a clip has; what lies behind tells nothing. The LSTM
-is the detector's own (`streamdet.model.lstm.Lstm`).
+``logits(config, params, frames, lengths) -> (rows, classes)``: ``frames`` (rows, seconds, 128)
+uint8, of which the first ``lengths`` (rows,) of each row are valid; the rest is ignored. The LSTM
+layer is the detector's (`streamdet.model.lstm.Lstm`).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class LastStateTagger(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, lengths: jax.Array, *, train: bool = False) -> jax.Array:
-        """Log-odds of ``(rows, seconds, 128)`` float32 features."""
-        del train  # it has nothing that training switches on
+        """Logits of ``(rows, seconds, 128)`` float32 features."""
+        del train  # no dropout
         x = x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))
         seconds = x.shape[1]
-        late = jnp.arange(seconds) - (seconds - lengths[:, None])  # a clip's end is the row's end
-        x = jnp.take_along_axis(x, jnp.maximum(late, 0)[..., None], axis=1)
+        positions = jnp.arange(seconds) - (seconds - lengths[:, None])  # align ends to the right
+        x = jnp.take_along_axis(x, jnp.maximum(positions, 0)[..., None], axis=1)
         last = []
         for i, cells in enumerate(self.config.cells):
-            nothing = LstmState(*(jnp.zeros((len(x), cells), x.dtype),) * 2)
-            ended, x = Lstm(cells, name=f"lstm_{i}")(nothing, x, late >= 0)
-            last += [ended.cell, ended.hidden]
+            initial = LstmState(*(jnp.zeros((len(x), cells), x.dtype),) * 2)
+            final, x = Lstm(cells, name=f"lstm_{i}")(initial, x, positions >= 0)
+            last += [final.cell, final.hidden]
         state = jnp.concatenate(last, axis=-1)
         if not self.config.mixtures:
             return _calibrate(self.config, nn.Dense(self.config.classes, name="logistic")(state))
@@ -45,8 +45,8 @@ class LastStateTagger(nn.Module):
 
 
 def _mixture(config: TaggerModelConfig, state: jax.Array) -> jax.Array:
-    """Log-odds of a mixture of logistic experts and an expert that always says no (Jordan &
-    Jacobs, 1994), gates and experts of every class its own."""
+    """Logits of a mixture of logistic experts per class, plus one expert that is always 0 (Jordan
+    & Jacobs, 1994)."""
     classes, experts = config.classes, config.mixtures
     gates = nn.Dense(classes * (experts + 1), use_bias=False, name="gates")(state)
     votes = nn.Dense(classes * experts, name="experts")(state)
@@ -57,7 +57,7 @@ def _mixture(config: TaggerModelConfig, state: jax.Array) -> jax.Array:
 
 
 class AttentionTagger(nn.Module):
-    """Our own: a dense layer, LSTMs one way or both, and for every class a pooling of its own."""
+    """A dense layer, LSTMs in one or both directions, and attention pooling for every class."""
 
     config: TaggerModelConfig
     dropout_in: float = 0.0
@@ -65,25 +65,24 @@ class AttentionTagger(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, lengths: jax.Array, *, train: bool = False) -> jax.Array:
-        """Log-odds of ``(rows, seconds, 128)`` float32 features."""
+        """Logits of ``(rows, seconds, 128)`` float32 features."""
         inside = jnp.arange(x.shape[1]) < lengths[:, None]
         drop = lambda p, y: nn.Dropout(p, deterministic=not train)(y)  # noqa: E731
         x = nn.LayerNorm(name="norm_in")(x)
         x = drop(self.dropout_in, x)
         x = dense = drop(self.dropout, nn.relu(nn.Dense(self.config.dense, name="dense")(x)))
         for i, cells in enumerate(self.config.cells):
-            ways = [Lstm(cells, name=f"lstm_{i}")]
+            outputs = [_run_lstm(Lstm(cells, name=f"lstm_{i}"), x, lengths)]
             if self.config.both_ways:
-                ways.append(Lstm(cells, name=f"lstm_{i}_back"))
-            x = jnp.concatenate(
-                [_run(way, cells, x, lengths, k == 1) for k, way in enumerate(ways)], axis=-1
-            )
+                backward = Lstm(cells, name=f"lstm_{i}_back")
+                outputs.append(_run_lstm(backward, x, lengths, backward=True))
+            x = jnp.concatenate(outputs, axis=-1)
             x = drop(self.dropout, nn.LayerNorm(name=f"norm_{i}")(x))
         if self.config.skip:
             x = jnp.concatenate([x, dense], axis=-1)
         votes = nn.Dense(self.config.classes, name="votes")(x)
-        heed = nn.Dense(self.config.classes, name="attention")(x)
-        weight = nn.softmax(jnp.where(inside[..., None], heed, -1e9), axis=1)
+        attention = nn.Dense(self.config.classes, name="attention")(x)
+        weight = nn.softmax(jnp.where(inside[..., None], attention, -1e9), axis=1)
         p = jnp.clip(
             jnp.sum(weight * nn.sigmoid(votes), axis=1), MIN_PROBABILITY, 1.0 - MIN_PROBABILITY
         )
@@ -91,7 +90,7 @@ class AttentionTagger(nn.Module):
 
 
 class ClassCalibration(nn.Module):
-    """Log-odds through a common scale and a bias for each class."""
+    """Logits with a common scale and a bias for each class."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -104,39 +103,39 @@ def _calibrate(config: TaggerModelConfig, x: jax.Array) -> jax.Array:
     return ClassCalibration(name="calibration")(x) if config.calibrated else x
 
 
-def _run(lstm: Lstm, cells: int, x: jax.Array, lengths: jax.Array, back: bool) -> jax.Array:
-    """All hidden values, (rows, seconds, cells); ``back`` reads each row from its last second."""
-    state = LstmState(*(jnp.zeros((x.shape[0], cells), x.dtype),) * 2)
-    if not back:
+def _run_lstm(lstm: Lstm, x: jax.Array, lengths: jax.Array, backward: bool = False) -> jax.Array:
+    """All hidden values, (rows, seconds, cells); ``backward`` starts at each row's last second."""
+    state = LstmState(*(jnp.zeros((x.shape[0], lstm.cells), x.dtype),) * 2)
+    if not backward:
         return lstm(state, x)[1]
-    turn = jnp.maximum(lengths[:, None] - 1 - jnp.arange(x.shape[1]), 0)[..., None]
-    hidden = lstm(state, jnp.take_along_axis(x, turn, axis=1))[1]
-    return jnp.take_along_axis(hidden, turn, axis=1)
+    reverse = jnp.maximum(lengths[:, None] - 1 - jnp.arange(x.shape[1]), 0)[..., None]
+    hidden = lstm(state, jnp.take_along_axis(x, reverse, axis=1))[1]
+    return jnp.take_along_axis(hidden, reverse, axis=1)
 
 
 def build_tagger(
     config: TaggerModelConfig, dropout_in: float = 0.0, dropout: float = 0.0
 ) -> nn.Module:
-    """The tagger of a config; dropout is for training alone."""
+    """The tagger of a config. Dropout acts in training only."""
     if config.pooling == "last_state":
         return LastStateTagger(config)
     return AttentionTagger(config, dropout_in, dropout)
 
 
 def layer_names(config: TaggerModelConfig) -> list[list[str]]:
-    """The names of its layers from the input on, those that belong together in one list."""
+    """The names of the layers, input first; layers that belong together share a list."""
     last = ["calibration"] if config.calibrated else []
     names = [f"lstm_{i}" for i in range(len(config.cells))]
     if config.pooling == "last_state":
         head = ["gates", "experts"] if config.mixtures else ["logistic"]
         return [*([name] for name in names), head + last]
-    back = [[f"{name}_back"] if config.both_ways else [] for name in names]
-    both = [[f"lstm_{i}", *back[i], f"norm_{i}"] for i in range(len(names))]
-    return [["norm_in", "dense"], *both, ["votes", "attention", *last]]
+    backward = [[f"{name}_back"] if config.both_ways else [] for name in names]
+    lstms = [[f"lstm_{i}", *backward[i], f"norm_{i}"] for i in range(len(names))]
+    return [["norm_in", "dense"], *lstms, ["votes", "attention", *last]]
 
 
 def init_params(config: TaggerModelConfig, key: jax.Array) -> Params:
-    """Fresh parameters, a nested dict of float32 arrays."""
+    """Random initial parameters."""
     x, lengths = jnp.zeros((1, 2, WIDTH)), jnp.full((1,), 2)
     variables: Any = jax.jit(build_tagger(config).init)(key, x, lengths)
     return variables["params"]
@@ -145,7 +144,7 @@ def init_params(config: TaggerModelConfig, key: jax.Array) -> Params:
 def logits(
     config: TaggerModelConfig, params: Params, frames: jax.Array, lengths: jax.Array
 ) -> jax.Array:
-    """Log-odds ``(rows, classes)`` of quantised frames, as the module's docstring says."""
+    """Logits ``(rows, classes)`` of quantised embeddings ``(rows, seconds, 128) uint8``."""
     return apply(build_tagger(config), params, dequantise(frames), lengths)
 
 
@@ -156,8 +155,9 @@ def apply(
     lengths: jax.Array,
     dropout_key: jax.Array | None = None,
 ) -> jax.Array:
-    """Log-odds of features; with a key for its dropout, as training runs it."""
+    """Logits of ``(rows, seconds, 128) float32`` features; with ``dropout_key`` in training
+    mode."""
     train = dropout_key is not None
     rngs = {"dropout": dropout_key} if train else {}
-    answer: Any = tagger.apply({"params": params}, x, lengths, train=train, rngs=rngs)
-    return answer
+    result: Any = tagger.apply({"params": params}, x, lengths, train=train, rngs=rngs)
+    return result

@@ -1,10 +1,10 @@
-"""VGGish: 16 kHz samples to AudioSet's embeddings, 128 bytes for each 0.96 s.
+"""VGGish: 16 kHz samples to AudioSet's embeddings, 128 bytes per 0.96 s.
 
 Log-mel patches of 96 frames, six convolutions and three dense layers (Hershey et al., *CNN
-Architectures for Large-Scale Audio Classification*, ICASSP 2017), then PCA with whitening and 8
-bits over [-2, 2], as the AudioSet release is made. ``step(config, params, state, samples) ->
-(state, patches)`` carries its past like `streamdet.model.frontend`, and its frames lie as those
-do: the first window begins 15 ms before the first sample, in silence.
+Architectures for Large-Scale Audio Classification*, ICASSP 2017), then PCA with whitening and
+quantisation to 8 bits over [-2, 2], as in the AudioSet release. `log_mel` carries its state like
+`streamdet.model.frontend.step`, and its frames are aligned in the same way: the first window
+begins 15 ms before the first sample, in silence.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from streamdet.model.filters import hann
 from streamdet.model.frontend import frame_signal
 
 WIDTH = 128
-"""Values of an embedding."""
+"""Values in an embedding."""
 LOWEST, HIGHEST = -2.0, 2.0
+"""Range of a quantised value."""
 CONVOLUTIONS = (
     ("conv1", 64, True),
     ("conv2", 128, True),
@@ -32,38 +33,38 @@ CONVOLUTIONS = (
     ("conv4_1", 512, False),
     ("conv4_2", 512, True),
 )
-"""Name, channels, and whether a maximum over 2 x 2 follows."""
+"""Name, channels, and whether 2 x 2 max pooling follows."""
 DENSE = (("fc1_1", 4096), ("fc1_2", 4096), ("fc2", WIDTH))
 
 
 class VggishState(NamedTuple):
-    """``tail``: (streams, window - hop) float32, the samples that the next frame still needs."""
+    """``tail``: (streams, window - hop) float32, the past samples that the next frame needs."""
 
     tail: jax.Array
 
 
 def init(config: VggishConfig, streams: int) -> VggishState:
-    """The state of streams that have heard nothing: silence before sample 0."""
+    """The initial state of ``streams`` streams: silence before sample 0."""
     return VggishState(jnp.zeros((streams, config.window - config.hop), jnp.float32))
 
 
 def log_mel(
     config: VggishConfig, state: VggishState, samples: jax.Array
 ) -> tuple[VggishState, jax.Array]:
-    """``(streams, n) float32`` samples, n a multiple of the hop, as ``(streams, n / hop, bands)``
+    """``(streams, n) float32`` samples, n a multiple of the hop, to ``(streams, n / hop, bands)``
     natural logarithms of mel magnitudes."""
-    heard = jnp.concatenate([state.tail, samples], axis=1)
+    extended = jnp.concatenate([state.tail, samples], axis=1)
     count = samples.shape[1] // config.hop
-    windows = frame_signal(heard, config.window, config.hop, count) * hann(config.window)
+    windows = frame_signal(extended, config.window, config.hop, count) * hann(config.window)
     magnitude = jnp.abs(jnp.fft.rfft(windows, config.n_fft))
     mel = magnitude @ jnp.asarray(mel_matrix(config))
-    return VggishState(heard[:, count * config.hop :]), jnp.log(mel + config.offset)
+    return VggishState(extended[:, count * config.hop :]), jnp.log(mel + config.offset)
 
 
 @lru_cache(maxsize=4)
 def mel_matrix(config: VggishConfig) -> np.ndarray:
-    """Filters that are triangles over the mel scale of HTK, 1127 ln(1 + f / 700), not over hertz;
-    (n_fft // 2 + 1, bands) float32. No band hears 0 Hz."""
+    """Filters, (n_fft // 2 + 1, bands) float32, that are triangular over HTK's mel scale, 1127 ln(1
+    + f / 700), rather than over frequency. All are 0 at 0 Hz."""
     mel_of = lambda hertz: 1127.0 * np.log1p(np.asarray(hertz) / 700.0)  # noqa: E731
     edges = np.linspace(mel_of(config.f_min), mel_of(config.f_max), config.bands + 2)
     bins = mel_of(np.arange(config.n_fft // 2 + 1) * config.sample_rate / config.n_fft)[:, None]
@@ -75,12 +76,11 @@ def mel_matrix(config: VggishConfig) -> np.ndarray:
 
 
 class VggishNetwork(nn.Module):
-    """``(patches, 96, 64) float32`` log-mel patches to ``(patches, 128)``, before any
-    activation."""
+    """``(patches, 96, 64) float32`` log-mel patches to ``(patches, 128)``, without activation."""
 
     @nn.compact
     def __call__(self, patches: jax.Array) -> jax.Array:
-        """The embedding layer's values."""
+        """The values of the embedding layer."""
         x = patches[..., None]
         for name, channels, pooled in CONVOLUTIONS:
             x = nn.relu(nn.Conv(channels, (3, 3), name=name)(x))
@@ -94,22 +94,24 @@ class VggishNetwork(nn.Module):
 
 
 def quantise(pca: Params, embeddings: jax.Array) -> jax.Array:
-    """``(n, 128)`` whitened by ``pca`` (``means`` (128,), ``vectors`` (128, 128), a row for each
-    output) as bytes over [-2, 2]."""
-    white = (embeddings - pca["means"]) @ pca["vectors"].T
-    share = (jnp.clip(white, LOWEST, HIGHEST) - LOWEST) / (HIGHEST - LOWEST)
-    return (share * 255.0).astype(jnp.uint8)
+    """Whiten ``(n, 128)`` embeddings and quantise them to bytes over [-2, 2].
+
+    ``pca``: ``means`` (128,), and ``vectors`` (128, 128) with a row for each output.
+    """
+    whitened = (embeddings - pca["means"]) @ pca["vectors"].T
+    scaled = (jnp.clip(whitened, LOWEST, HIGHEST) - LOWEST) / (HIGHEST - LOWEST)
+    return (scaled * 255.0).astype(jnp.uint8)
 
 
 def dequantise(patches: jax.Array) -> jax.Array:
-    """Bytes as float32, each the middle of its step of [-2, 2]."""
+    """Bytes as float32, each the middle of its quantisation step."""
     span = HIGHEST - LOWEST
     return patches.astype(jnp.float32) * (span / 255.0) + (LOWEST + span / 512.0)
 
 
 def embed(config: VggishConfig, params: Params, frames: jax.Array) -> jax.Array:
-    """Log-mel frames ``(streams, f, bands)``, f a multiple of a patch, as ``(streams, f / patch,
-    128) uint8``; ``params`` holds the network's layers and ``pca``."""
+    """Log-mel frames ``(streams, f, bands)``, f a multiple of the patch, to embeddings
+    ``(streams, f / patch, 128) uint8``. ``params``: the network's layers and ``pca``."""
     layers = {name: params[name] for name, *_ in (*CONVOLUTIONS, *DENSE)}
     patches = frames.reshape(-1, config.patch, config.bands)
     values: Any = VggishNetwork().apply({"params": layers}, patches)
@@ -117,7 +119,7 @@ def embed(config: VggishConfig, params: Params, frames: jax.Array) -> jax.Array:
 
 
 def param_shapes() -> dict[str, tuple[int, ...]]:
-    """The name and shape of every tensor, ``layer/tensor`` by name."""
+    """The shape of every tensor, by ``layer/tensor``."""
     config = VggishConfig()
     shapes, width = {}, 1
     for name, channels, _ in CONVOLUTIONS:

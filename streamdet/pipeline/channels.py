@@ -1,4 +1,4 @@
-"""The roads of one source of several channels: which of them are heard, and how."""
+"""The pipelines of a source with several channels: one for a mix, or one for each channel."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 
 from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.engine import Engine
-from streamdet.detection.event import Detection
+from streamdet.detection.engine import StreamProvider
+from streamdet.detection.event import Detection, Event, ModelId, event_from_detection
 from streamdet.pipeline.source_pipeline import ScoreCallback, SourcePipeline
 
 ChannelMode = int | Literal["auto", "mix", "each"]
-"""What of several channels is heard: one, from 1; "mix", their mean; "auto", their mean and the
-loudest at once; "each" alone, with events of its own."""
+"""How to analyse several channels: "auto" takes their mean and the loudest channel at once, "mix"
+their mean, "each" every channel with its own events, a number that channel alone, from 1."""
 
 
 def parse_channels(text: str) -> ChannelMode:
-    """`Channels` from what somebody wrote; raises ValueError."""
+    """Parse a `ChannelMode`. Raises ValueError."""
     match text:
         case "auto" | "mix" | "each":
             return text
         case _ if text.isascii() and text.isdigit() and int(text):
             return int(text)
         case _:
-            raise ValueError(f"{text!r} is none of auto, mix, each, or a channel's number from 1")
+            raise ValueError(f"{text!r} is not auto, mix, each, or a channel number from 1")
 
 
 MARGIN_S = 0.2
-"""Seconds before an event and after it of which `scores_around` gives the scores."""
+"""Seconds before and after an event that `ChannelPipelines.scores_around` includes."""
 
 
 class ChannelPipelines:
-    """A source's roads: one, or one for each of its channels."""
+    """The `SourcePipeline` of a source, or one for each of its channels."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: StreamProvider,
         decision: DecisionConfig,
         rate: int,
         channels: int,
@@ -64,40 +64,59 @@ class ChannelPipelines:
         ]
 
     def feed(self, block: Block) -> list[Detection]:
-        """The detections that this block completes, in the order in which they were over."""
-        return self._in_order([d for road in self._pipelines for d in road.feed(block)])
+        """The detections that this block completes, in order of detection."""
+        return self._in_order([d for p in self._pipelines for d in p.feed(block)])
 
     def finish(self) -> list[Detection]:
-        """The source ends here."""
-        return self._in_order([d for road in self._pipelines for d in road.finish()])
+        """End the source; returns the remaining detections."""
+        return self._in_order([d for p in self._pipelines for d in p.finish()])
 
-    def source_key(self, name: str, detection: Detection) -> str:
-        """What the id of an event names its source: with the channel where each has its own."""
-        return f"{name}\0{detection.channel}" if self._each else name
+    def final_events(
+        self,
+        detections: list[Detection],
+        name: str,
+        model: ModelId,
+        start_unix_s: float | None = None,
+    ) -> list[Event]:
+        """The events of the final detections. ``start_unix_s``: UTC time of sample 0."""
+        rate = self._pipelines[0].grid.rate
+        return [
+            event_from_detection(
+                d,
+                source=name,
+                model=model,
+                rate=rate,
+                unix_s=None if start_unix_s is None else start_unix_s + d.onset / rate,
+                separate_channels=self._each,
+            )
+            for d in detections
+            if d.phase == "final"
+        ]
 
     def close(self) -> None:
-        """Let go of what they hold."""
-        for road in self._pipelines:
-            road.close()
+        """Release the streams of the engine."""
+        for pipeline in self._pipelines:
+            pipeline.close()
 
     def scores_around(self, detection: Detection) -> list[tuple[float, float]]:
-        """(time_s, gunshot score) around a detection, of the channel that it is in."""
+        """(time_s, gunshot score) around a detection, in its channel."""
         pipeline = self._pipelines[int(detection.channel or 1) - 1 if self._each else 0]
         return pipeline.history.around(detection, MARGIN_S)
 
     def recent_scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """(seconds (t,), gunshot scores (t,) float32) of the last 30 s: of channels that are heard
-        each for itself the highest."""
-        times, scores = zip(*(road.history.recent() for road in self._pipelines), strict=True)
+        """Times (t,) in seconds and gunshot scores (t,) float32 of the last 30 s; with "each", the
+        maximum over the channels."""
+        times, scores = zip(*(p.history.recent() for p in self._pipelines), strict=True)
         return times[0], np.maximum.reduce(scores)
 
     def write_scores(self, path: Path) -> None:
-        """Into ``path``, or a file for each channel beside it, ``<stem>.<channel>.npz``."""
+        """Write all scores to ``path``, or with "each" to ``<stem>.<channel>.npz`` beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        for number, road in enumerate(self._pipelines, 1):
+        for number, pipeline in enumerate(self._pipelines, 1):
             to = path.with_name(f"{path.stem}.{number}.npz") if self._each else path
-            times, scores = road.scores()
-            np.savez_compressed(to, times_s=times, scores=scores, labels=np.array(road.grid.labels))
+            times, scores = pipeline.scores()
+            labels = np.array(pipeline.grid.labels)
+            np.savez_compressed(to, times_s=times, scores=scores, labels=labels)
 
-    def _in_order(self, found: list[Detection]) -> list[Detection]:
-        return sorted(found, key=lambda d: d.detected) if self._each else found
+    def _in_order(self, detections: list[Detection]) -> list[Detection]:
+        return sorted(detections, key=lambda d: d.detected) if self._each else detections

@@ -1,4 +1,4 @@
-"""The sound of a moment, out of the file that it was heard in."""
+"""The audio of an event, read from the file that it was detected in."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from streamdet.audio.source import SourceError
 from streamdet.detection.event import Event
 
 PRE_S, POST_S = 2.0, 3.0
-"""What is kept before the onset and behind the end."""
+"""Seconds before the onset and after the end that an excerpt includes."""
 
 
 def read_excerpt(
     event: Event, path: str, track: str | None = None
 ) -> tuple[np.ndarray, int, float] | None:
-    """``(n,) float32`` samples of the channel that spoke, their rate, and where in them the event
-    begins, in seconds; silence where the file has a gap, None where it can't be read once more.
-    What is damaged was told of when it was heard."""
+    """Read the excerpt of an event, in the channel of the event.
+
+    Returns ``(n,) float32`` samples, their rate in Hz, and the onset in seconds of the excerpt. A
+    gap in the file reads as silence. Returns None for stdin and for a file that can't be read; a
+    damaged file was already reported when it was analysed.
+    """
     if path == "-":
         return None
     offset_s = event.offset_s or event.onset_s
@@ -30,14 +33,14 @@ def read_excerpt(
     except SourceError:
         return None
     channel = event.detection.channel
-    alone = int(channel) if channel is not None and channel.isdigit() else None
+    number = int(channel) if channel is not None and channel.isdigit() else None
     first, end = round(first_s * source.rate), round(first_s * source.rate)
-    room = np.zeros(round((last_s - first_s) * source.rate) + 1, np.float32)
+    samples = np.zeros(round((last_s - first_s) * source.rate) + 1, np.float32)
     try:
         for block in source.blocks():
             at = block.start - first
-            part = downmix(block.samples, alone)[: max(0, len(room) - at)]
-            room[at : at + len(part)] = part
+            part = downmix(block.samples, number)[: max(0, len(samples) - at)]
+            samples[at : at + len(part)] = part
             end = block.start + len(part)
     except SourceError:
         pass
@@ -45,4 +48,4 @@ def read_excerpt(
         source.close()
     if end == first:
         return None
-    return np.nan_to_num(room[: end - first]), source.rate, event.onset_s - first_s
+    return np.nan_to_num(samples[: end - first]), source.rate, event.onset_s - first_s

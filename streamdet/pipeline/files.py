@@ -1,4 +1,4 @@
-"""Files through the road: events as they are found, scores if they are wanted."""
+"""The pipeline of a file: its events as they are found, and its scores on request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from streamdet.audio.source import Source, SourceError
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.engine import Engine
-from streamdet.detection.event import Detection, Event, ModelId, event_id
+from streamdet.detection.engine import StreamProvider
+from streamdet.detection.event import Detection, Event, ModelId
 from streamdet.pipeline.channels import ChannelMode, ChannelPipelines
 from streamdet.pipeline.source_pipeline import ScoreCallback
 
@@ -24,15 +24,15 @@ class FileEvent:
 
 @dataclass(frozen=True)
 class FilePipeline:
-    """An engine and a decision, ready for one file after another."""
+    """An engine and a decision, for one file after another."""
 
-    engine: Engine
+    engine: StreamProvider
     decision: DecisionConfig
     channels: ChannelMode = "auto"
 
     @property
     def model(self) -> ModelId:
-        """Which bundle speaks."""
+        """The bundle in use."""
         return self.engine.model
 
     def analyse(
@@ -46,13 +46,16 @@ class FilePipeline:
         progress: Callable[[int], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[FileEvent]:
-        """The final events of a source, in order.
+        """The events of a source, in order, each once it has ended.
 
-        ``watch`` is told of all scores. Where the source fails, or ``stopped`` answers yes between
-        two blocks, what is open is closed and what was heard is kept; the source's SourceError
-        then goes on to the caller.
+        ``start_unix_s``: UTC time of the first sample. ``scores_to``: where to write all scores,
+        an .npz file. ``on_scores`` receives all scores as they are made, ``progress`` the number of
+        samples of each block. ``stopped`` is asked after each block and ends the analysis.
+
+        If the source fails, the events found so far are complete: the open event is closed and
+        the scores are written. Then its SourceError is raised.
         """
-        road = ChannelPipelines(
+        pipelines = ChannelPipelines(
             self.engine,
             self.decision,
             source.rate,
@@ -61,32 +64,25 @@ class FilePipeline:
             keep_scores=scores_to is not None,
             on_scores=on_scores,
         )
+
+        def file_events(detections: list[Detection]) -> Iterator[FileEvent]:
+            for event in pipelines.final_events(detections, name, self.model, start_unix_s):
+                yield FileEvent(event, pipelines.scores_around(event.detection))
+
         fault: SourceError | None = None
         try:
             try:
                 for block in source.blocks():
-                    yield from self._finals(road, road.feed(block), name, start_unix_s)
+                    yield from file_events(pipelines.feed(block))
                     progress(len(block.samples))
                     if stopped():
                         break
             except SourceError as error:
                 fault = error
-            yield from self._finals(road, road.finish(), name, start_unix_s)
+            yield from file_events(pipelines.finish())
         finally:
-            road.close()
+            pipelines.close()
         if scores_to is not None:
-            road.write_scores(scores_to)
+            pipelines.write_scores(scores_to)
         if fault is not None:
             raise fault
-
-    def _finals(
-        self, road: ChannelPipelines, found: list[Detection], name: str, start_unix_s: float | None
-    ) -> Iterator[FileEvent]:
-        rate = self.engine.grid.rate
-        for d in found:
-            if d.phase == "final":
-                unix_s = None if start_unix_s is None else start_unix_s + d.onset / rate
-                identity = event_id(road.source_key(name, d), self.model, d.onset, unix_s, rate)
-                yield FileEvent(
-                    Event(d, identity, name, rate, unix_s, self.model), road.scores_around(d)
-                )

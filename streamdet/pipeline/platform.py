@@ -1,4 +1,4 @@
-"""Where a network can be told to run."""
+"""The platforms that an engine can run on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Platform(StrEnum):
-    """By numpy, or by JAX on one of its platforms."""
+    """``numpy``, or one of JAX's platforms; ``auto`` chooses between numpy and JAX on the CPU."""
 
     auto = "auto"
     numpy = "numpy"
@@ -16,4 +16,4 @@ class Platform(StrEnum):
 
 
 class PlatformError(ValueError):
-    """This bundle or machine can't be used so; the message is one line."""
+    """This bundle can't run on this platform or machine; the message is one line."""

@@ -1,4 +1,4 @@
-"""The scores of the last seconds of a stream, for everything that looks back from an event."""
+"""The scores of the last 30 s of a stream, to look back from an event."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HISTORY_S = 30.0
 
 
 class _FrameBlock(NamedTuple):
-    """``start``: the first frame's sample; ``scores`` (t, labels); ``gunshots`` and ``levels``
-    (mixes, t)."""
+    """``start``: first sample of the first frame. ``scores``: (t, labels). ``gunshots`` and
+    ``levels``: (mixes, t)."""
 
     start: int
     scores: np.ndarray
@@ -25,7 +25,7 @@ class _FrameBlock(NamedTuple):
 
 
 class ScoreHistory:
-    """The last 30 s of frames. Times are samples of the model's rate since the stream began."""
+    """The last 30 s of frames. Positions are samples of the model's rate since the stream began."""
 
     def __init__(self, grid: FrameGrid) -> None:
         self._grid = grid
@@ -56,7 +56,7 @@ class ScoreHistory:
         ]
 
     def recent(self) -> tuple[np.ndarray, np.ndarray]:
-        """All of it: seconds (t,) float64 and gunshot scores (t,) float32."""
+        """All of it: times (t,) float64 in seconds and gunshot scores (t,) float32."""
         if not self._blocks:
             return np.zeros(0), np.zeros(0, np.float32)
         rate, frame = self._grid.rate, self._grid.frame
@@ -65,16 +65,16 @@ class ScoreHistory:
 
     def since(self, first: int) -> list[float]:
         """The gunshot scores of the frames that begin at sample ``first`` or later."""
-        found: list[float] = []
+        scores: list[float] = []
         for block in self._blocks:
             skipped = max(0, -(-(first - block.start) // self._grid.frame))
-            found += [float(score) for score in block.scores[skipped:, 0]]
-        return found
+            scores += [float(score) for score in block.scores[skipped:, 0]]
+        return scores
 
     def max_score(self, label: str, first: int, last: int) -> float:
-        """The highest score of a label between two samples; 0 where no frame is left."""
+        """The highest score of a label between two samples; 0 if no frame there is stored."""
         index, frame = self._grid.labels.index(label), self._grid.frame
-        found = [
+        maxima = [
             float(
                 b.scores[
                     max(0, (first - b.start) // frame) : -(-(last - b.start) // frame), index
@@ -83,7 +83,7 @@ class ScoreHistory:
             for b in self._blocks
             if b.start < last and b.start + len(b.scores) * frame > first
         ]
-        return max(found, default=0.0)
+        return max(maxima, default=0.0)
 
     def louder_mix(self, first: int, last: int, threshold: float) -> int | None:
         """Where the second mix (the loudest channel) caused a detection between two samples.

@@ -97,9 +97,9 @@ class SourcePipeline:
 
     def feed(self, block: Block) -> list[Detection]:
         """The detections that this block completes."""
-        found: list[Detection] = []
+        detections: list[Detection] = []
         if block.start != self._next:
-            found = self.finish()
+            detections = self.finish()
             self.close()
             self._start_stream(block.start)
         self._next = block.start + len(block.samples)
@@ -107,7 +107,7 @@ class SourcePipeline:
             self._mixes[0].feed(block.samples)
         else:
             self._feed_mixes(*self._loudest.feed(block.samples))
-        return found + self._decide()
+        return detections + self._decide()
 
     def poll(self) -> list[Detection]:
         """The detections from steps of a batch that were made since the last call."""
@@ -120,9 +120,9 @@ class SourcePipeline:
         if self._loudest is not None:
             self._feed_mixes(*self._loudest.finish())
         self._run_each(*(mix.finish for mix in self._mixes))
-        found = self._decide()
+        detections = self._decide()
         self._state, closed = decision.finish(self.config, self.grid, self._state)
-        return found + [self._locate(d) for d in closed]
+        return detections + [self._locate(d) for d in closed]
 
     def close(self) -> None:
         """Release the streams of the engine."""
@@ -158,8 +158,8 @@ class SourcePipeline:
         self._run_each(partial(mean.feed, all_channels), partial(single.feed, loudest[:, None]))
 
     def _run_each(self, first: Callable[[], None], *others: Callable[[], None]) -> None:
-        """Call each. They run side by side where the engine waits until all its streams have a
-        block, since the first would wait for the second for ever."""
+        """Call each function. They run in parallel if the engine waits until all its streams have a
+        block: one after the other, the first would wait for the second forever."""
         if self._helper is None:
             for call in (first, *others):
                 call()
@@ -170,16 +170,16 @@ class SourcePipeline:
             future.result()
 
     def _decide(self) -> list[Detection]:
-        found: list[Detection] = []
+        detections: list[Detection] = []
         while all(mix.waiting for mix in self._mixes):
             by_mix = [mix.waiting.popleft() for mix in self._mixes]
             frames = by_mix[0]
             if len(by_mix) > 1:
                 frames = ScoredFrames(*(np.maximum(*pair) for pair in zip(*by_mix, strict=True)))
             self._record(frames, by_mix)
-            self._state, some = decision.step(self.config, self.grid, self._state, frames)
-            found += [self._locate(d) for d in some]
-        return found
+            self._state, new = decision.step(self.config, self.grid, self._state, frames)
+            detections += [self._locate(d) for d in new]
+        return detections
 
     def _record(self, frames: ScoredFrames, by_mix: list[ScoredFrames]) -> None:
         start, rate = self.next_frame, self.grid.rate

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamdet.detection.event import Event, event_id
+from streamdet.detection.event import Event, event_from_detection
 from streamdet.model.bundle import Bundle
 from streamdet.scan.discovery import MediaFile
 from streamdet.scan.manifest import Manifest
@@ -93,9 +93,10 @@ def _renamed(heard: FileResult, found: MediaFile, *, each: bool) -> FileResult:
     events = []
     for record in heard.events:
         event = Event.from_record(record)
-        d = event.detection
-        called = f"{found.name}\0{d.channel}" if each else found.name
-        identity = event_id(called, event.model, d.onset, None, event.sample_rate)
-        events.append(record | {"source": found.name, "id": identity})
+        renamed = event_from_detection(
+            event.detection, source=found.name, model=event.model, rate=event.sample_rate,
+            separate_channels=each,
+        )  # fmt: skip
+        events.append(record | {"source": found.name, "id": renamed.id})
     fault = heard.fault.replace(heard.file.name, found.name)
     return replace(heard, file=found, events=tuple(events), fault=fault)

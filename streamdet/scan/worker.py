@@ -20,6 +20,7 @@ from streamdet.model.bundle import Bundle
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.channels import ChannelMode
 from streamdet.pipeline.files import FilePipeline
+from streamdet.pipeline.jax_setup import configure_jax
 from streamdet.pipeline.platform import Platform
 from streamdet.scan.discovery import MediaFile
 from streamdet.version import installed_version
@@ -67,7 +68,7 @@ class FileWorker:
     """The engine of one process, compiled once, ready for one file after another."""
 
     def __init__(self, bundle: Bundle, wishes: ScanSettings) -> None:
-        engine = engine_choice.scan_engine(bundle, Platform(wishes.platform))
+        engine = engine_choice.scan_engine(bundle, Platform(wishes.platform), configure_jax)
         engine.warm_up()
         self._listener = FilePipeline(engine, wishes.decision, wishes.channels)
         self._track = wishes.track

@@ -1,51 +1,51 @@
-"""How true events are, file by file and in all, as labels have it."""
+"""Precision and recall of events by labels, per file and in total."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
 
-from streamdet.scoring import labels
-from streamdet.scoring.labels import MatchResult, ShotLabel, WindowCounts
+from streamdet.scoring.labels import ShotLabel, labels_for_file
+from streamdet.scoring.matching import MatchResult, WindowCounts, count_windows, match_events
 
 
 class EventScorer:
-    """Takes the events of one file after another, as (onset_s, offset_s)."""
+    """Scores the events of one file after another."""
 
     def __init__(self, truth: Sequence[ShotLabel]) -> None:
         self._truth = truth
-        self._matched: list[MatchResult] = []
+        self._matches: list[MatchResult] = []
         self._windows: list[tuple[str, WindowCounts]] = []
 
     def add_file(self, file: str, spans: Sequence[tuple[float, float]]) -> tuple[bool, ...]:
-        """The events of a file; which of them are true."""
-        its = labels.labels_for_file(self._truth, file)
-        matched = labels.match_events(spans, its)
-        self._matched.append(matched)
-        self._windows.append((file, labels.count_windows(spans, its)))
-        return matched.true
+        """Add the events of a file, as (onset_s, offset_s); returns which of them are true."""
+        labels = labels_for_file(self._truth, file)
+        match = match_events(spans, labels)
+        self._matches.append(match)
+        self._windows.append((file, count_windows(spans, labels)))
+        return match.true
 
     def summary_lines(self) -> list[str]:
-        """What it comes to: hits, false positives, misses, precision, recall, onset error; then the
-        film studio's own table, a line a file."""
-        true = sum(sum(m.true) for m in self._matched)
-        events = sum(len(m.true) for m in self._matched)
-        found = sum(m.found for m in self._matched)
-        missed = sum(m.missed for m in self._matched)
-        errors = [abs(e) for m in self._matched for e in m.onset_errors]
-        words = [
+        """One line with false positives, misses, precision, recall and onset error, then one line
+        per file with its window counts."""
+        true = sum(sum(m.true) for m in self._matches)
+        events = sum(len(m.true) for m in self._matches)
+        found = sum(m.found for m in self._matches)
+        missed = sum(m.missed for m in self._matches)
+        errors = [abs(e) for m in self._matches for e in m.onset_errors]
+        parts = [
             f"of {events} events {true} are true and {events - true} false positives",
             f"{missed} of {found + missed} labelled shots were missed",
         ]
         if events:
-            words.append(f"precision {true / events:.2f}")
+            parts.append(f"precision {true / events:.2f}")
         if found + missed:
-            words.append(f"recall {found / (found + missed):.2f}")
+            parts.append(f"recall {found / (found + missed):.2f}")
         if errors:
-            words.append(f"onset error {1e3 * median(errors):.0f} ms (median)")
-        return ["; ".join(words), *(_row(file, of) for file, of in self._windows)]
+            parts.append(f"onset error {1e3 * median(errors):.0f} ms (median)")
+        return ["; ".join(parts), *(_window_line(file, counts) for file, counts in self._windows)]
 
 
-def _row(file: str, of: WindowCounts) -> str:
-    right = f"correct predictions {of.correct} / {of.labelled}"
-    return f"{file}: {right}, false positive windows {of.false}"
+def _window_line(file: str, counts: WindowCounts) -> str:
+    correct = f"correct predictions {counts.correct} / {counts.labelled}"
+    return f"{file}: {correct}, false positive windows {counts.false}"

@@ -17,6 +17,7 @@ from streamdet.detection import decision
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
+from streamdet.scoring.matching import overlaps
 from train.evaluation import metrics
 from train.evaluation.metrics import Alarm, Counts, Rule, Span
 from train.evaluation.scored_sets import ScoredFile
@@ -269,4 +270,4 @@ def _ebr_bin(ebr_db: str) -> str:
 
 
 def _meets(alarm: Alarm, span: Span) -> bool:
-    return alarm[0] <= span[1] + NEAR_S and alarm[1] >= span[0] - NEAR_S
+    return overlaps(alarm, span, NEAR_S)

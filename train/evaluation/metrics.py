@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLLAR_S = 0.5
+from streamdet.scoring.matching import COLLAR_S, match_spans
+
 MERGE_S = 1.0
 SPACE_S = 10.0
 
@@ -67,12 +68,8 @@ def alarms(
 
 def match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
     """Which truths are found, and how many alarms found none."""
-
-    def meet(alarm: Alarm, span: Span) -> bool:
-        return alarm[0] <= span[1] + COLLAR_S and alarm[1] >= span[0] - COLLAR_S
-
-    hits = [any(meet(e, t) for e in events) for t in truth]
-    return hits, sum(not any(meet(e, t) for t in truth) for e in events)
+    true, hits = match_spans(events, truth, COLLAR_S)
+    return hits, len(true) - sum(true)
 
 
 def onset_match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:

@@ -18,7 +18,7 @@ import numpy as np
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import SourceError
-from streamdet.detection.engine import Engine, ScoreStream, frames_per_block
+from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
@@ -156,7 +156,7 @@ def samples_of(path: Path, rate: int) -> np.ndarray:
 
 def frames_of(engine: Engine, samples: np.ndarray) -> ScoredFrames:
     """The frames of ``(n,) float32`` samples, from a cold start."""
-    stream = ScoreStream(engine)
+    stream = engine.stream()
     frames = stream.feed(samples) + stream.finish()
     if not frames:
         return ScoredFrames(*(np.zeros((0, 1), np.float32) for _ in ScoredFrames._fields))
