@@ -25,25 +25,25 @@ def operations(front: FrontendConfig, model: ModelConfig) -> dict[str, float]:
     frames = front.sample_rate / front.hop
     ticks, rate = frames / model.stride, frames
     n = front.n_fft
-    listen = frames * (
+    frontend = frames * (
         front.window + 2.5 * n * np.log2(n) + 3 * (n // 2 + 1) + 2 * (n // 2 + 1) * front.bands
     )
-    hear, width = 0.0, model.bands * model.views
+    encoder, width = 0.0, model.bands * model.views
     for i, ((channels, kernel, stride), out) in enumerate(
         zip(model.conv, model.widths(), strict=True)
     ):
         rate /= stride
         seen = model.patch[0] * model.views if i == 0 and model.patch else width
         places = model.positions if i == 0 else 1
-        hear += rate * places * 2 * kernel * seen * channels
+        encoder += rate * places * 2 * kernel * seen * channels
         width = out
-    hear += sum(ticks * 2 * kernel * width * width for kernel, _ in model.residual)
-    remember = 0.0
+    encoder += sum(ticks * 2 * kernel * width * width for kernel, _ in model.residual)
+    recurrent_head = 0.0
     for cells in model.cells:
-        remember += ticks * 2 * (width + cells) * 4 * cells
+        recurrent_head += ticks * 2 * (width + cells) * 4 * cells
         width = cells
-    remember += ticks * 2 * width * len(model.labels)
-    return {"listen": listen, "hear": hear, "remember": remember}
+    recurrent_head += ticks * 2 * width * len(model.labels)
+    return {"frontend": frontend, "encoder": encoder, "recurrent head": recurrent_head}
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
     for stage, before in zip(jax_engine.DETECTOR.stages, state, strict=True):
         one = partial(jax_engine.step, (stage,), front, model, params, (before,))
         spent = min(seconds_of(lambda one=one, x=x: jax.block_until_ready(one(x)), 100)) / BLOCK_S
-        name = stage.__name__
+        name = stage.__name__.removesuffix("_stage").replace("_", " ")
         rows[name] = _row(total[name], spent, peak)
         x = one(x)[1]
     x = np.random.default_rng(0).normal(0, 0.1, (1, count)).astype(np.float32)

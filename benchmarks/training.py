@@ -48,7 +48,7 @@ def of_detector(name: str, peak: float) -> dict[str, Any]:
         lambda: jax.block_until_ready(train_step(config, state, frames, scene)), STEPS
     )
     work = operations(config.frontend, config.model)
-    flops = FORWARD_AND_BACK * (work["hear"] + work["remember"]) * rows * SCENE_S
+    flops = FORWARD_AND_BACK * (work["encoder"] + work["recurrent head"]) * rows * SCENE_S
     return _row(name, rows, spent, flops, peak, SCENE_S)
 
 

@@ -1,4 +1,4 @@
-"""Many streams in one step: each hears what it would hear alone, whoever comes and goes."""
+"""Many streams in one step: each gives the scores that it would give alone."""
 
 import numpy as np
 import pytest
@@ -31,9 +31,7 @@ def engines(bundle):
 @pytest.mark.parametrize("kind", ["numpy", "jax"])
 @settings(max_examples=8, deadline=None)
 @given(plan=st.data())
-def test_streams_that_come_and_go_hear_what_they_would_hear_alone(
-    engines, bundle, scene, kind, plan
-):
+def test_streams_that_open_and_close_score_as_they_would_alone(engines, bundle, scene, kind, plan):
     batch = StreamBatch(engines[kind]())
     streams, done = {}, {}
     for number in range(plan.draw(st.integers(1, 6), "streams")):
@@ -41,42 +39,42 @@ def test_streams_that_come_and_go_hear_what_they_would_hear_alone(
         streams[number] = [batch.stream(), clip(number, scene, seconds), 0, []]
         for _ in range(plan.draw(st.integers(0, 4), "turns")):
             for key, row in list(streams.items()):
-                stream, samples, at, heard = row
+                stream, samples, at, frames = row
                 count = plan.draw(st.integers(0, 4_000), "samples")
-                heard += stream.feed(samples[at : at + count])
+                frames += stream.feed(samples[at : at + count])
                 row[2] = at + count
                 if at + count >= len(samples) and plan.draw(st.booleans(), "leaves"):
-                    heard += stream.finish()
+                    frames += stream.finish()
                     stream.close()
                     done[key] = streams.pop(key)
             while batch.step():
                 pass
             for row in streams.values():
                 row[3] += row[0].poll()
-    for key, (stream, samples, at, heard) in streams.items():
-        heard += stream.feed(samples[at:])
-        heard += stream.finish()
+    for key, (stream, samples, at, frames) in streams.items():
+        frames += stream.feed(samples[at:])
+        frames += stream.finish()
         stream.close()
-        done[key] = (stream, samples, at, heard)
-    for _, samples, _, heard in done.values():
+        done[key] = (stream, samples, at, frames)
+    for _, samples, _, frames in done.values():
         np.testing.assert_allclose(
-            np.concatenate([f.scores for f in heard]), alone(bundle, samples), atol=1e-5
+            np.concatenate([f.scores for f in frames]), alone(bundle, samples), atol=1e-5
         )
 
 
-def test_a_stream_that_joins_is_not_compiled_for(bundle, scene):
+def test_a_new_stream_does_not_compile_again(bundle, scene):
     engine = JaxEngine(bundle, streams=8, block_frames=1)
     batch = StreamBatch(engine)
     from streamdet.detection.jax_engine import step_rows
 
-    def heard():
+    def step_new_stream():
         stream = batch.stream()
         stream.feed(scene[: engine.block])
         assert batch.step() == 1
         return stream
 
-    heard()
+    step_new_stream()
     compiled = step_rows._cache_size()
-    heard().close()
-    heard()
+    step_new_stream().close()
+    step_new_stream()
     assert step_rows._cache_size() == compiled

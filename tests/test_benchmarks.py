@@ -43,10 +43,10 @@ def test_operations_are_counted_as_by_hand():
     front = FrontendConfig(sample_rate=1_000, hop=10, window=20, n_fft=32, bands=4)
     model = ModelConfig(bands=4, conv=((3, 5, 2),), cells=(2,), labels=("gunshot",))
     work = roofline.operations(front, model)
-    assert work["hear"] == 50 * 2 * 5 * 4 * 3
-    assert work["remember"] == 50 * (2 * (3 + 2) * 8 + 2 * 2)
+    assert work["encoder"] == 50 * 2 * 5 * 4 * 3
+    assert work["recurrent head"] == 50 * (2 * (3 + 2) * 8 + 2 * 2)
     patched = replace(model, patch=(2, 1), backgrounds=(9,))
-    assert roofline.operations(front, patched)["hear"] == 50 * 3 * 2 * 5 * (2 * 2) * 3
+    assert roofline.operations(front, patched)["encoder"] == 50 * 3 * 2 * 5 * (2 * 2) * 3
 
 
 def test_the_page_is_what_the_benchmarks_found():

@@ -1,4 +1,4 @@
-"""Bundles: what is damaged or foreign is refused with one line."""
+"""Bundles: loading, saving, and one-line errors for damaged or foreign files."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def refused(folder, match):
     assert "\n" not in str(caught.value)
 
 
-def test_the_shipped_bundle_says_what_it_is():
+def test_the_card_of_the_default_bundle_is_complete():
     bundle = bundles.load()
     assert bundle.model.labels[0] == "gunshot"
     assert {"sensitive", "balanced", "strict"} <= set(bundle.operating_points)
@@ -41,7 +41,7 @@ def test_the_shipped_bundle_says_what_it_is():
     assert all(source["source"] and source["licence"] for source in card["data"])
 
 
-def test_saving_and_loading_gives_the_same_back(tmp_path):
+def test_a_saved_bundle_loads_unchanged(tmp_path):
     one = bundles.load()
     bundles.save(
         tmp_path, name="x", version="9", frontend=one.frontend, model=one.model,
@@ -56,7 +56,7 @@ def test_saving_and_loading_gives_the_same_back(tmp_path):
     )
 
 
-def test_a_flipped_bit_is_noticed(copy):
+def test_a_flipped_bit_is_detected(copy):
     weights = copy / "weights.safetensors"
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
@@ -64,7 +64,7 @@ def test_a_flipped_bit_is_noticed(copy):
     refused(copy, "sha256")
 
 
-def test_other_tensors_than_the_card_tells_of_are_refused(copy):
+def test_tensors_that_do_not_fit_the_card_are_refused(copy):
     import hashlib
 
     flat = safetensors.numpy.load_file(copy / "weights.safetensors")
@@ -86,12 +86,12 @@ def test_other_tensors_than_the_card_tells_of_are_refused(copy):
         ({"operating_points": []}, "card"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(copy, changes, match):
+def test_an_invalid_card_is_refused(copy, changes, match):
     edit(copy, **changes)
     refused(copy, match)
 
 
-def test_what_is_not_there_is_named(tmp_path, copy):
+def test_a_missing_file_is_named(tmp_path, copy):
     refused(tmp_path / "nowhere", "nowhere")
     (copy / "weights.safetensors").unlink()
     refused(copy, r"weights\.safetensors")
@@ -99,7 +99,7 @@ def test_what_is_not_there_is_named(tmp_path, copy):
     refused(copy, "not JSON")
 
 
-def test_every_shipped_bundle_hears_the_demo():
+def test_every_shipped_bundle_detects_the_shots_of_the_demo():
     names = sorted(folder.name for folder in bundles.ZOO.iterdir() if folder.is_dir())
     assert {"first", bundles.DEFAULT} <= set(names)
     for name in names:

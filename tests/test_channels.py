@@ -1,4 +1,4 @@
-"""Of several channels: their mean and the loudest at once, each for itself, one alone."""
+"""Several channels: mean and loudest at once, each with its own events, or one alone."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from streamdet.constants import RATE
 
 @pytest.fixture(scope="module")
 def surround(tmp_path_factory, scene):
-    """Six channels, the shots in the fifth alone, so their mean has them 16 dB down."""
+    """Six channels, with the shots in the fifth only, so the mean has them 16 dB lower."""
     six = 0.002 * np.random.default_rng(1).standard_normal((len(scene), 6))
     six[:, 4] += scene
     path = tmp_path_factory.mktemp("six") / "six.wav"
@@ -28,13 +28,13 @@ def events(path, *options, code=0):
     return records(done.stdout)
 
 
-def test_a_shot_in_one_channel_is_heard_and_the_event_says_in_which(surround):
+def test_a_shot_in_one_channel_is_detected_with_its_channel(surround):
     found = events(surround)
     assert [e["onset_s"] for e in found] == pytest.approx(demo.ONSETS_S, abs=0.03)
     assert {e["channel"] for e in found} == {"5"}
 
 
-def test_the_mean_alone_says_so(tmp_path, scene):
+def test_a_shot_in_all_channels_has_the_channel_mix(tmp_path, scene):
     both = tmp_path / "both.wav"
     soundfile.write(both, np.stack([scene, scene], axis=1), RATE, subtype="FLOAT")
     found = events(both)
@@ -44,11 +44,11 @@ def test_the_mean_alone_says_so(tmp_path, scene):
         assert e == mixed
 
 
-def test_one_channel_has_none_to_name(wav):
+def test_a_mono_source_has_no_channel(wav):
     assert {e["channel"] for e in events(wav)} == {None}
 
 
-def test_each_channel_has_events_of_its_own(tmp_path, scene):
+def test_each_channel_has_its_own_events(tmp_path, scene):
     both = tmp_path / "both.wav"
     soundfile.write(both, np.stack([scene, 0.9 * scene], axis=1), RATE, subtype="FLOAT")
     found = events(both, "--channels", "each", "--scores", str(tmp_path / "scores"))
@@ -64,21 +64,21 @@ def test_each_channel_has_events_of_its_own(tmp_path, scene):
 
 
 @pytest.mark.parametrize(
-    ("channels", "said"),
+    ("channels", "message"),
     [
         ("7", b"there is no channel 7; use 1 to 6"),
         ("0", b"'0' is not auto, mix, each"),
         ("loud", b"'loud' is not auto, mix, each"),
     ],
 )
-def test_a_channel_that_is_none_is_one_line(surround, channels, said):
+def test_an_invalid_channel_is_a_one_line_error(surround, channels, message):
     done = streamdet("file", surround, "--channels", channels)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_files_side_by_side_hear_both_lanes_too(surround, wav):
+def test_files_of_a_batch_have_both_mixes_too(surround, wav):
     together = streamdet("file", surround, wav, surround, "--threshold", "0.6", "--platform", "cpu",
                          "--batch", "3")  # fmt: skip
     assert together.returncode == 0, together.stderr
@@ -93,7 +93,7 @@ def test_files_side_by_side_hear_both_lanes_too(surround, wav):
     assert b"give --batch 1" in done.stderr
 
 
-def test_the_clip_is_of_the_channel_that_spoke(surround, tmp_path):
+def test_the_clip_is_of_the_channel_of_the_event(surround, tmp_path):
     store, clips = tmp_path / "e.db", tmp_path / "clips"
     found = events(surround, "--store", str(store), "--clips", str(clips))
     six, _ = soundfile.read(surround, dtype="float32")
@@ -127,7 +127,7 @@ def test_the_loudest_is_the_same_for_any_chunks(seed, channels, sizes):
     assert len(np.concatenate(parts)) == len(samples)
 
 
-def test_the_loudest_follows_what_is_told_apart_not_the_rumble():
+def test_the_loudest_channel_ignores_low_rumble():
     time_s = np.arange(RATE) / RATE
     rumble = 0.5 * np.sin(2 * np.pi * 40 * time_s)
     voice = 0.2 * np.sin(2 * np.pi * 500 * time_s) * (time_s > 0.3)

@@ -1,4 +1,4 @@
-"""Scoring against labels of every form, and where two runs differ."""
+"""Scoring by labels of every format, and comparing two runs."""
 
 import pytest
 from conftest import records, streamdet
@@ -9,13 +9,14 @@ from streamdet import demo
 from streamdet.scoring import labels
 from streamdet.scoring.comparison import RunEvent, pair_events
 from streamdet.scoring.labels import ShotLabel
-from streamdet.scoring.matching import count_windows
+from streamdet.scoring.matching import count_windows, match_events, match_spans, overlaps
+from train.evaluation import metrics
 
 SHOTS = [(o, o + 0.3) for o in demo.ONSETS_S]
 
 
 def write(folder, form):
-    """The demo's shots as labels of a form."""
+    """Write the demo's shots as labels of a format."""
     path = folder / "labels.txt"
     if form == "raven":
         head = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\n"
@@ -40,7 +41,7 @@ def write(folder, form):
 
 
 @pytest.mark.parametrize("form", ["csv", "audacity", "raven", "names", "csv of names", "files"])
-def test_labels_of_every_form_say_how_right_the_events_are(tmp_path, wav, form):
+def test_events_are_scored_by_labels_of_every_format(tmp_path, wav, form):
     path = write(tmp_path, form)
     done = streamdet("file", wav, "--threshold", "0.6", "--labels", path)
     assert done.returncode == 0, done.stderr
@@ -51,7 +52,7 @@ def test_labels_of_every_form_say_how_right_the_events_are(tmp_path, wav, form):
     assert second.endswith("scene.wav: correct predictions 2 / 2, false positive windows 0")
 
 
-def test_raven_reads_what_it_wrote(tmp_path, wav):
+def test_raven_tables_can_be_read_back(tmp_path, wav):
     table = tmp_path / "scene.selections.txt"
     streamdet("file", wav, "--threshold", "0.6", "--output", table)
     assert [x.onset_s for x in labels.read_labels(table)] == pytest.approx(demo.ONSETS_S, abs=0.03)
@@ -66,14 +67,14 @@ def test_a_scan_is_scored_over_all_its_files(tmp_path, wav):
     done = streamdet("scan", tmp_path, "--manifest", tmp_path / "m.db", "--threshold", "0.6",
                      "--labels", path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    said = done.stderr.decode().splitlines()
-    assert "of 6 events 3 are true and 3 false positives; 1 of 4 labelled" in said[1]
-    assert said[2].endswith("one.wav: correct predictions 1 / 1, false positive windows 1")
-    assert said[3].endswith("two.wav: correct predictions 1 / 2, false positive windows 1")
+    message = done.stderr.decode().splitlines()
+    assert "of 6 events 3 are true and 3 false positives; 1 of 4 labelled" in message[1]
+    assert message[2].endswith("one.wav: correct predictions 1 / 1, false positive windows 1")
+    assert message[3].endswith("two.wav: correct predictions 1 / 2, false positive windows 1")
 
 
-def test_names_that_are_no_labels_are_one_line(tmp_path, wav):
-    for text, said in (
+def test_invalid_labels_are_a_one_line_error(tmp_path, wav):
+    for text, message in (
         ("shot1.wav\n", b"line 1: not a label. Supported are Audacity's and Raven's"),
         ("name\nshot1.wav\n", b"line 2: shot1.wav: not named like movie_HH-MM-SS"),
         ("Selection\tBegin Time (s)\n1\tsoon\n", b"line 2: 'soon' is not a time"),
@@ -81,7 +82,7 @@ def test_names_that_are_no_labels_are_one_line(tmp_path, wav):
         (tmp_path / "labels").write_text(text)
         done = streamdet("file", wav, "--labels", tmp_path / "labels")
         assert done.returncode == 2
-        assert said in done.stderr
+        assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
@@ -99,9 +100,27 @@ def test_windows_are_counted_once(found, shots):
         assert windows.labelled == windows.correct == 0
 
 
+@given(spans, spans)
+def test_labels_and_the_benchmark_match_by_the_same_rule(found, shots):
+    true, hits = match_spans(found, shots)
+    labels_match = match_events(found, [ShotLabel(a, b) for a, b in shots])
+    assert (list(labels_match.true), labels_match.found) == (true, sum(hits))
+    alarms = [(a, b, 0.9) for a, b in found]
+    assert metrics.match(alarms, shots) == (hits, true.count(False))
+
+
+def test_an_event_at_the_collar_matches_and_one_beyond_does_not():
+    shot = (10.0, 10.25)
+    assert overlaps((9.0, 9.5), shot)
+    assert not overlaps((9.0, 9.49), shot)
+    assert overlaps((10.75, 11.0), shot)
+    assert not overlaps((10.76, 11.0), shot)
+    assert overlaps((9.0, 9.0), shot, 1.0)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, wav):
-    """The same sound over two thresholds: the stricter one leaves the second shot out."""
+    """The same sound at two thresholds: the stricter one misses the second shot."""
     folder = tmp_path_factory.mktemp("runs")
     for name, threshold in (("loose.jsonl", "0.6"), ("strict.csv", "0.97")):
         assert streamdet("file", wav, "--threshold", threshold, "--output", folder / name,
@@ -109,7 +128,7 @@ def runs(tmp_path_factory, wav):
     return folder
 
 
-def test_two_runs_are_held_against_each_other(runs, wav):
+def test_compare_lists_the_events_of_one_run_only(runs, wav):
     args = ("compare", runs / "loose.jsonl", runs / "strict.csv")
     done = streamdet(*args)
     assert done.returncode == 0, done.stderr
@@ -129,7 +148,7 @@ def test_two_runs_are_held_against_each_other(runs, wav):
     assert same.stdout == b"no difference\n"
 
 
-def test_with_labels_it_says_who_is_right(runs, tmp_path):
+def test_with_labels_compare_says_which_events_are_true(runs, tmp_path):
     shots = tmp_path / "shots.csv"
     shots.write_text("onset_s\n4.2\n15.2\n")
     done = streamdet("compare", runs / "loose.jsonl", runs / "strict.csv", "--labels", shots)
@@ -140,7 +159,7 @@ def test_with_labels_it_says_who_is_right(runs, tmp_path):
     assert "of 2 events 2 are true" in second
 
 
-def test_what_is_no_run_is_one_line(tmp_path, runs):
+def test_a_file_without_events_is_a_one_line_error(tmp_path, runs):
     for text in ('{"phase": "final"}\n', "a,b\n1,2\n", "{\n", '{"phase":"final","model":7}\n'):
         (tmp_path / "none").write_text(text)
         done = streamdet("compare", runs / "loose.jsonl", tmp_path / "none")
@@ -151,11 +170,11 @@ def test_what_is_no_run_is_one_line(tmp_path, runs):
 
 
 @given(spans, spans)
-def test_a_pair_is_of_events_that_are_near_and_none_is_lost(first, second):
-    def told(some, where):
-        return [RunEvent(f"{where}/x.wav", a, b, 0.9, 0.5, 1, "m/1", None) for a, b in some]
+def test_pairs_are_within_the_collar_and_no_event_is_lost(first, second):
+    def run_events(spans, folder):
+        return [RunEvent(f"{folder}/x.wav", a, b, 0.9, 0.5, 1, "m/1", None) for a, b in spans]
 
-    found = pair_events(told(first, "here"), told(second, "there"), 0.5)
+    found = pair_events(run_events(first, "here"), run_events(second, "there"), 0.5)
     assert sum(pair.first is not None for pair in found) == len(first)
     assert sum(pair.second is not None for pair in found) == len(second)
     for pair in found:

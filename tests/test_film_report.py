@@ -1,4 +1,4 @@
-"""The film table on films made here, by the labels that the film studio wrote."""
+"""The film table, on synthetic films with labels named like the film studio's."""
 
 import json
 import subprocess
@@ -19,7 +19,8 @@ from train.evaluation.film import Window
 
 @pytest.fixture(scope="module")
 def movie(tmp_path_factory):
-    """70 s: the demo's scene of 20 s at 10 s and at 40 s, its shots at 4.2, 9.5 and 15.25 s."""
+    """70 s of faint noise with the 20 s demo scene at 10 s and at 40 s. The scene's shots are at
+    4.2, 9.5 and 15.25 s."""
     folder = tmp_path_factory.mktemp("films")
     samples = np.random.default_rng(0).normal(0, 1e-4, 70 * RATE).astype("f")
     for start_s in (10, 40):
@@ -35,7 +36,7 @@ def report(*arguments):
 
 
 def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):
-    """Labels of 10 to 30 s, and one of 60 s, where nothing is; those of 40 to 60 s are missing."""
+    """Labelled are 10 to 30 s and, without a shot, 60 s; labels of 40 to 60 s are missing."""
     for name in ("00-00-10.000", "00-00-20.000", "00-01-00.000"):
         (tmp_path / f"movie_{name}.wav").touch()
     done = report(movie, "--labels", tmp_path, "--json")
@@ -50,7 +51,7 @@ def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):
     assert len(table) == 3
 
 
-def test_a_csv_says_the_same_as_names(movie, tmp_path):
+def test_a_csv_gives_the_same_windows_as_names(movie, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("film,start\nmovie.wav,10\nmovie,0:00:20.0\nmovie,1:00\n")
     by_time = film.read_labels(table)
@@ -62,7 +63,7 @@ def test_a_csv_says_the_same_as_names(movie, tmp_path):
     assert strict[0]["threshold"] == 1.0
 
 
-def test_windows_that_are_files_are_heard_alone(movie, tmp_path):
+def test_windows_with_files_are_analysed_one_by_one(movie, tmp_path):
     samples, _ = soundfile.read(movie, dtype="float32")
     for folder, start_s in (("gunshot", 10), ("gunshot", 40), ("other", 0), ("other", 20)):
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -73,7 +74,7 @@ def test_windows_that_are_files_are_heard_alone(movie, tmp_path):
     assert rows[0]["false positives"] == 1
 
 
-def test_labels_that_say_nothing_are_refused(movie, tmp_path):
+def test_unusable_labels_are_refused(movie, tmp_path):
     (tmp_path / "shot1.wav").touch()
     table = tmp_path / "labels.csv"
     for text, asked, says in (

@@ -1,4 +1,4 @@
-"""Log-mel frames: what they measure, and that chunking never changes them."""
+"""The frontend: what the log-mel frames measure, and that chunking never changes them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +35,7 @@ def test_any_chunking_gives_the_same_frames(sizes, seed):
 
 
 @pytest.mark.parametrize("hertz", [200, 1_000, 4_000, 7_000])
-def test_a_full_scale_tone_reads_about_0_db_in_its_own_band(hertz):
+def test_a_full_scale_tone_measures_about_0_db_in_its_band(hertz):
     power = np.exp(np.asarray(frontend.log_power(CONFIG, jnp.asarray(frames_of(tone(hertz))))))
     steady = power[0, 20]
     loudest = int(np.argmax(steady))

@@ -52,28 +52,28 @@ def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
 
 
-def test_steady_sound_stands_out_of_its_background_no_more():
+def test_steady_sound_disappears_with_its_background():
     config = replace(SMALL, backgrounds=(50, 200))
     level = np.random.default_rng(0).normal(size=(2, 1, 8)).astype("f")
     frames = np.repeat(level, 400, axis=1)
     frames[:, 360:] += 2.0
-    mean, over = subtract_background(config, 50, np.zeros((2, 8), "f"), frames)
-    np.testing.assert_allclose(over[:, 356], 0.0, atol=5e-3)
-    np.testing.assert_allclose(over[:, 360], 2.0, atol=5e-3)
+    mean, foreground = subtract_background(config, 50, np.zeros((2, 8), "f"), frames)
+    np.testing.assert_allclose(foreground[:, 356], 0.0, atol=5e-3)
+    np.testing.assert_allclose(foreground[:, 360], 2.0, atol=5e-3)
     assert (np.asarray(mean) > level[:, 0]).all()
 
 
-def test_the_recurrences_own_gradient_is_the_automatic_one():
-    """Given the same recurrence written plainly, its gradients are the same."""
+def test_the_custom_gradient_equals_the_automatic_one():
+    """Compared with the same recurrence as a Python loop."""
     rng = np.random.default_rng(0)
     state = tuple(rng.normal(size=(3, 5)).astype("f") for _ in range(2))
-    driven = rng.normal(size=(7, 3, 20)).astype("f")
+    projected = rng.normal(size=(7, 3, 20)).astype("f")
     kernel = rng.normal(size=(5, 20)).astype("f")
 
-    def plainly(state, driven, kernel):
+    def python_loop(state, projected, kernel):
         out = []
-        for drive in driven:
-            enter, forget, new, leave = jnp.split(drive + state[0] @ kernel, 4, axis=-1)
+        for gate_input in projected:
+            enter, forget, new, leave = jnp.split(gate_input + state[0] @ kernel, 4, axis=-1)
             cell = jax.nn.sigmoid(forget) * state[1] + jax.nn.sigmoid(enter) * jnp.tanh(new)
             state = (jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
             out.append(state[0])
@@ -84,10 +84,10 @@ def test_the_recurrences_own_gradient_is_the_automatic_one():
             (hidden, cell), out = recur(*arguments)
             return jnp.sum(out**2) + jnp.sum(hidden) + jnp.sum(cell**3)
 
-        return jax.grad(of, argnums=(0, 1, 2))(state, driven, kernel)
+        return jax.grad(of, argnums=(0, 1, 2))(state, projected, kernel)
 
     for ours, theirs in zip(
-        jax.tree.leaves(total(lstm_scan)), jax.tree.leaves(total(plainly)), strict=True
+        jax.tree.leaves(total(lstm_scan)), jax.tree.leaves(total(python_loop)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -111,6 +111,6 @@ def test_streams_of_a_batch_do_not_touch_each_other(params):
         np.testing.assert_allclose(together[i], alone[0], atol=1e-5)
 
 
-def test_a_block_that_is_no_multiple_of_the_stride_is_refused(params):
+def test_a_block_must_be_a_multiple_of_the_stride(params):
     with pytest.raises(ValueError, match="multiple of 4"):
         network.step(SMALL, params, network.init_state(SMALL, 1), np.zeros((1, 6, 8), np.float32))

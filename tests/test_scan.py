@@ -281,7 +281,7 @@ def test_folders_lists_and_globs_name_each_file_once(tmp_path, scene):
         (["x", "--address", "y:1"], b"--address: is of a cluster"),
         (["x", "--output", "/nowhere/x.csv"], b"--output /nowhere/x.csv: No such file"),
         (["x", "--list", "/nowhere"], b"--list /nowhere: No such file"),
-        (["x", "--channels", "loud"], b"--channels: 'loud' is none of"),
+        (["x", "--channels", "loud"], b"--channels: 'loud' is not auto"),
         (["ftp://me:secret@host/x"], b"a URL with a password would be written into events"),
     ],
 )

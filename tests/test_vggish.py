@@ -1,4 +1,4 @@
-"""VGGish and taggers on sound: against numpy, through a checkpoint, down to `streamdet file`."""
+"""VGGish and taggers: compared with numpy, read from a checkpoint, and run by `streamdet file`."""
 
 import json
 import struct
@@ -28,7 +28,7 @@ SCOPES = {name: name for name in ("conv1", "conv2", "fc2")} | {
 
 
 def random_weights():
-    """He-scaled, so that the embeddings stay of a size that 8 bits can tell."""
+    """He-scaled, so that the embeddings stay in the range of the 8 bit quantisation."""
     rng = np.random.default_rng(4)
     flat = {}
     for name, shape in vggish.param_shapes().items():
@@ -54,7 +54,7 @@ def field(number, value):
 
 
 def write_checkpoint(path, tensors):
-    """A table with a block for each tensor, as TensorFlow's version 1 writer has them."""
+    """Write a table with a block per tensor, in the layout of TensorFlow's version 1 writer."""
     meta = b""
     slices = []
     for name in sorted(tensors):
@@ -83,7 +83,7 @@ def write_checkpoint(path, tensors):
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Files of the published layout, with weights of our own: (folder, flat weights)."""
+    """Files in the published layout with random weights: (folder, flat weights)."""
     folder, flat = tmp_path_factory.mktemp("published"), random_weights()
     tensors = {
         f"vggish/{scope}/{theirs}": flat[f"{name}/{ours}"]
@@ -100,7 +100,7 @@ def published(tmp_path_factory):
 
 
 def log_mel_by_hand(samples):
-    """Band by band and bin by bin: (frames, 64) of the samples behind 15 ms of silence."""
+    """Log-mel frames (frames, 64), computed bin by bin, of the samples after 15 ms of silence."""
     padded = np.concatenate([np.zeros(240), samples])
     taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     frames = [padded[at : at + 400] * taper for at in range(0, len(samples), 160)]
@@ -149,13 +149,13 @@ def noise(seconds, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * 16_000)).astype("f")
 
 
-def test_features_are_those_worked_out_bin_by_bin():
+def test_log_mel_frames_equal_a_bin_by_bin_computation():
     samples = noise(0.96)
     _, frames = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None])
     np.testing.assert_allclose(frames[0], log_mel_by_hand(samples), atol=2e-4)
 
 
-def test_embeddings_are_those_of_an_independent_network(published):
+def test_embeddings_equal_those_of_a_numpy_network(published):
     folder, flat = published
     params = fetch(folder / "vggish_model.ckpt", folder / "vggish_pca_params.npz")
     samples = noise(1.92, seed=1)
@@ -187,7 +187,7 @@ def test_a_checkpoint_that_tensorflow_wrote_is_read():
     assert set(found) == set(shapes)
 
 
-def test_what_is_no_checkpoint_says_so(tmp_path, published):
+def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path, published):
     raw = bytearray((ROOT / "tests" / "data" / "v1.ckpt").read_bytes())
     raw[40] ^= 1
     (tmp_path / "damaged").write_bytes(raw)
@@ -222,21 +222,21 @@ def complete_tagger(published, tmp_path_factory):
     return folder
 
 
-def test_a_tagger_hears_the_last_embeddings_of_a_stream(complete_tagger):
-    """Scores of any blocks are those of the windows, cut out and scored one by one."""
+def test_a_tagger_scores_the_last_embeddings_of_a_stream(complete_tagger):
+    """Scores of any block size equal those of single windows."""
     served = bundle.load(complete_tagger / "whole")
     assert served.model.labels == ("gunshot", *ABOUT["classes"])
     samples = noise(0.96 * 6 + 0.3, seed=2)
-    whole = [JaxEngine(served, block_frames=n).stream() for n in (1, 3)]
-    heard = []
-    for stream, chunk in zip(whole, (997, 40_000), strict=True):
+    streams = [JaxEngine(served, block_frames=n).stream() for n in (1, 3)]
+    results = []
+    for stream, chunk in zip(streams, (997, 40_000), strict=True):
         frames = []
         for at in range(0, len(samples), chunk):
             frames += stream.feed(samples[at : at + chunk])
-        heard.append([np.concatenate(x) for x in zip(*(frames + stream.finish()), strict=True)])
-    for one, other in zip(*heard, strict=True):
+        results.append([np.concatenate(x) for x in zip(*(frames + stream.finish()), strict=True)])
+    for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    scores, flux, level = heard[0]
+    scores, flux, level = results[0]
     assert scores.shape == (7, 5)
     assert flux.shape == (7, 96)
     np.testing.assert_allclose(level[:6].mean(), 0.01, rtol=0.1)
@@ -251,7 +251,7 @@ def test_a_tagger_hears_the_last_embeddings_of_a_stream(complete_tagger):
         np.testing.assert_allclose(scores[i, 1:], jax.nn.sigmoid(logits)[0], atol=1e-4)
 
 
-def test_streamdet_file_hears_through_a_tagger(complete_tagger, tmp_path):
+def test_streamdet_file_runs_a_tagger(complete_tagger, tmp_path):
     soundfile.write(tmp_path / "noise.wav", noise(5.0), 16_000)
     command = [sys.executable, "-m", "streamdet", "file", str(tmp_path / "noise.wav")]
     asked = [*command, "--threshold", "0.01", "--format", "jsonl", "--model"]

@@ -1,4 +1,4 @@
-"""The whole road: any chunk of any source gives the same events and scores."""
+"""The source pipeline: any chunking of any source gives the same events and scores."""
 
 import numpy as np
 import pytest
@@ -21,21 +21,21 @@ def engines(bundle):
     return {frames: JaxEngine(bundle, block_frames=frames) for frames in (1, 2, 128)}
 
 
-def walk(engine, samples, rate=16_000, sizes=None, start=0, channel=None):
+def run_pipeline(engine, samples, rate=16_000, sizes=None, start=0, channel=None):
     """Events and scores of (n, channels) samples fed in chunks of these sizes, in turn."""
-    road = SourcePipeline(engine, CONFIG, rate, samples.shape[1], channel, keep_scores=True)
+    pipeline = SourcePipeline(engine, CONFIG, rate, samples.shape[1], channel, keep_scores=True)
     found, at, turn = [], 0, 0
     sizes = sizes or [len(samples)]
     while at < len(samples):
         size = sizes[turn % len(sizes)]
-        found += road.feed(Block(start + at, samples[at : at + size]))
+        found += pipeline.feed(Block(start + at, samples[at : at + size]))
         at, turn = at + size, turn + 1
-    return found + road.finish(), *road.scores()
+    return found + pipeline.finish(), *pipeline.scores()
 
 
 @pytest.fixture(scope="module")
 def whole(engines, scene):
-    return walk(engines[128], scene[:, None])
+    return run_pipeline(engines[128], scene[:, None])
 
 
 def assert_same(one, other):
@@ -52,18 +52,21 @@ def assert_same(one, other):
 )
 @settings(max_examples=12, deadline=None)
 def test_chunks_up_to_10_s_give_the_same_events_and_scores(engines, scene, whole, sizes, block):
-    assert_same(walk(engines[block], scene[:, None], sizes=sizes), whole)
+    assert_same(run_pipeline(engines[block], scene[:, None], sizes=sizes), whole)
 
 
 def test_single_samples_give_the_same_events_and_scores(engines, scene):
     part = scene[60_000:90_000, None]
-    assert_same(walk(engines[2], part, sizes=[1]), walk(engines[128], part))
+    assert_same(run_pipeline(engines[2], part, sizes=[1]), run_pipeline(engines[128], part))
 
 
 @given(sizes=st.lists(st.integers(1, 30_000), min_size=1, max_size=5))
 @settings(max_examples=6, deadline=None)
 def test_chunks_at_44100_hz_in_stereo_give_the_same_too(engines, stereo, sizes):
-    assert_same(walk(engines[2], stereo, 44_100, sizes=sizes), walk(engines[128], stereo, 44_100))
+    assert_same(
+        run_pipeline(engines[2], stereo, 44_100, sizes=sizes),
+        run_pipeline(engines[128], stereo, 44_100),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def stereo(scene):
     return np.stack([mono, mono], axis=1).astype(np.float32)
 
 
-def test_the_demo_scene_is_heard_with_its_onsets_and_rounds(whole):
+def test_the_shots_of_the_demo_are_detected_with_onsets_and_rounds(whole):
     finals = [d for d in whole[0] if d.phase == "final"]
     assert [d.onset / 16_000 for d in finals] == pytest.approx(demo.ONSETS_S, abs=0.05)
     assert [d.rounds for d in finals] == list(demo.ROUNDS)
@@ -90,44 +93,44 @@ def test_an_impulse_stays_at_its_time_through_the_resampler(rate):
     assert abs(int(np.argmax(np.abs(out))) - 8_000) <= 1
 
 
-def test_onsets_keep_the_sources_own_time(engines, scene):
+def test_onsets_are_in_the_time_of_the_source(engines, scene):
     cut = 3 * 16_000
-    events, times, _ = walk(engines[128], scene[cut:, None], start=cut)
+    events, times, _ = run_pipeline(engines[128], scene[cut:, None], start=cut)
     assert events[0].onset / 16_000 == pytest.approx(4.2, abs=0.05)
     assert times[0] == 3.0
 
 
-def test_a_gap_ends_what_is_open_and_keeps_time_right(engines, scene):
-    road = SourcePipeline(engines[2], CONFIG, 16_000, 1)
-    first = road.feed(Block(0, scene[: round(4.4 * 16_000), None]))
+def test_a_gap_closes_the_open_event_and_later_times_stay_right(engines, scene):
+    pipeline = SourcePipeline(engines[2], CONFIG, 16_000, 1)
+    first = pipeline.feed(Block(0, scene[: round(4.4 * 16_000), None]))
     assert [d.phase for d in first] == ["onset"]
     late = 7 * 16_000
-    found = road.feed(Block(late, scene[late:, None])) + road.finish()
+    found = pipeline.feed(Block(late, scene[late:, None])) + pipeline.finish()
     assert found[0].phase == "final"
     assert found[0].onset == first[0].onset
     assert found[1].onset / 16_000 == pytest.approx(9.5, abs=0.05)
 
 
-def test_not_a_number_does_not_deafen_the_stream(engines, scene):
+def test_nan_and_infinite_samples_do_not_break_the_stream(engines, scene):
     broken = scene.copy()
     broken[1_000:1_100], broken[2_000], broken[2_001] = np.nan, np.inf, -np.inf
-    found, _, scores = walk(engines[128], broken[:, None])
+    found, _, scores = run_pipeline(engines[128], broken[:, None])
     assert np.isfinite(scores).all()
     assert len([d for d in found if d.phase == "final"]) == 3
 
 
-def test_one_channel_can_be_heard_alone(engines, scene):
+def test_one_channel_can_be_analysed_alone(engines, scene):
     part = scene[: 8 * 16_000]
     both = np.stack([np.zeros_like(part), part], axis=1)
-    assert not walk(engines[128], both, channel=1)[0]
-    assert walk(engines[128], both, channel=2)[0]
+    assert not run_pipeline(engines[128], both, channel=1)[0]
+    assert run_pipeline(engines[128], both, channel=2)[0]
     with pytest.raises(ChannelError, match="no channel 3"):
         MonoResampler(16_000, 2, 16_000, 3)
 
 
-def test_after_a_minute_of_digital_silence_every_shot_is_heard(engines, scene):
-    hush = np.zeros((60 * 16_000, 1), np.float32)
-    assert not walk(engines[128], hush)[0]
-    found, _, _ = walk(engines[128], np.concatenate([hush, scene[:, None]]))
+def test_after_a_minute_of_digital_silence_every_shot_is_detected(engines, scene):
+    silence = np.zeros((60 * 16_000, 1), np.float32)
+    assert not run_pipeline(engines[128], silence)[0]
+    found, _, _ = run_pipeline(engines[128], np.concatenate([silence, scene[:, None]]))
     onsets = [d.onset / 16_000 - 60 for d in found if d.phase == "final"]
     assert all(min(abs(onset - o) for o in onsets) < 0.05 for onset in demo.ONSETS_S)

@@ -1,4 +1,4 @@
-"""The forms of the engine: numpy's, JAX's in one step, and JAX's in a pipeline, give one answer."""
+"""The engines, numpy, JAX in one step and JAX in stages, give the same results."""
 
 from dataclasses import replace
 
@@ -32,8 +32,8 @@ def weights(config):
     """Random weights of every tensor, the biases and scales too."""
     params = network.init_params(config, jax.random.key(0))
     rng = np.random.default_rng(1)
-    shaken = lambda x: np.asarray(x) + rng.normal(0, 0.1, x.shape).astype("f")  # noqa: E731
-    return jax.tree.map(shaken, params)
+    perturbed = lambda x: np.asarray(x) + rng.normal(0, 0.1, x.shape).astype("f")  # noqa: E731
+    return jax.tree.map(perturbed, params)
 
 
 @given(
@@ -57,9 +57,9 @@ def test_numpy_gives_what_jax_gives_for_any_network_in_any_blocks(config, cuts, 
     parts = []
     for cut in cuts:
         block = samples[:, at * hop : (at + cut) * hop]
-        state, *heard = numpy_network.step(ready, state, block)
-        assert all(x.dtype == np.float32 for x in heard)
-        parts.append(heard)
+        state, *outputs = numpy_network.step(ready, state, block)
+        assert all(x.dtype == np.float32 for x in outputs)
+        parts.append(outputs)
         at += cut
     both = [np.concatenate(x, axis=1) for x in zip(*parts, strict=True)]
     np.testing.assert_allclose(both[0], frames, atol=1e-4)
@@ -67,7 +67,7 @@ def test_numpy_gives_what_jax_gives_for_any_network_in_any_blocks(config, cuts, 
     np.testing.assert_allclose(sigmoid(both[1]), sigmoid(logits), atol=1e-5)
 
 
-def heard(stream, samples, sizes):
+def run_stream(stream, samples, sizes):
     frames, at, turn = [], 0, 0
     while at < len(samples):
         frames += stream.feed(samples[at : at + sizes[turn % len(sizes)]])
@@ -83,15 +83,15 @@ def engines(bundle):
 
 
 @pytest.fixture(scope="module")
-def whole(bundle, scene):
-    return heard(JaxEngine(bundle, block_frames=128).stream(), scene, [len(scene)])
+def reference(bundle, scene):
+    return run_stream(JaxEngine(bundle, block_frames=128).stream(), scene, [len(scene)])
 
 
 @given(kind=st.integers(0, 3), sizes=st.lists(st.integers(1, 90_000), min_size=1, max_size=5))
 @settings(max_examples=12, deadline=None)
-def test_the_shipped_detector_scores_the_same_in_every_form(engines, scene, whole, kind, sizes):
-    found = heard(engines[kind].stream(), scene, sizes)
-    for a, b, most in zip(found, whole, (1e-5, 1e-3, 1e-5), strict=True):
+def test_the_shipped_detector_scores_the_same_in_every_form(engines, scene, reference, kind, sizes):
+    found = run_stream(engines[kind].stream(), scene, sizes)
+    for a, b, most in zip(found, reference, (1e-5, 1e-3, 1e-5), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, atol=most)
 
@@ -106,7 +106,7 @@ def test_a_pipelined_stream_ends_where_a_plain_one_does(engines, scene):
         assert counts == [-(-length // 640)] * 2
 
 
-def test_a_fault_in_a_stage_reaches_who_feeds(bundle):
+def test_an_error_in_a_stage_is_raised_by_feed(bundle):
     def broken(state, x):
         raise ArithmeticError("no luck")
 
@@ -117,7 +117,7 @@ def test_a_fault_in_a_stage_reaches_who_feeds(bundle):
         stream.feed(np.zeros(6_400, "f"))
 
 
-def test_streams_abreast_are_each_what_they_are_alone(bundle, scene):
+def test_the_streams_of_an_engine_do_not_affect_each_other(bundle, scene):
     both = np.stack([scene[: 2 * 20_480], scene[20_480 : 3 * 20_480]])
     for kind in (NumpyEngine, JaxEngine):
         engine, alone = (kind(bundle, streams=n, block_frames=32) for n in (2, 1))
@@ -127,7 +127,9 @@ def test_streams_abreast_are_each_what_they_are_alone(bundle, scene):
             seen.append(frames)
         for i in range(2):
             mine = np.concatenate([frames[i].scores for frames in seen])
-            np.testing.assert_allclose(mine, heard(alone.stream(), both[i], [9_000])[0], atol=1e-5)
+            np.testing.assert_allclose(
+                mine, run_stream(alone.stream(), both[i], [9_000])[0], atol=1e-5
+            )
     with pytest.raises(ValueError, match="one stream"):
         engine.stream()
 
@@ -146,7 +148,7 @@ def test_every_platform_prints_the_same_events(wav):
             assert a.items() <= b.items()
 
 
-def test_a_platform_that_is_not_there_is_one_line(wav):
+def test_a_missing_platform_is_a_one_line_error(wav):
     if any(d.platform == "tpu" for d in jax.devices()):
         pytest.skip("there is a TPU here")
     done = streamdet("file", wav, "--platform", "tpu")
@@ -155,7 +157,7 @@ def test_a_platform_that_is_not_there_is_one_line(wav):
     assert done.stderr.count(b"\n") == 1
 
 
-def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
+def test_files_of_a_batch_give_the_events_that_they_give_alone(tmp_path, scene):
     import soundfile
 
     paths = [tmp_path / f"{i}.wav" for i in range(5)]
@@ -163,17 +165,17 @@ def test_files_side_by_side_are_each_what_they_are_alone(tmp_path, scene):
         soundfile.write(path, scene[i * 20_000 : (i + 3) * 60_000], 16_000)
     paths.insert(2, tmp_path / "missing.wav")
     alone = streamdet("file", *paths, "--platform", "numpy", "--operating-point", "sensitive")
-    abreast = streamdet("file", *paths, "--batch", "2", "--operating-point", "sensitive")
-    assert alone.returncode == abreast.returncode == 2
-    assert abreast.stderr == alone.stderr
-    a, b = (records(done.stdout) for done in (alone, abreast))
+    batched = streamdet("file", *paths, "--batch", "2", "--operating-point", "sensitive")
+    assert alone.returncode == batched.returncode == 2
+    assert batched.stderr == alone.stderr
+    a, b = (records(done.stdout) for done in (alone, batched))
     assert len(a) > 5
     assert [(e["source"], e["onset_s"], e["rounds"], e["id"]) for e in a] == [
         (e["source"], e["onset_s"], e["rounds"], e["id"]) for e in b
     ]
 
 
-def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
+def test_an_error_in_a_step_is_raised_in_every_stream(bundle):
     from threading import Thread
 
     class BrokenEngine(NumpyEngine):
@@ -198,7 +200,7 @@ def test_a_fault_in_a_step_reaches_every_stream_of_it(bundle):
     assert seen == ["no luck", "no luck"]
 
 
-def test_numpy_takes_no_batch(wav):
+def test_numpy_refuses_a_batch(wav):
     done = streamdet("file", wav, wav, "--platform", "numpy", "--batch", "2")
     assert done.returncode == 2
     assert done.stderr.startswith(b"streamdet: --batch: numpy analyses one file at a time")
