@@ -1,8 +1,8 @@
 #!/bin/sh
-# streamdet as a service on Debian, Ubuntu or Raspberry Pi OS, without Docker:
-#   sudo deploy/install.sh            from a checkout, into /opt/streamdet
-#   sudo deploy/install.sh --remove   takes it out again; configuration and state stay
-# Run again it brings what is there up to date. PREFIX and DESTDIR are for trials.
+# Installs streamdet as a systemd service on Debian, Ubuntu or Raspberry Pi OS, without Docker:
+#   sudo deploy/install.sh            install from a checkout into /opt/streamdet, or update
+#   sudo deploy/install.sh --remove   uninstall; configuration and state are kept
+# For testing, PREFIX sets another folder and DESTDIR another root.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,12 +15,12 @@ if [ "${1:-}" = --remove ]; then
   if running; then systemctl disable --now streamdet.service || true; fi
   rm -rf "$dest$prefix" "$units/streamdet.service" "$units/streamdet@.service"
   if running; then systemctl daemon-reload; fi
-  echo "removed; /etc/streamdet and /var/lib/streamdet are left"
+  echo "removed; /etc/streamdet and /var/lib/streamdet are kept"
   exit 0
 fi
 [ $# -eq 0 ] || { echo "usage: $0 [--remove]" >&2; exit 2; }
 if [ -z "$dest" ] && [ "$(id -u)" -ne 0 ]; then
-  echo "$0: must be run as root; try: sudo $0" >&2
+  echo "$0: must run as root. Use: sudo $0" >&2
   exit 2
 fi
 
@@ -29,11 +29,11 @@ python3 -c 'import ensurepip, venv' 2> /dev/null || missing="$missing python3-ve
 ldconfig -p | grep libportaudio.so.2 > /dev/null || missing="$missing libportaudio2"
 if [ -n "$missing" ]; then
   apt-get update -qq
-  # shellcheck disable=SC2086 # several words are several packages
+  # shellcheck disable=SC2086 # a list of packages
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 fi
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-  echo "$0: Python 3.11 or newer is needed, here is $(python3 --version)" >&2
+  echo "$0: needs Python 3.11 or newer; found $(python3 --version)" >&2
   exit 2
 }
 
@@ -60,7 +60,7 @@ if running; then
   systemctl daemon-reload
   systemctl enable streamdet.service
   systemctl restart --no-block streamdet.service
-  echo "installed; systemctl status streamdet says whether it hears"
+  echo "installed; systemctl status streamdet shows the state of its sources"
 else
-  echo "installed; systemd does not run here, so nothing was started"
+  echo "installed; not started, because systemd is not running"
 fi

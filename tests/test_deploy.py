@@ -1,4 +1,4 @@
-"""What is shipped for operators is what their tools accept, and names nothing that is not there."""
+"""The files in deploy/ and systemd/ are accepted by their tools and refer to existing things."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def passes(*command, **others) -> None:
 
 
 def tool(name: str) -> Path:
-    """A program of the environment's own."""
+    """A program in the Python environment."""
     return Path(sys.executable).parent / name
 
 
@@ -48,14 +48,14 @@ def exported() -> set[str]:
     return {n for n in names if n.startswith("streamdet_")}
 
 
-def test_prometheus_takes_the_configurations_and_the_rules():
+def test_prometheus_accepts_the_configurations_and_the_rules():
     need("promtool")
     passes("promtool", "check", "rules", PROMETHEUS / "streamdet.rules.yml")
     for name in ("prometheus.yml", "compose.yml"):
         passes("promtool", "check", "config", PROMETHEUS / name)
 
 
-def test_each_alert_comes_when_it_should_and_only_then():
+def test_each_alert_fires_when_it_should_and_only_then():
     need("promtool")
     tests = PROMETHEUS / "streamdet.rules.test.yml"
     passes("promtool", "test", "rules", tests)
@@ -66,7 +66,7 @@ def test_each_alert_comes_when_it_should_and_only_then():
 
 
 @pytest.mark.parametrize("shipped", UNITS, ids=lambda u: u.name)
-def test_systemd_takes_the_units_and_finds_them_hardened(tmp_path, shipped):
+def test_systemd_accepts_the_units_and_finds_them_hardened(tmp_path, shipped):
     need("systemd-analyze")
     unit = tmp_path / shipped.name.replace("@", "@gate")
     there = shutil.which("true")
@@ -76,7 +76,7 @@ def test_systemd_takes_the_units_and_finds_them_hardened(tmp_path, shipped):
     passes("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
 
 
-def test_every_metric_is_in_the_docs_and_rules_and_dashboard_name_no_other():
+def test_every_metric_is_documented_and_rules_and_dashboard_use_no_other():
     names = exported()
     plain = {re.sub(r"_(bucket|sum|count)$", "", n) for n in names}
     page = (ROOT / "docs" / "metrics.md").read_text()
@@ -114,18 +114,18 @@ def test_linters_find_nothing():
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda m: m.name)
-def test_kubernetes_takes_the_manifests(manifest):
+def test_kubernetes_accepts_the_manifests(manifest):
     passes(tool("kubernetes-validate"), "--strict", manifest)
     parts = [p for p in yaml.safe_load_all(manifest.read_text()) if p]
-    told = next(p for p in parts if p["kind"] == "ConfigMap")["data"]["streamdet.toml"]
+    toml = next(p for p in parts if p["kind"] == "ConfigMap")["data"]["streamdet.toml"]
     (pod,) = (p["spec"]["template"]["spec"] for p in parts if "template" in p.get("spec", {}))
     (container,) = pod["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
-    checked(told)
+    checked(toml)
 
 
-def test_kubernetes_takes_the_job_of_a_scan_and_its_command_is_one():
+def test_kubernetes_accepts_the_scan_job_and_its_command_is_valid():
     job = DEPLOY / "scan" / "job.yml"
     passes(tool("kubernetes-validate"), "--strict", job)
     spec = yaml.safe_load(job.read_text())["spec"]
@@ -139,7 +139,7 @@ def test_kubernetes_takes_the_job_of_a_scan_and_its_command_is_one():
     assert mounts == {v["name"] for v in spec["template"]["spec"]["volumes"]}
 
 
-def test_ray_takes_its_clusters_configuration():
+def test_ray_accepts_its_cluster_configuration():
     import jsonschema
 
     (schema,) = (Path(find_spec("ray").origin).parent / "autoscaler").glob("ray-schema.json")
@@ -154,7 +154,7 @@ def checked(toml: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_compose_names_what_is_there():
+def test_compose_names_existing_files():
     compose = yaml.safe_load((DEPLOY / "compose.yml").read_text())
     named = set(compose["volumes"])
     for service in compose["services"].values():
@@ -168,7 +168,7 @@ def test_compose_names_what_is_there():
     checked((DEPLOY / "streamdet.toml").read_text())
 
 
-def test_what_the_image_is_made_of_is_there_and_let_in():
+def test_files_of_the_image_exist_and_are_not_ignored():
     copied = [
         source
         for line in re.findall(r"^COPY (?!--from)(.*)$", (DEPLOY / "Dockerfile").read_text(), re.M)
@@ -179,10 +179,10 @@ def test_what_the_image_is_made_of_is_there_and_let_in():
     assert all((ROOT / path).exists() for path in copied)
 
 
-def test_the_script_installs_what_runs(tmp_path):
-    """Into an empty folder, the way the image is built too: the locked versions, then ours."""
+def test_the_script_installs_a_working_service(tmp_path):
+    """Install into an empty folder, as the image does: the locked versions, then streamdet."""
     if os.environ.get("CI") is None and not os.environ.get("TEST_INSTALL"):
-        pytest.skip("takes a minute and the package index: CI, or TEST_INSTALL=1")
+        pytest.skip("takes a minute and needs a package index: set CI or TEST_INSTALL=1")
     script = DEPLOY / "install.sh"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("STREAMDET", "PYTHON"))}
     env |= {"DESTDIR": str(tmp_path), "PREFIX": "/opt/streamdet"}
@@ -190,8 +190,8 @@ def test_the_script_installs_what_runs(tmp_path):
     program = tmp_path / "opt/streamdet/bin/streamdet"
     config = tmp_path / "etc/streamdet/streamdet.toml"
     assert 'name = "microphone"' in config.read_text()
-    heard = run(program, "file", ROOT / "streamdet/demo/scene.flac", "--format", "jsonl", env=env)
-    assert len(heard.stdout.splitlines()) == 3, heard.stderr
+    done = run(program, "file", ROOT / "streamdet/demo/scene.flac", "--format", "jsonl", env=env)
+    assert len(done.stdout.splitlines()) == 3, done.stderr
     config.write_text("# mine\n" + config.read_text())
     passes(script, env=env)
     assert config.read_text().startswith("# mine")

@@ -1,4 +1,4 @@
-"""What a daemon keeps of its events, and what it counts of what was said of them."""
+"""Stored events, clips and verdict counts of a daemon."""
 
 import json
 import os
@@ -50,11 +50,11 @@ def clips_of(folder: Path) -> dict[str, tuple[np.ndarray, int]]:
     return {p.stem: soundfile.read(p) for p in (folder / "events-clips").glob("*.flac")}
 
 
-def test_a_clip_is_what_was_heard_from_before_the_onset_to_behind_the_end(daemon, wav, scene):
-    ear = daemon(trial(wav.parent, wav, source=""))
+def test_a_clip_reaches_from_before_the_onset_to_after_the_end(daemon, wav, scene):
+    service = daemon(trial(wav.parent, wav, source=""))
     folder = wav.parent
-    assert ear.process.wait(60) == 0
-    events = [e for e in ear.events() if e["phase"] == "final"]
+    assert service.process.wait(60) == 0
+    events = [e for e in service.events() if e["phase"] == "final"]
     kept = {e["id"]: e for e in stored(folder)}
     assert kept.keys() == {e["id"] for e in events}
     clips = clips_of(folder)
@@ -75,22 +75,22 @@ def test_a_clip_is_what_was_heard_from_before_the_onset_to_behind_the_end(daemon
     assert {e["incident"] for e in kept.values()} == {kept[events[0]["id"]]["incident"]}
 
 
-def test_counts_of_reviews_outlive_the_daemon_whoever_gave_them(daemon, rapid, tmp_path):
+def test_review_counts_survive_a_restart(daemon, rapid, tmp_path):
     text = trial(tmp_path, rapid)
-    ear = daemon(text)
-    wait_for(lambda: ear.metric("clips_total", source="trial", result="kept") >= 2, 40)
+    service = daemon(text)
+    wait_for(lambda: service.metric("clips_total", source="trial", result="kept") >= 2, 40)
     ids = [e["id"] for e in stored(tmp_path)]
     for event, verdict in zip(ids, (["true"], ["false", "--cause", "door"]), strict=False):
         done = streamdet("review", "--store", tmp_path / "events.db", "--event", event, "--verdict",
                          *verdict)  # fmt: skip
         assert done.returncode == 0, done.stderr
-    said = {"source": "trial", "verdict": "false"}
-    wait_for(lambda: ear.metric("reviews_total", **said) == 1, 5)
-    assert ear.metric("false_positives_total", source="trial", cause="door") == 1
-    assert ear.metric("precision_ratio", source="trial", window="24h") == 0.5
-    assert ear.metric("reviewed_events", source="trial", window="30d") == 2
-    assert ear.metric("clip_storage_bytes") > 10_000
-    ear.kill()
+    labels = {"source": "trial", "verdict": "false"}
+    wait_for(lambda: service.metric("reviews_total", **labels) == 1, 5)
+    assert service.metric("false_positives_total", source="trial", cause="door") == 1
+    assert service.metric("precision_ratio", source="trial", window="24h") == 0.5
+    assert service.metric("reviewed_events", source="trial", window="30d") == 2
+    assert service.metric("clip_storage_bytes") > 10_000
+    service.kill()
     again = daemon(text, wait=False)
     first = wait_for(lambda: again.page("/metrics")[1], 40)
     assert 'streamdet_reviews_total{source="trial",verdict="false"} 1.0' in first
@@ -101,28 +101,28 @@ def test_counts_of_reviews_outlive_the_daemon_whoever_gave_them(daemon, rapid, t
     assert again.metric("reviews_total", source="trial", verdict="true") == 2
 
 
-def test_what_is_beyond_the_limits_goes_and_the_events_stay(daemon, rapid, tmp_path):
-    ear = daemon(trial(tmp_path, rapid, clips="max_bytes = 150000\npre_s = 0.5\npost_s = 0.5"))
-    wait_for(lambda: ear.metric("clips_total", source="trial", result="kept") >= 8, 60)
-    assert ear.metric("clip_storage_bytes") <= 150_000
+def test_clips_beyond_the_limits_are_removed_and_events_stay(daemon, rapid, tmp_path):
+    service = daemon(trial(tmp_path, rapid, clips="max_bytes = 150000\npre_s = 0.5\npost_s = 0.5"))
+    wait_for(lambda: service.metric("clips_total", source="trial", result="kept") >= 8, 60)
+    assert service.metric("clip_storage_bytes") <= 150_000
     there = {p.stem: p.stat().st_size for p in (tmp_path / "events-clips").glob("*.flac")}
     assert sum(there.values()) <= 150_000
     assert len(stored(tmp_path)) > len(there)
-    assert ear.stop() == 0
+    assert service.stop() == 0
 
 
-def test_a_disk_with_too_little_room_stops_clips_and_nothing_else(daemon, rapid, tmp_path):
-    ear = daemon(trial(tmp_path, rapid, clips=f"min_free_bytes = {10**15}"))
-    wait_for(lambda: ear.metric("clips_total", source="trial", result="no_room") >= 2, 40)
-    assert ear.said("no clip is kept: ")
+def test_too_little_free_space_stops_clips_and_nothing_else(daemon, rapid, tmp_path):
+    service = daemon(trial(tmp_path, rapid, clips=f"min_free_bytes = {10**15}"))
+    wait_for(lambda: service.metric("clips_total", source="trial", result="no_room") >= 2, 40)
+    assert service.said("clip not saved: ")
     assert clips_of(tmp_path) == {}
     assert len(stored(tmp_path)) >= 2
-    assert ear.ready()
-    assert ear.metric("sink_events_total", sink="store", result="failed") == 0
+    assert service.ready()
+    assert service.metric("sink_events_total", sink="store", result="failed") == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
-def test_a_full_disk_stops_clips_and_the_store_goes_on_when_there_is_room(daemon, rapid, tmp_path):
+def test_a_full_disk_stops_clips_and_delays_the_store(daemon, rapid, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -131,65 +131,69 @@ def test_a_full_disk_stops_clips_and_the_store_goes_on_when_there_is_room(daemon
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        ear = daemon(trial(small, rapid, clips="min_free_bytes = 0"))
-        wait_for(lambda: ear.metric("errors_total", component="store") >= 1, 60)
-        heard = ear.metric("detections_total", source="trial")
-        wait_for(lambda: ear.metric("detections_total", source="trial") >= heard + 3, 40)
-        assert ear.ready()
+        service = daemon(trial(small, rapid, clips="min_free_bytes = 0"))
+        wait_for(lambda: service.metric("errors_total", component="store") >= 1, 60)
+        before = service.metric("detections_total", source="trial")
+        wait_for(lambda: service.metric("detections_total", source="trial") >= before + 3, 40)
+        assert service.ready()
         for path in (small / "events-clips").glob("*.flac"):
             assert soundfile.info(path).frames > 0
         assert not list((small / "events-clips").glob("*.part"))
         for path in (small / "events-clips").glob("*.flac"):
             path.unlink()
-        before = ear.metric("sink_events_total", sink="store", result="delivered")
+        stored_before = service.metric("sink_events_total", sink="store", result="delivered")
         wait_for(
-            lambda: ear.metric("sink_events_total", sink="store", result="delivered") > before, 60
+            lambda: (
+                service.metric("sink_events_total", sink="store", result="delivered")
+                > stored_before
+            ),
+            60,
         )
-        ear.kill()
+        service.kill()
     finally:
         subprocess.run(["umount", "-l", small], check=True)
 
 
-def test_a_damaged_store_is_set_aside_and_told_of(daemon, rapid, tmp_path):
+def test_a_damaged_store_is_moved_and_logged(daemon, rapid, tmp_path):
     (tmp_path / "events.db").write_bytes(b"SQLite format 3\0" + b"broken" * 999)
-    ear = daemon(trial(tmp_path, rapid))
-    wait_for(lambda: ear.said("the event store was damaged; it is "))
+    service = daemon(trial(tmp_path, rapid))
+    wait_for(lambda: service.said("the event store was damaged; moved to "))
     wait_for(lambda: len(stored(tmp_path)) >= 1, 30)
     (aside,) = tmp_path.glob("events.db.damaged-*")
     assert aside.read_bytes().endswith(b"broken")
 
 
-def test_sighup_moves_the_store_and_keeps_the_old_one_where_the_new_is_bad(daemon, rapid, tmp_path):
+def test_sighup_moves_the_store_and_keeps_the_old_one_if_the_new_is_bad(daemon, rapid, tmp_path):
     import signal
 
-    ear = daemon(trial(tmp_path, rapid))
+    service = daemon(trial(tmp_path, rapid))
     wait_for(lambda: len(stored(tmp_path)) >= 1, 30)
     (tmp_path / "file").write_text("not a folder")
-    ear.configure(trial(tmp_path, rapid).replace("events.db", "file/events.db"))
-    ear.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: ear.metric("config_reloads_total", result="bad") == 1)
+    service.configure(trial(tmp_path, rapid).replace("events.db", "file/events.db"))
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.metric("config_reloads_total", result="bad") == 1)
     had = len(stored(tmp_path))
     wait_for(lambda: len(stored(tmp_path)) > had, 30)
     (tmp_path / "new").mkdir()
-    ear.configure(trial(tmp_path / "new", rapid))
-    ear.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: ear.metric("config_reloads_total", result="good") == 1)
+    service.configure(trial(tmp_path / "new", rapid))
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.metric("config_reloads_total", result="good") == 1)
     wait_for(lambda: len(stored(tmp_path / "new")) >= 1, 30)
-    assert ear.metric("source_reconnects_total", source="trial") == 0
-    assert ear.stop() == 0
+    assert service.metric("source_reconnects_total", source="trial") == 0
+    assert service.stop() == 0
 
 
-def test_beside_speech_only_the_shot_s_second_is_kept(tmp_path):
+def test_redact_speech_keeps_only_the_second_of_the_shot(tmp_path):
     table = StoreTable(path=tmp_path / "events.db", redact_speech=True)
-    evidence = EventStorage(table, ClipsConfig(folder=tmp_path / "clips", min_free_bytes=0))
-    evidence.start(lambda *_: None)
+    storage = EventStorage(table, ClipsConfig(folder=tmp_path / "clips", min_free_bytes=0))
+    storage.start(lambda *_: None)
     sound = np.linspace(-0.5, 0.5, 80_000, dtype=np.float32)
     for number, speech in enumerate((0.2, 0.8)):
-        told = record_of(number)
-        evidence.store.add(told)
-        evidence._enqueue(EventClip(told, sound, 16_000, 2.0, speech))
-    wait_for(lambda: sum(evidence.clip_results.values()) == 2)
-    wait_for(lambda: len(evidence.store.clips()) == 2)
+        record = record_of(number)
+        storage.store.add(record)
+        storage.enqueue_clip(EventClip(record, sound, 16_000, 2.0, speech))
+    wait_for(lambda: sum(storage.clip_results.values()) == 2)
+    wait_for(lambda: len(storage.store.clips()) == 2)
     reader = StoreReader(table.path)
     whole, cut = reader.events(EventFilter())
     assert (whole.redacted, cut.redacted) == (False, True)
@@ -200,12 +204,12 @@ def test_beside_speech_only_the_shot_s_second_is_kept(tmp_path):
     picture = reader.spectrogram(cut.event.id)
     assert picture is not None
     assert len(picture.levels) <= 50
-    assert evidence.clip_results == {("gate", "kept"): 1, ("gate", "redacted"): 1}
-    evidence.close(2.0)
+    assert storage.clip_results == {("gate", "kept"): 1, ("gate", "redacted"): 1}
+    storage.close(2.0)
 
 
-def test_an_output_can_be_told_of_incidents_alone(daemon, rapid, tmp_path):
-    out = tmp_path / "told.jsonl"
+def test_an_output_can_get_incidents_only(daemon, rapid, tmp_path):
+    out = tmp_path / "incidents.jsonl"
     second = rapid.with_name("second.wav")
     second.write_bytes(rapid.read_bytes())
     text = (
@@ -215,22 +219,22 @@ def test_an_output_can_be_told_of_incidents_alone(daemon, rapid, tmp_path):
         f'[[sources]]\nname = "gate"\nfile = "{rapid}"\n'
         f'[[sources]]\nname = "yard"\nfile = "{second}"\n'
     )
-    ear = daemon(text, wait=False)
-    assert ear.process.wait(60) == 0
-    told = records(out.read_bytes())
+    service = daemon(text, wait=False)
+    assert service.process.wait(60) == 0
+    incidents = records(out.read_bytes())
     schema = json.loads(
         (Path(__file__).parent.parent / "docs" / "incident.schema.json").read_text()
     )
     import jsonschema
 
-    for record in told:
+    for record in incidents:
         jsonschema.validate(record, schema)
-    assert [r["phase"] for r in told] == ["onset", "final"]
-    assert told[0]["id"] == told[1]["id"]
-    events = [e for e in ear.events() if e["phase"] == "final"]
-    assert told[1]["events"] == len(events) == 2
-    assert sorted(told[1]["sources"]) == ["gate", "yard"]
-    assert told[1]["rounds"] == sum(e["rounds"] for e in events)
+    assert [r["phase"] for r in incidents] == ["onset", "final"]
+    assert incidents[0]["id"] == incidents[1]["id"]
+    events = [e for e in service.events() if e["phase"] == "final"]
+    assert incidents[1]["events"] == len(events) == 2
+    assert sorted(incidents[1]["sources"]) == ["gate", "yard"]
+    assert incidents[1]["rounds"] == sum(e["rounds"] for e in events)
 
 
 steps = st.lists(
@@ -240,15 +244,15 @@ steps = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(steps)
-def test_every_event_is_of_one_incident_and_each_has_a_beginning_and_an_end(steps):
-    at, now, told, seen = 0.0, None, [], 0
+def test_every_event_belongs_to_one_incident_with_an_onset_and_a_final_record(steps):
+    at, now, incidents, seen = 0.0, None, [], 0
     pending: dict[str, dict] = {}
     number = 0
     for source, final, wait in steps:
         at += wait
         if incident.is_over(now, at, 5.0):
             assert now is not None
-            told.append(now.record("final"))
+            incidents.append(now.record("final"))
             now = None
         if final and source in pending:
             line = {**pending.pop(source), "phase": "final"}
@@ -261,9 +265,9 @@ def test_every_event_is_of_one_incident_and_each_has_a_beginning_and_an_end(step
             continue
         now, begun = incident.add_event(now, line, at)
         if begun:
-            told.append(begun)
+            incidents.append(begun)
     if now is not None:
-        told.append(now.record("final"))
-    assert [r["phase"] for r in told] == ["onset", "final"] * (len(told) // 2)
-    assert sum(r["events"] for r in told if r["phase"] == "final") == seen
-    assert len({r["id"] for r in told}) == len(told) // 2
+        incidents.append(now.record("final"))
+    assert [r["phase"] for r in incidents] == ["onset", "final"] * (len(incidents) // 2)
+    assert sum(r["events"] for r in incidents if r["phase"] == "final") == seen
+    assert len({r["id"] for r in incidents}) == len(incidents) // 2

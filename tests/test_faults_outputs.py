@@ -1,34 +1,39 @@
-"""Outputs that fail under a running daemon: what was promised is kept, and the ear goes on."""
+"""Outputs that fail under a running daemon: delivery guarantees hold, and detection goes on."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from conftest import need, wait_for
 from daemons import free_port
 
+from streamdet.config.schema import MqttConfig
+
 TRIAL = 'threshold = 0.6\n[[sources]]\nname = "trial"\nloop = true\nfile = "{}"\n'
 
 
 class Broker:
-    """A mosquitto of our own, and everything that it is told on streamdet's topics."""
+    """A mosquitto server, and all messages that it gets."""
 
     def __init__(self, folder) -> None:
         need("mosquitto", "mosquitto_sub")
         self.port, self._config = free_port(), folder / "mosquitto.conf"
         self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
-        self.told = folder / "told.txt"
+        self.messages = folder / "messages.txt"
         self._processes: list[subprocess.Popen] = []
 
     def start(self) -> None:
         broker = subprocess.Popen(["mosquitto", "-c", str(self._config)], stderr=subprocess.DEVNULL)
         self._processes = [broker]
-        with self.told.open("ab") as to:
+        with self.messages.open("ab") as to:
             command = ["mosquitto_sub", "-p", str(self.port), "-q", "1", "-v", "-t", "#"]
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline:
@@ -46,12 +51,12 @@ class Broker:
         self._processes = []
 
     def lines(self, topic: str) -> list[str]:
-        lines = self.told.read_text().splitlines() if self.told.exists() else []
+        lines = self.messages.read_text().splitlines() if self.messages.exists() else []
         return [line.partition(" ")[2] for line in lines if line.startswith(topic + " ")]
 
 
 class Hook:
-    """An address to post to. ``hangs``: it takes requests and does not answer."""
+    """A web server to post to. ``hangs``: it accepts requests and does not answer."""
 
     def __init__(self) -> None:
         self.hangs, self.status = False, 200
@@ -108,10 +113,10 @@ def without_repeats(pairs):
     return [pair for i, pair in enumerate(pairs) if pair not in pairs[:i]]
 
 
-def test_a_broker_down_for_a_minute_and_a_hook_that_hangs_get_everything_in_order(
+def test_a_broker_that_is_down_and_a_webhook_that_hangs_get_everything_in_order(
     daemon, tmp_path, wav, broker, hook
 ):
-    ear = daemon(
+    service = daemon(
         TRIAL.format(wav)
         + f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntimeout_s = 2\n'
         + f'[webhook]\nurl = "{hook.url}"\nphase = "both"\ntimeout_s = 2\n'
@@ -122,37 +127,37 @@ def test_a_broker_down_for_a_minute_and_a_hook_that_hangs_get_everything_in_orde
     broker.kill()
     hook.hangs = True
     time.sleep(30)
-    assert ear.ready()
-    assert ear.metric("sink_queue_length", sink="mqtt") >= 3
-    assert ear.metric("sink_queue_length", sink="webhook") >= 3
-    assert ear.metric("sink_events_total", sink="mqtt", result="failed") >= 1
-    assert ear.said("mqtt: mqtt 127.0.0.1")
-    assert ear.said("webhook: webhook: ReadTimeout")
+    assert service.ready()
+    assert service.metric("sink_queue_length", sink="mqtt") >= 3
+    assert service.metric("sink_queue_length", sink="webhook") >= 3
+    assert service.metric("sink_events_total", sink="mqtt", result="failed") >= 1
+    assert service.said("mqtt: mqtt 127.0.0.1")
+    assert service.said("webhook: webhook: ReadTimeout")
     hook.hangs = False
     time.sleep(30)
     broker.start()
-    wait_for(lambda: ear.metric("sink_queue_length", sink="mqtt") == 0, 40)
-    wait_for(lambda: ear.metric("sink_queue_length", sink="webhook") == 0, 40)
-    assert ear.stop() == 0
-    truth = keys(ear.events())
+    wait_for(lambda: service.metric("sink_queue_length", sink="mqtt") == 0, 40)
+    wait_for(lambda: service.metric("sink_queue_length", sink="webhook") == 0, 40)
+    assert service.stop() == 0
+    truth = keys(service.events())
     assert len(truth) >= 18
     by_mqtt = keys(map(json.loads, broker.lines("streamdet/trial/event")))
     by_hook = keys(json.loads(body) for _, body in hook.got)
     assert without_repeats(by_mqtt) == truth
     assert without_repeats(by_hook) == truth
-    assert len(by_mqtt) <= len(truth) + 1  # at least once: the one that was under way
+    assert len(by_mqtt) <= len(truth) + 1  # at least once: the one in flight may be repeated
     assert broker.lines("streamdet/status")[-1] == "offline"
     assert broker.lines("streamdet/trial/state")[-2:] == ["ON", "OFF"]
-    assert "s3cret" not in ear.err.read_text()
+    assert "s3cret" not in service.err.read_text()
     for headers, body in hook.got:
         record = json.loads(body)
         assert headers["Idempotency-Key"] == f"{record['id']}-{record['phase']}"
 
 
-def test_a_broker_says_offline_for_a_daemon_that_was_killed_and_home_assistant_is_told(
+def test_the_broker_publishes_offline_for_a_killed_daemon_and_home_assistant_gets_sensors(
     daemon, wav, broker, tmp_path
 ):
-    ear = daemon(
+    service = daemon(
         TRIAL.format(wav)
         + f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntopic = "site/north"\n'
         + f'[spool]\nfolder = "{tmp_path / "spool"}"\n'
@@ -165,21 +170,89 @@ def test_a_broker_says_offline_for_a_daemon_that_was_killed_and_home_assistant_i
     announce = ["mosquitto_pub", "-p", str(broker.port), "-t", "homeassistant/status"]
     subprocess.run([*announce, "-m", "online"], check=True)
     wait_for(lambda: len(broker.lines(topic)) == 2)
-    ear.kill()
+    service.kill()
     wait_for(lambda: broker.lines("site/north/status")[-1:] == ["offline"], 60)
 
 
-def test_what_waits_on_disk_outlives_sigkill(daemon, tmp_path, rapid, hook):
+def open_files(pid: int, name: str) -> int:
+    """How often a process has a file of this name open."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed in the meantime
+            count += link.readlink().name == name
+    return count
+
+
+def test_a_reload_with_a_bad_password_file_leaves_the_connection_and_its_spool_untouched(
+    daemon, rapid, broker, hook, tmp_path
+):
+    password = tmp_path / "password"
+    password.write_text("s3cret")
+    remote = (
+        f'[spool]\nfolder = "{tmp_path / "spool"}"\n'
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\nuser = "u"\n'
+    )
+    good = TRIAL.format(rapid) + remote + f'password_file = "{password}"\n'
+    service = daemon(good)
+    wait_for(lambda: len(broker.lines("streamdet/trial/event")) >= 1)
+    before = open_files(service.process.pid, "mqtt.db")
+    assert before >= 1
+    bad = [
+        good.replace(str(password), "/nowhere"),
+        good + f'tls = true\nca_file = "{password}"\n',
+        good.replace("u", "v") + '[webhook]\nurl_file = "/nowhere"\n',
+        # both spools are opened, and closed again as the address is taken
+        good + f'discovery = false\n[webhook]\nurl = "{hook.url}"\n[store]\n'
+        f'path = "{tmp_path / "events.db"}"\n[web]\naddress = "127.0.0.1:{broker.port}"\n',
+    ]
+    for number, toml in enumerate(bad, 1):
+        service.configure(toml)
+        service.process.send_signal(signal.SIGHUP)
+        wait_for(lambda n=number: service.metric("config_reloads_total", result="bad") == n, 20)
+        assert open_files(service.process.pid, "mqtt.db") == before
+        assert open_files(service.process.pid, "webhook.db") == 0
+        assert open_files(service.process.pid, "events.db") == 0
+    events = len(broker.lines("streamdet/trial/event"))
+    wait_for(lambda: len(broker.lines("streamdet/trial/event")) >= events + 2)
+    assert broker.lines("streamdet/status") == ["online"]  # never disconnected
+    service.configure(good + "discovery = false\n")
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: broker.lines("streamdet/status") == ["online", "offline", "online"])
+    assert open_files(service.process.pid, "mqtt.db") == before
+    assert service.stop() == 0
+    got = without_repeats(keys(map(json.loads, broker.lines("streamdet/trial/event"))))
+    assert got == keys(service.events())
+
+
+def test_an_mqtt_output_connects_on_start_and_not_before():
+    pytest.importorskip("paho.mqtt")
+    from streamdet.outputs.mqtt import MqttOutput
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        config = MqttConfig(host="127.0.0.1", port=server.getsockname()[1])
+        output = MqttOutput(config, None, ["trial"])
+        with pytest.raises(TimeoutError):
+            server.accept()
+        output.start()
+        server.settimeout(10)
+        connection, _ = server.accept()
+        connection.close()
+        output.close()
+    MqttOutput(config, None, ["trial"]).close()
+
+
+def test_spooled_events_survive_sigkill(daemon, tmp_path, rapid, hook):
     toml = (
         TRIAL.format(rapid)
         + f'[webhook]\nurl = "{hook.url}"\nphase = "final"\ntimeout_s = 1\n'
         + f'[spool]\nfolder = "{tmp_path / "spool"}"\n'
     )
     hook.status = 503
-    ear = daemon(toml)
-    wait_for(lambda: ear.metric("sink_queue_length", sink="webhook") >= 2)
-    ear.kill()
-    before = [e["id"] for e in ear.events(phase="final")]
+    service = daemon(toml)
+    wait_for(lambda: service.metric("sink_queue_length", sink="webhook") >= 2)
+    service.kill()
+    before = [e["id"] for e in service.events(phase="final")]
     hook.status = 200
     again = daemon(toml)
     wait_for(lambda: again.metric("sink_queue_length", sink="webhook") == 0)
@@ -187,7 +260,7 @@ def test_what_waits_on_disk_outlives_sigkill(daemon, tmp_path, rapid, hook):
     assert got[: len(before)] == before
 
 
-def test_a_full_disk_stops_a_file_and_loses_nothing_when_there_is_room(daemon, tmp_path, rapid):
+def test_a_full_disk_delays_the_jsonl_file_and_loses_nothing(daemon, tmp_path, rapid):
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -198,24 +271,24 @@ def test_a_full_disk_stops_a_file_and_loses_nothing_when_there_is_room(daemon, t
         pytest.skip(f"can't mount a small disk: {mounted.stderr.decode().strip()}")
     try:
         (small / "ballast").write_bytes(b"x" * 12_000)
-        ear = daemon(TRIAL.format(rapid) + f'[jsonl]\npath = "{small / "events.jsonl"}"\n')
-        wait_for(lambda: ear.metric("sink_events_total", sink="jsonl", result="failed") > 0, 60)
-        assert ear.said("events.jsonl: No space left on device")
-        assert ear.ready()
+        service = daemon(TRIAL.format(rapid) + f'[jsonl]\npath = "{small / "events.jsonl"}"\n')
+        wait_for(lambda: service.metric("sink_events_total", sink="jsonl", result="failed") > 0, 60)
+        assert service.said("events.jsonl: No space left on device")
+        assert service.ready()
         (small / "ballast").unlink()
-        wait_for(lambda: ear.metric("sink_queue_length", sink="jsonl") == 0, 40)
-        assert ear.said("jsonl: delivers again")
-        assert ear.stop() == 0
+        wait_for(lambda: service.metric("sink_queue_length", sink="jsonl") == 0, 40)
+        assert service.said("jsonl: delivering again")
+        assert service.stop() == 0
         kept = [json.loads(line) for line in (small / "events.jsonl").read_text().splitlines()]
-        assert keys(kept) == keys(ear.events())
+        assert keys(kept) == keys(service.events())
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def test_outputs_that_never_return_keep_neither_the_ear_nor_the_end(daemon, tmp_path, rapid):
+def test_outputs_that_hang_block_neither_detection_nor_shutdown(daemon, tmp_path, rapid):
     reader, writer = os.pipe()
     os.set_blocking(writer, True)
-    ear = daemon(
+    service = daemon(
         TRIAL.format(rapid)
         + "[stdout]\nqueue = 2\n"
         + f'[jsonl]\npath = "{tmp_path / "kept.jsonl"}"\n'
@@ -227,20 +300,20 @@ def test_outputs_that_never_return_keep_neither_the_ear_nor_the_end(daemon, tmp_
 
     # a pipe that takes two lines and no more
     fcntl.fcntl(reader, 1031, 4096)  # F_SETPIPE_SZ
-    wait_for(lambda: ear.metric("sink_events_total", sink="stdout", result="dropped") >= 1, 60)
-    wait_for(lambda: ear.metric("sink_events_total", sink="command", result="dropped") >= 1, 60)
-    assert ear.ready()
+    wait_for(lambda: service.metric("sink_events_total", sink="stdout", result="dropped") >= 1, 60)
+    wait_for(lambda: service.metric("sink_events_total", sink="command", result="dropped") >= 1, 60)
+    assert service.ready()
     assert len((tmp_path / "kept.jsonl").read_text().splitlines()) >= 6
     began = time.monotonic()
-    assert ear.stop(signal.SIGTERM, 15) == 0
+    assert service.stop(signal.SIGTERM, 15) == 0
     assert time.monotonic() - began < 8
-    assert ear.said("stdout: 3 events were not delivered")
+    assert service.said("stdout: 3 events were not delivered")
     os.close(reader)
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(daemon, rapid):
+def test_a_closed_stdout_ends_the_daemon_silently(daemon, rapid):
     reader, writer = os.pipe()
-    ear = daemon(TRIAL.format(rapid), stdout=writer)
+    service = daemon(TRIAL.format(rapid), stdout=writer)
     os.close(writer)
     os.close(reader)
-    assert ear.process.wait(30) == 0
+    assert service.process.wait(30) == 0

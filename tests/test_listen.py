@@ -55,7 +55,7 @@ class Listener:
     def metrics(self) -> str:
         return fetch(f"http://127.0.0.1:{self.port}/metrics")
 
-    def hears(self) -> bool:
+    def receives(self) -> bool:
         try:
             return sample(self.metrics(), "streamdet_audio_seconds_total") > 0.5
         except OSError:
@@ -86,25 +86,25 @@ def play(wav, environment) -> float:
     return began
 
 
-def test_a_scene_played_is_heard_counted_and_scraped(listener, sound, wav, tmp_path):
+def test_shots_played_are_detected_counted_and_scraped(listener, sound, wav, tmp_path):
     need("prometheus", "promtool")
-    ear = listener("--device", "default", "--threshold", "0.6", "--name", "yard")
-    wait_for(ear.hears, 40)
-    with Prometheus(tmp_path, ear.port) as prometheus:
+    service = listener("--device", "default", "--threshold", "0.6", "--name", "yard")
+    wait_for(service.receives, 40)
+    with Prometheus(tmp_path, service.port) as prometheus:
         began = play(wav, sound)
-        wait_for(lambda: len([e for e in ear.events() if e["phase"] == "final"]) >= 3)
+        wait_for(lambda: len([e for e in service.events() if e["phase"] == "final"]) >= 3)
         wait_for(lambda: prometheus.query('streamdet_detections_total{source="yard"}') == 3.0)
         assert prometheus.query("streamdet_source_up") == 1.0
         assert prometheus.query("streamdet_false_positives_total") == 0.0
-    text = ear.metrics()
+    text = service.metrics()
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert checked.stdout + checked.stderr == ""
-    assert ear.stop() == 0
+    assert service.stop() == 0
 
-    events = ear.events()
+    events = service.events()
     for phase in ("onset", "final"):
         of_phase = [e for e in events if e["phase"] == phase]
         assert len(of_phase) == 3
@@ -122,7 +122,7 @@ def test_a_scene_played_is_heard_counted_and_scraped(listener, sound, wav, tmp_p
     assert sample(text, "streamdet_detection_latency_seconds_count") == 3
     assert "process_resident_memory_bytes" in text
     assert "streamdet_build_info{" in text
-    assert re.search(r"heard \d+\.\d s, lost 0\.0 s: 3 events", ear.err.read_text())
+    assert re.search(r"heard \d+\.\d s, lost 0\.0 s: 3 events", service.err.read_text())
 
 
 class Prometheus:
@@ -162,10 +162,10 @@ class Prometheus:
         return float(result[0]["value"][1]) if result else None
 
 
-def test_every_series_stands_at_0_from_the_start(listener):
-    ear = listener("--device", "default", "--name", "yard")
-    wait_for(ear.hears, 40)
-    text = ear.metrics()
+def test_every_series_is_0_from_the_start(listener):
+    service = listener("--device", "default", "--name", "yard")
+    wait_for(service.receives, 40)
+    text = service.metrics()
     for name in ("detections_total", "input_overflows_total", "clipped_samples_total",
                  "source_reconnects_total", "last_detection_timestamp_seconds"):  # fmt: skip
         assert f'streamdet_{name}{{source="yard"}} 0.0' in text
@@ -176,33 +176,33 @@ def test_every_series_stands_at_0_from_the_start(listener):
     assert sample(text, "streamdet_source_up") == 1.0
 
 
-def test_sigint_closes_the_open_event_and_ends_with_0(listener, sound, tmp_path, scene):
+def test_sigint_closes_the_open_event_and_exits_with_0(listener, sound, tmp_path, scene):
     endless = tmp_path / "burst.wav"
     shot = scene[round(4.15 * 16_000) : round(4.6 * 16_000)]
     soundfile.write(endless, list(shot) * 40, 16_000)
-    ear = listener("--device", "default", "--threshold", "0.3")
-    wait_for(ear.hears, 40)
+    service = listener("--device", "default", "--threshold", "0.3")
+    wait_for(service.receives, 40)
     with subprocess.Popen(["paplay", "--device=virt", str(endless)], env=sound) as player:
-        wait_for(ear.events)
-        assert ear.stop(signal.SIGINT) == 0
+        wait_for(service.events)
+        assert service.stop(signal.SIGINT) == 0
         player.terminate()
-    events = ear.events()
+    events = service.events()
     assert events[-1]["phase"] == "final"
     assert {e["id"] for e in events if e["phase"] == "onset"} == {
         e["id"] for e in events if e["phase"] == "final"
     }
 
 
-def test_one_line_an_event_can_be_asked_for_and_a_duration(listener, sound, wav):
-    ear = listener("--device", "default", "--threshold", "0.6", "--phase", "final",
+def test_phase_final_prints_one_line_per_event_and_duration_stops(listener, sound, wav):
+    service = listener("--device", "default", "--threshold", "0.6", "--phase", "final",
                    "--duration", "25")  # fmt: skip
-    wait_for(ear.hears, 40)
+    wait_for(service.receives, 40)
     play(wav, sound)
-    assert ear.process.wait(60) == 0
-    assert [e["phase"] for e in ear.events()] == ["final"] * 3
+    assert service.process.wait(60) == 0
+    assert [e["phase"] for e in service.events()] == ["final"] * 3
 
 
-def test_devices_are_listed_for_people_and_programs(sound):
+def test_devices_are_listed_as_a_table_and_as_json(sound):
     rows = json.loads(streamdet("devices", "--json", env=sound).stdout)
     (default,) = [r for r in rows if r["name"] == "default"]
     assert default["rate"] > 0
@@ -211,13 +211,13 @@ def test_devices_are_listed_for_people_and_programs(sound):
     assert "default" in streamdet("devices", env=sound).stdout.decode()
 
 
-def test_the_self_test_is_heard_through_a_loopback(sound):
+def test_the_self_test_detects_its_shot_through_a_loopback(sound):
     done = streamdet("selftest", "--device", "default", "--threshold", "0.3", env=sound)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(b"heard")
 
 
-def test_a_device_that_is_not_there_is_one_line_and_code_69(sound):
+def test_a_missing_device_is_one_line_and_code_69(sound):
     done = streamdet("listen", "--device", "no such thing", "--metrics", "off", env=sound)
     assert done.returncode == 69
     (line,) = done.stderr.splitlines()
@@ -235,21 +235,19 @@ def test_an_address_in_use_is_one_line_and_code_2(sound):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_source_that_stays_dead_can_end_the_daemon_with_a_code_to_restart_on(
-    listener, sound_server
-):
-    ear = listener("--device", "default", "--stall", "3", "--set", "give_up_s=8")
-    wait_for(ear.hears, 40)
+def test_a_source_that_stays_dead_ends_the_daemon_after_give_up_s(listener, sound_server):
+    service = listener("--device", "default", "--stall", "3", "--set", "give_up_s=8")
+    wait_for(service.receives, 40)
     sound_server[1].send_signal(signal.SIGSTOP)
     try:
-        assert ear.process.wait(30) == 74
+        assert service.process.wait(30) == 74
     finally:
         sound_server[1].send_signal(signal.SIGCONT)
-    assert "no sample for 3 s" in ear.err.read_text()
+    assert "no sample for 3 s" in service.err.read_text()
 
 
 @pytest.mark.parametrize("address", ["9477", "localhost:", "localhost:http", "h:99999"])
-def test_an_address_that_is_none_is_one_line_and_code_2(address):
+def test_an_invalid_address_is_one_line_and_code_2(address):
     done = streamdet("listen", "--metrics", address)
     assert done.returncode == 2
     assert done.stderr == b"streamdet: --metrics: http.address: must be HOST:PORT or off\n"

@@ -1,4 +1,4 @@
-"""Live sources one by one, and the lines that a daemon says of them."""
+"""Live sources one by one, and the log lines of a daemon."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def onsets(out: bytes) -> list[float]:
     return [e["onset_s"] for e in records(out)]
 
 
-def test_stdin_as_wav_and_as_raw_pcm_is_heard_to_its_end(wav, scene):
+def test_stdin_as_wav_and_as_raw_pcm_is_analysed_to_its_end(wav, scene):
     done = streamdet(*LISTEN[3:], "--pipe", "-", stdin=wav.read_bytes())
     assert done.returncode == 0, done.stderr
     assert onsets(done.stdout) == pytest.approx(demo.ONSETS_S, abs=0.05)
@@ -42,18 +42,18 @@ def test_stdin_as_wav_and_as_raw_pcm_is_heard_to_its_end(wav, scene):
 def test_a_fifo_waits_for_its_next_writer(daemon, tmp_path, wav):
     fifo = tmp_path / "audio.fifo"
     os.mkfifo(fifo)
-    ear = daemon(
+    service = daemon(
         f'threshold = 0.6\nretry_first_s = 0.2\n[[sources]]\nname = "f"\npipe = "{fifo}"\n',
         wait=False,
     )
     for number in (1, 2):
         with fifo.open("wb") as to:
             to.write(wav.read_bytes())
-        wait_for(lambda n=number: len(ear.events(phase="final")) == 3 * n)
-        wait_for(lambda: ear.said("its writer has gone"))
+        wait_for(lambda n=number: len(service.events(phase="final")) == 3 * n)
+        wait_for(lambda: service.said("its writer has gone"))
 
 
-def test_no_realtime_hears_a_file_as_fast_as_it_can(wav):
+def test_no_realtime_analyses_a_file_as_fast_as_possible(wav):
     began = time.monotonic()
     done = streamdet(*LISTEN[3:], "--file", wav, "--no-realtime")
     assert time.monotonic() - began < 15
@@ -61,7 +61,7 @@ def test_no_realtime_hears_a_file_as_fast_as_it_can(wav):
     assert onsets(done.stdout) == pytest.approx(demo.ONSETS_S, abs=0.05)
 
 
-def test_a_gain_makes_a_faint_source_loud_and_a_channel_is_chosen(tmp_path, scene):
+def test_gain_and_channel_of_a_source_are_applied(tmp_path, scene):
     path = tmp_path / "two.wav"
     soundfile.write(path, np.stack([np.zeros_like(scene), scene], axis=1), 16_000)
     base = [*LISTEN[3:], "--file", path, "--no-realtime", "--name", "x"]
@@ -78,7 +78,7 @@ def test_a_gain_makes_a_faint_source_loud_and_a_channel_is_chosen(tmp_path, scen
     assert loud[0]["level_dbfs"] - plain[0]["level_dbfs"] == pytest.approx(6, abs=0.2)
 
 
-def test_flags_of_a_source_that_none_is_named_for_are_refused(tmp_path, wav):
+def test_source_options_without_a_source_are_refused(tmp_path, wav):
     config = tmp_path / "c.toml"
     config.write_text(f'[[sources]]\nname = "a"\nfile = "{wav}"\n')
     done = streamdet("listen", "--config", config, "--channel", "1")
@@ -96,7 +96,7 @@ def test_flags_of_a_source_that_none_is_named_for_are_refused(tmp_path, wav):
         ("http://me:s3cret@no-such-host.invalid/a", "no-such-host.invalid"),
     ],
 )
-def test_an_address_that_nobody_is_at_is_one_line_without_its_password(url, word):
+def test_an_unreachable_url_is_one_line_without_its_password(url, word):
     done = streamdet("listen", "--url", url, "--metrics", "off")
     assert done.returncode == 69
     assert word in done.stderr.decode()
@@ -104,7 +104,7 @@ def test_an_address_that_nobody_is_at_is_one_line_without_its_password(url, word
     assert "Traceback" not in done.stderr.decode()
 
 
-def test_a_server_that_takes_a_call_and_says_nothing_is_named_so():
+def test_a_server_that_never_answers_is_reported_as_such():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.mp3"
         feed = NetworkSource("x", url, 0.5, 0.5, 5, lambda: None)
@@ -115,7 +115,7 @@ def test_a_server_that_takes_a_call_and_says_nothing_is_named_so():
 
 @settings(max_examples=30, deadline=None)
 @given(tail=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30))
-def test_whatever_an_address_is_it_fails_with_one_kind_of_error(tail):
+def test_any_url_fails_with_a_source_error(tail):
     feed = NetworkSource("x", f"http://127.0.0.1:1/{tail}", 2, 2, 5, lambda: None)
     feed.start()
     feed.join(10)
@@ -127,7 +127,7 @@ def test_whatever_an_address_is_it_fails_with_one_kind_of_error(tail):
     drift=st.floats(-200e-6, 200e-6),
     late=st.lists(st.floats(0, 0.3), min_size=100, max_size=100),
 )
-def test_the_clock_of_a_source_follows_a_card_that_runs_a_little_wrong(drift, late):
+def test_the_sample_clock_follows_the_drift_of_a_sound_card(drift, late):
     clock, rate, began = SampleClock(48_000), 48_000, 1_000.0
     late[::3] = [0.0] * 34
     for i in range(100):
@@ -137,7 +137,7 @@ def test_the_clock_of_a_source_follows_a_card_that_runs_a_little_wrong(drift, la
     assert clock.time_of(seconds) == pytest.approx(began + 600.0, abs=70 * abs(drift) + 1e-3)
 
 
-def test_a_server_that_sends_the_last_seconds_at_once_is_not_early():
+def test_a_burst_of_buffered_samples_does_not_shift_the_clock():
     clock = SampleClock(16_000)
     clock.record_arrival(16_000 * 5, 100.0)  # five seconds at once: the last is of now
     assert clock.time_of(5.0) == 100.0
@@ -145,7 +145,7 @@ def test_a_server_that_sends_the_last_seconds_at_once_is_not_early():
     assert clock.time_of(6.0) == 101.0
 
 
-def test_lines_of_one_kind_are_counted_and_not_repeated():
+def test_repeated_lines_are_counted_and_not_printed():
     now, out = [0.0], io.StringIO()
     log = DaemonLog("text", 60, out, lambda: now[0])
     for _ in range(5):
@@ -157,11 +157,11 @@ def test_lines_of_one_kind_are_counted_and_not_repeated():
     assert out.getvalue().splitlines() == [
         "streamdet: gate: it is gone",
         "streamdet: yard\ufffd[2J\ufffd: it is gone",
-        "streamdet: gate: it is gone (4 more like it before)",
+        "streamdet: gate: it is gone (repeated 4 times)",
     ]
 
 
-def test_a_log_that_nobody_reads_keeps_nobody():
+def test_a_log_without_a_reader_does_not_block():
     held = threading.Event()
 
     class Stuck(io.StringIO):
@@ -181,11 +181,11 @@ def test_a_log_that_nobody_reads_keeps_nobody():
 def test_lines_can_be_json(wav):
     done = streamdet("listen", "--file", wav, "--no-realtime", "--metrics", "off", "--log", "json")
     rows = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [r["event"] for r in rows] == ["hearing", "ready", "ended", "stopped"]
+    assert [r["event"] for r in rows] == ["receiving", "ready", "ended", "stopped"]
     assert {"time", "level", "event", "message"} <= set(rows[0])
 
 
-def test_an_example_of_the_readme_runs():
+def test_the_example_of_the_operators_guide_is_valid():
     text = (ROOT / "docs" / "operate.md").read_text()
     toml = text.split("```toml\n")[1].split("```")[0]
     command = [sys.executable, "-m", "streamdet", "config", "show", "--config", "/dev/stdin"]

@@ -1,4 +1,4 @@
-"""Under systemd itself: a user instance of it, in a mount namespace with a /run of its own."""
+"""The service under a user instance of systemd, in a mount namespace with its own /run."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT, need
 
-KEPT = ("Type", "NotifyAccess", "TimeoutStartSec", "Restart", "RestartPreventExitStatus",
+COPIED = ("Type", "NotifyAccess", "TimeoutStartSec", "Restart", "RestartPreventExitStatus",
         "KillSignal", "TimeoutStopSec", "ExecReload", "UMask")  # fmt: skip
 SCRIPT = """
 set -e
@@ -32,26 +32,26 @@ for i in $(seq 200); do
     && systemctl --user is-active -q streamdet && break
   sleep 0.1
 done
-echo BITTEN; show
+echo KILLED; show
 systemctl --user stop streamdet
 echo STOPPED; show
 kill $manager
 """
 
 
-def test_systemd_starts_reloads_watches_and_stops_it(tmp_path, wav):
+def test_systemd_starts_reloads_watches_and_stops_the_service(tmp_path, wav):
     need("systemctl", "unshare")
-    able = subprocess.run(
+    possible = subprocess.run(
         ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, check=False
     )
-    if able.returncode:
-        pytest.skip(f"no mount namespace can be made here: {able.stderr.decode().strip()}")
+    if possible.returncode:
+        pytest.skip(f"cannot create a mount namespace: {possible.stderr.decode().strip()}")
     units = tmp_path / "systemd" / "user"
     units.mkdir(parents=True)
     toml = tmp_path / "streamdet.toml"
     toml.write_text(f'[[sources]]\nname = "trial"\nloop = true\nfile = "{wav}"\n')
     shipped = (ROOT / "systemd" / "streamdet.service").read_text().splitlines()
-    lines = [line for line in shipped if line.partition("=")[0] in KEPT]
+    lines = [line for line in shipped if line.partition("=")[0] in COPIED]
     command = f"{sys.executable} -m streamdet listen --config {toml} --metrics off"
     unit = ["[Service]", f"ExecStart={command}", f"StandardError=append:{tmp_path / 'err.txt'}",
             f"StandardOutput=file:{tmp_path / 'out.txt'}", "WatchdogSec=3", "RestartSec=0.5",
@@ -63,17 +63,17 @@ def test_systemd_starts_reloads_watches_and_stops_it(tmp_path, wav):
         check=False,
     )  # fmt: skip
     if "NO MANAGER" in done.stdout:
-        pytest.skip("a user instance of systemd does not come up here")
+        pytest.skip("a user instance of systemd does not start")
     assert done.returncode == 0, done.stdout + done.stderr
     steps = dict(re.findall(r"([A-Z]{6,})\n((?:\w+=.*\n)+)", done.stdout))
     assert "ActiveState=active" in steps["STARTED"]
-    assert "StatusText=1 of 1 sources heard" in steps["STARTED"]
+    assert "StatusText=1 of 1 sources receiving audio" in steps["STARTED"]
     assert "ActiveState=active" in steps["RELOADED"]
     assert "NRestarts=0" in steps["RELOADED"]
-    assert "ActiveState=active" in steps["BITTEN"]
-    assert "NRestarts=1" in steps["BITTEN"]
+    assert "ActiveState=active" in steps["KILLED"]
+    assert "NRestarts=1" in steps["KILLED"]
     assert "ActiveState=inactive" in steps["STOPPED"]
-    said = (tmp_path / "err.txt").read_text()
-    assert "Traceback" not in said
-    assert said.count("every required source is heard") >= 1
-    assert "configuration read anew; sources: trial" in said
+    log = (tmp_path / "err.txt").read_text()
+    assert "Traceback" not in log
+    assert log.count("all required sources are receiving audio") >= 1
+    assert "configuration reloaded; sources: trial" in log

@@ -1,4 +1,4 @@
-"""From the configuration to the parts of a daemon; every mistake is a `ConfigError`."""
+"""Builds the parts of a daemon from its configuration. Every error is a `ConfigError`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from streamdet.audio.live import LiveSource
 from streamdet.audio.pipe import RawFormat
@@ -29,41 +30,42 @@ if TYPE_CHECKING:
     from streamdet.daemon.event_storage import EventStorage
 
 OutputChanged = Callable[[str, str | None], None]
-"""Told of an output by name, and of its fault or that there is none any more."""
+"""Called with the name of an output, and its fault or None once it works again."""
 QueuedOutput = OutputQueue | SpooledOutputQueue
 
 
 def load_configured_bundle(config: Config) -> Bundle:
-    """The bundle that is to hear."""
+    """The bundle that the configuration names."""
     try:
         return load(config.model)
     except BundleError as error:
         raise ConfigError([f"model: {error}"]) from error
 
 
-def build_engine(config: Config, of: Bundle) -> Engine:
-    """The engine of all sources."""
+def build_engine(config: Config, bundle: Bundle) -> Engine:
+    """The engine that all sources share."""
+    platform = Platform(config.platform)
     try:
         return engine_choice.live_batch_engine(
-            of, Platform(config.platform), len(config.sources), configure_jax
+            bundle, platform, len(config.sources), configure_jax
         )
     except PlatformError as error:
         raise ConfigError([str(error)]) from error
 
 
-def build_decision(config: Config, of: Bundle, source: SourceConfig) -> DecisionConfig:
-    """When a source's probability is an event: by its own keys before those of all."""
-    for where, table in ((f"sources.{source.name}.", source), ("", config)):
+def build_decision(config: Config, bundle: Bundle, source: SourceConfig) -> DecisionConfig:
+    """The threshold of a source: its own keys take precedence over the general ones."""
+    for prefix, table in ((f"sources.{source.name}.", source), ("", config)):
         if table.threshold is not None or table.operating_point is not None:
             try:
-                return DecisionConfig(choose_threshold(of, table.threshold, table.operating_point))
+                return DecisionConfig(choose_threshold(bundle, table.threshold, table.operating_point))
             except ThresholdError as error:
-                raise ConfigError([f"{where}{error}"]) from error
-    return DecisionConfig(choose_threshold(of))
+                raise ConfigError([f"{prefix}{error}"]) from error
+    return DecisionConfig(choose_threshold(bundle))
 
 
 def build_retry_policy(config: Config, source: SourceConfig) -> RetryPolicy:
-    """How patient to be with a source."""
+    """The timeouts and the backoff of a source."""
     return RetryPolicy(
         open_s=config.open_s,
         stall_s=source.stall_s or config.stall_s,
@@ -76,13 +78,13 @@ def build_retry_policy(config: Config, source: SourceConfig) -> RetryPolicy:
 def create_live_source(
     config: Config, source: SourceConfig, wake: Callable[[], None]
 ) -> LiveSource:
-    """A new opening of a source."""
+    """A stream of a source, not opened. Each reconnect needs a new one."""
     ring_s = config.ring_s
     if source.device is not None:
         from streamdet.audio.microphone import MicrophoneSource
 
-        most = max(2, source.channel or 0)
-        return MicrophoneSource(source.name, source.device or None, most, ring_s, wake)
+        channels = max(2, source.channel or 0)
+        return MicrophoneSource(source.name, source.device or None, channels, ring_s, wake)
     if source.url is not None:
         from streamdet.audio.network import NetworkSource
 
@@ -102,7 +104,7 @@ def create_live_source(
 
 
 def spool_folder(config: Config, environment: Mapping[str, str] | None = None) -> Path:
-    """Where spools are: as configured, else by systemd's or the user's own rules."""
+    """The configured spool folder, else the one of systemd or of the user's state directory."""
     if config.spool.folder is not None:
         return config.spool.folder
     environment = os.environ if environment is None else environment
@@ -116,81 +118,96 @@ OUTPUT_NAMES = ("stdout", "jsonl", "mqtt", "webhook", "command")
 
 
 def output_key(config: Config, name: str) -> object:
-    """What an output depends on: where that has changed it is made anew."""
+    """The part of the configuration that an output depends on; None if it is not configured."""
     table = getattr(config, name)
     if name == "stdout":
         return None if table.phase == "off" else table
     if table is None or name in ("jsonl", "command"):
         return table
-    names = tuple(s.name for s in config.sources) if name == "mqtt" else ()
-    return (table, config.spool, names)
+    sources = tuple(source.name for source in config.sources) if name == "mqtt" else ()
+    return (table, config.spool, sources)
 
 
 def build_output(
     config: Config, name: str, changed: OutputChanged, reader_gone: Callable[[], None]
 ) -> QueuedOutput:
-    """The output of this name, which the configuration has; not started. Raises ConfigError."""
+    """A configured output with its queue. Nothing is open yet: see `open_output`."""
 
-    def noted(fault: str | None) -> None:
+    def on_change(fault: str | None) -> None:
         changed(name, fault)
 
+    if name == "stdout":
+        from streamdet.outputs.jsonl import StdoutOutput
+
+        table = config.stdout
+        return OutputQueue(name, StdoutOutput(reader_gone), table.queue, table.phase, on_change)
+    if name == "jsonl" and (table := config.jsonl) is not None:
+        from streamdet.outputs.jsonl import RotatingFileOutput
+
+        output = RotatingFileOutput(table.path, table.max_bytes, table.keep)
+        return OutputQueue(name, output, table.queue, table.phase, on_change, table.tells)
+    if name == "command" and (table := config.command) is not None:
+        from streamdet.outputs.command import CommandOutput
+
+        output = CommandOutput(table)
+        return OutputQueue(name, output, table.queue, table.phase, on_change, table.tells)
+    table = config.mqtt if name == "mqtt" else config.webhook
+    if table is None:
+        raise ConfigError([f"{name}: not configured"])
     try:
-        if name == "stdout":
-            from streamdet.outputs.jsonl import StdoutOutput
+        output = _remote_output(table, [source.name for source in config.sources])
+    except OutputError as error:
+        raise ConfigError([str(error)]) from error
+    spool = Spool(spool_folder(config) / f"{name}.db", config.spool.max_bytes)
+    return SpooledOutputQueue(name, output, spool, table.queue, table.phase, on_change, table.tells)
 
-            told = config.stdout
-            return OutputQueue(name, StdoutOutput(reader_gone), told.queue, told.phase, noted)
-        if name == "jsonl" and config.jsonl is not None:
-            from streamdet.outputs.jsonl import RotatingFileOutput
 
-            kept = config.jsonl
-            lines = RotatingFileOutput(kept.path, kept.max_bytes, kept.keep)
-            return OutputQueue(name, lines, kept.queue, kept.phase, noted, kept.tells)
-        if name == "command" and config.command is not None:
-            from streamdet.outputs.command import CommandOutput
-
-            run = config.command
-            return OutputQueue(name, CommandOutput(run), run.queue, run.phase, noted, run.tells)
-        remote = config.mqtt if name == "mqtt" else config.webhook
-        if remote is None:
-            raise ValueError(f"{name} is not configured")
-        spool = Spool(spool_folder(config) / f"{name}.db", config.spool.max_bytes)
-        if spool.damaged_copy is not None:
-            noted(f"the spool was damaged; it is kept as {spool.damaged_copy}")
-        to = _remote(remote, [s.name for s in config.sources])
-        return SpooledOutputQueue(name, to, spool, remote.queue, remote.phase, noted, remote.tells)
-    except (OutputError, SpoolError) as error:
+def open_output(output: QueuedOutput) -> None:
+    """Open what an output needs on disk; on ConfigError nothing is left open."""
+    try:
+        output.open()
+    except SpoolError as error:
+        output.close(0.0)
         raise ConfigError([str(error)]) from error
 
 
-def _remote(table: MqttConfig | WebhookConfig, sources: Sequence[str]) -> Output:
+def share_spool(first: QueuedOutput | None, second: QueuedOutput | None) -> bool:
+    """Whether two outputs have the same spool file."""
+    if isinstance(first, SpooledOutputQueue) and isinstance(second, SpooledOutputQueue):
+        return first.spool.path == second.spool.path
+    return False
+
+
+def _remote_output(table: MqttConfig | WebhookConfig, sources: Sequence[str]) -> Output:
     if isinstance(table, MqttConfig):
         from streamdet.outputs.mqtt import MqttOutput
 
-        password = _secret(table.password_file, "mqtt.password_file")
+        password = _read_secret(table.password_file, "mqtt.password_file")
         try:
             return MqttOutput(table, password, sources)
-        except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or error
-            raise ConfigError([f"mqtt: {said}"]) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError([f"mqtt.ca_file: {table.ca_file}: {reason}"]) from error
+        except ValueError as error:
+            raise ConfigError([f"mqtt: {error}"]) from error
     from streamdet.outputs.webhook import WebhookOutput
 
-    url = table.url or _secret(table.url_file, "webhook.url_file") or ""
-    return WebhookOutput(table, url, _secret(table.secret_file, "webhook.secret_file"))
+    signing_secret = _read_secret(table.secret_file, "webhook.secret_file")
+    return WebhookOutput(table, _webhook_url(table), signing_secret)
 
 
 def metrics_token(config: Config) -> str | None:
-    """What whoever reads /metrics has to show."""
-    return _secret(config.http.token_file, "http.token_file")
+    """The token that /metrics and /readyz require."""
+    return _read_secret(config.http.token_file, "http.token_file")
 
 
 def web_token(config: Config) -> str | None:
-    """What whoever opens the review page has to know."""
-    return _secret(config.web and config.web.token_file, "web.token_file")
+    """The token that the review page requires."""
+    return _read_secret(config.web and config.web.token_file, "web.token_file")
 
 
 def open_storage(config: Config) -> EventStorage | None:
-    """The event store and the clips, nothing begun; None where none is kept. Raises ConfigError."""
+    """Open the event store and the clip folder, if they are configured."""
     from streamdet.daemon.event_storage import EventStorage
 
     if config.store is None:
@@ -202,21 +219,37 @@ def open_storage(config: Config) -> EventStorage | None:
 
 
 def check_secrets(config: Config) -> list[str]:
-    """What is wrong with the files of secrets; none is kept."""
+    """Read all files of secrets; returns what is wrong with them, one line each."""
+    mqtt, webhook = config.mqtt, config.webhook
+    readers: list[Callable[[], object]] = [
+        lambda: metrics_token(config),
+        lambda: web_token(config),
+        lambda: _read_secret(mqtt and mqtt.password_file, "mqtt.password_file"),
+        lambda: webhook and _webhook_url(webhook),
+        lambda: _read_secret(webhook and webhook.secret_file, "webhook.secret_file"),
+    ]
     faults: list[str] = []
-    for key, where in (
-        ("http.token_file", config.http.token_file),
-        ("web.token_file", config.web and config.web.token_file),
-        ("mqtt.password_file", config.mqtt and config.mqtt.password_file),
-        ("webhook.url_file", config.webhook and config.webhook.url_file),
-        ("webhook.secret_file", config.webhook and config.webhook.secret_file),
-    ):
+    for read in readers:
         try:
-            _secret(where, key)
+            read()
         except ConfigError as error:
             faults += error.faults
     return faults
 
 
-def _secret(where: str | None, key: str) -> str | None:
-    return None if where is None else secret.read_secret(where, key)
+def _webhook_url(table: WebhookConfig) -> str:
+    if table.url is not None:
+        return table.url
+    url = _read_secret(table.url_file, "webhook.url_file") or ""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        valid = False
+    if not valid:  # the URL may contain a secret, so the message does not
+        raise ConfigError([f"webhook.url_file: {table.url_file}: not an http:// or https:// URL"])
+    return url
+
+
+def _read_secret(path: str | None, key: str) -> str | None:
+    return None if path is None else secret.read_secret(path, key)

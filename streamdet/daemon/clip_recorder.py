@@ -1,7 +1,7 @@
-"""The sound around an event, gathered while it is heard: pre-roll, the event, post-roll.
+"""Collects the audio of each event: pre-roll, the event itself, post-roll.
 
-All of it is the daemon's thread's: the pre-roll is fetched from the ring as the event begins, the
-rest is what is taken for the ear anyway. What to do with it is another thread's business.
+Belongs to the daemon's thread. The pre-roll is copied from the ring buffer when the event starts;
+the rest comes from an `AudioTap` on the source. Another thread writes the finished clips.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from streamdet.detection.event import Detection
 
 Record = dict[str, Any]
 SHOT_S, LEAD_S = 1.0, 0.2
-"""What is kept of a shot beside which somebody speaks: so long, from so much before its onset."""
+"""The length of a redacted clip, and how much of it precedes the onset, in seconds."""
 
 
 @dataclass(frozen=True)
 class EventClip:
-    """The ``(n,) float32`` sound of an event that is over, at ``rate``; the onset is ``onset_s``
-    in, and ``speech`` the highest probability of speech in any of it."""
+    """The audio of a finished event.
+
+    ``samples``: ``(n,) float32`` at ``rate`` Hz. ``onset_s``: where in the samples the event
+    starts. ``speech``: the highest score of the label "speech" in them.
+    """
 
     record: Record
     samples: np.ndarray
@@ -32,7 +35,7 @@ class EventClip:
     speech: float
 
     def shot_only(self) -> EventClip:
-        """The shot's own second alone."""
+        """The second around the onset, for a clip that contains speech."""
         first = max(0, round((self.onset_s - LEAD_S) * self.rate))
         samples = self.samples[first : first + round(SHOT_S * self.rate)]
         return EventClip(
@@ -42,79 +45,89 @@ class EventClip:
 
 @dataclass
 class _Recording:
+    """The audio of an event so far; indices are samples since the source was opened."""
+
     source: ManagedSource
     start: int
     onset: int
     rate: int
-    parts: list[np.ndarray]
+    blocks: list[np.ndarray]
     count: int
     end: int | None = None
     record: Record = field(default_factory=dict)
 
-    def cut(self, post: int, speech: float) -> EventClip:
-        last = self.count if self.end is None else self.end + post - self.start
-        samples = np.concatenate(self.parts)[: max(0, last)]
-        return EventClip(
-            self.record, samples, self.rate, (self.onset - self.start) / self.rate, speech
-        )
+    def clip(self, post_roll: int, speech: float) -> EventClip:
+        length = self.count if self.end is None else self.end + post_roll - self.start
+        samples = np.concatenate(self.blocks)[: max(0, length)]
+        onset_s = (self.onset - self.start) / self.rate
+        return EventClip(self.record, samples, self.rate, onset_s, speech)
 
 
 class ClipRecorder:
-    """Recordings of every ear that has an event; ``done`` is given each as it is whole."""
+    """Records the open events of all sources; calls ``on_clip`` with each clip when complete."""
 
-    def __init__(self, pre_s: float, post_s: float, done: Callable[[EventClip], None]) -> None:
-        self._pre_s, self._post_s, self._done = pre_s, post_s, done
-        self._open: dict[str, _Recording] = {}
+    def __init__(self, pre_s: float, post_s: float, on_clip: Callable[[EventClip], None]) -> None:
+        self._pre_s, self._post_s, self._on_clip = pre_s, post_s, on_clip
+        self._recordings: dict[str, _Recording] = {}
 
-    def start(self, ear: ManagedSource, event: str, d: Detection, rate: int) -> None:
-        """An event begins, ``d`` in samples of ``rate`` since the source was opened."""
-        past = ear.history
-        if past is None:
+    def start(self, source: ManagedSource, event: str, detection: Detection, rate: int) -> None:
+        """Start the clip of an event. ``detection`` counts samples of ``rate`` Hz since the source
+        was opened."""
+        history = source.history
+        if history is None:
             return
-        native = past.rate
-        start, samples = past.samples_since(max(0, round((d.onset / rate - self._pre_s) * native)))
-        if not any(r.source is ear for r in self._open.values()):
-            ear.taps.append(self._on_audio)
-        onset = round(d.onset / rate * native)
-        self._open[event] = _Recording(ear, start, onset, native, [samples], len(samples))
+        first = round((detection.onset / rate - self._pre_s) * history.rate)
+        start, samples = history.samples_since(max(0, first))
+        if not self._is_recording(source):
+            source.taps.append(self._on_audio)
+        onset = round(detection.onset / rate * history.rate)
+        self._recordings[event] = _Recording(
+            source, start, onset, history.rate, [samples], len(samples)
+        )
 
-    def finish(self, event: str, d: Detection, rate: int, record: Record) -> None:
-        """An event is over; its post-roll may still have to come."""
-        recording = self._open.get(event)
+    def finish(self, event: str, detection: Detection, rate: int, record: Record) -> None:
+        """Set the end of an event. Its clip is complete once the post-roll has been recorded."""
+        recording = self._recordings.get(event)
         if recording is not None:
-            offset = d.onset if d.offset is None else d.offset
+            offset = detection.onset if detection.offset is None else detection.offset
             recording.end, recording.record = round(offset / rate * recording.rate), record
-            self._finish_if_whole(event, recording)
+            self._finish_if_complete(event, recording)
 
-    def abandon(self, ear: ManagedSource) -> None:
-        """A source is closed, or samples of it are missing: what there is has to do."""
-        for event, recording in list(self._open.items()):
-            if recording.source is ear:
+    def abandon(self, source: ManagedSource) -> None:
+        """Finish all clips of a source as they are, because no more of its audio will follow."""
+        for event, recording in list(self._recordings.items()):
+            if recording.source is source:
                 self._finish(event, recording)
 
-    def _on_audio(self, ear: ManagedSource, start: int, samples: np.ndarray) -> None:
-        for event, recording in list(self._open.items()):
-            if recording.source is not ear:
+    def _is_recording(self, source: ManagedSource) -> bool:
+        return any(recording.source is source for recording in self._recordings.values())
+
+    def _on_audio(self, source: ManagedSource, start: int, samples: np.ndarray) -> None:
+        for event, recording in list(self._recordings.items()):
+            if recording.source is not source:
                 continue
-            if start != recording.start + recording.count:
+            if start != recording.start + recording.count:  # samples were lost
                 self._finish(event, recording)
                 continue
-            recording.parts.append(samples)
+            recording.blocks.append(samples)
             recording.count += len(samples)
-            self._finish_if_whole(event, recording)
+            self._finish_if_complete(event, recording)
 
-    def _finish_if_whole(self, event: str, recording: _Recording) -> None:
-        post = round(self._post_s * recording.rate)
-        if recording.end is not None and recording.count >= recording.end + post - recording.start:
+    def _finish_if_complete(self, event: str, recording: _Recording) -> None:
+        if recording.end is None:
+            return
+        post_roll = round(self._post_s * recording.rate)
+        if recording.count >= recording.end + post_roll - recording.start:
             self._finish(event, recording)
 
     def _finish(self, event: str, recording: _Recording) -> None:
-        ear, rate = recording.source, recording.rate
-        del self._open[event]
-        if not any(r.source is ear for r in self._open.values()):
-            ear.taps.remove(self._on_audio)
-        if recording.record:  # else its final line never came, and there is nothing to attach to
-            end = recording.start + recording.count
-            past = ear.history
-            speech = 1.0 if past is None else past.max_score("speech", recording.start, end)
-            self._done(recording.cut(round(self._post_s * rate), speech))
+        source = recording.source
+        del self._recordings[event]
+        if not self._is_recording(source):
+            source.taps.remove(self._on_audio)
+        if not recording.record:
+            return  # no final record, so the store has nothing to attach a clip to
+        end, history = recording.start + recording.count, source.history
+        # without scores, assume speech
+        speech = 1.0 if history is None else history.max_score("speech", recording.start, end)
+        self._on_clip(recording.clip(round(self._post_s * recording.rate), speech))

@@ -1,5 +1,5 @@
-"""What a daemon is made of at the moment: sources, one batch, outputs, a server; how each is made,
-and how an event goes through them."""
+"""The parts of a running daemon (sources, batch, outputs, storage, servers), and the path of an
+event through them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from streamdet.outputs.queue import OutputQueue
 from streamdet.outputs.store import StoreOutput
 
 CURVE_S = 0.5
+"""The store keeps the scores from this long before an event to this long after it."""
 
 
 @dataclass(frozen=True)
 class DaemonCallbacks:
-    """What the parts may ask of the daemon, from any thread: to ``wake``, to ``stop``, and whether
-    it is ``healthy`` and ``hearing``; and who makes the review ``page``."""
+    """What the components call, from any thread. ``page`` creates the review page."""
 
     wake: Callable[[], None]
     stop: Callable[[], None]
@@ -44,38 +44,40 @@ class DaemonCallbacks:
 
 
 class ReviewPage(Protocol):
-    """The review page, served from threads of its own."""
+    """The review page. It serves from threads of its own; all methods return at once."""
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         ...
 
-    def publish_event(self, record: dict[str, Any]) -> None:
-        """An event's line, as the outputs get it; returns at once."""
+    def publish_event(self, record: dict[str, Any], /) -> None:
+        """Show an event; ``record`` is what the outputs get."""
         ...
 
-    def publish_audio(self, parts: DaemonComponents, now: float) -> None:
-        """What is heard now, for those who look on; returns at once."""
+    def publish_audio(self, components: DaemonComponents, now: float, /) -> None:
+        """Show the current audio and scores to the viewers of the live page."""
         ...
 
     def close(self) -> None:
-        """Stop, and let the address go."""
+        """Stop, and release the address."""
         ...
 
 
 ReviewPageFactory = Callable[[Config, EventStorage, "DaemonComponents"], ReviewPage]
-"""Makes a page of a configuration that has one; raises ConfigError."""
+"""Creates the configured page, bound to its address and not started. Raises ConfigError."""
 
 
-def no_page(_config: Config, _evidence: EventStorage, _parts: DaemonComponents) -> ReviewPage:
-    """Where none can be made."""
-    raise ConfigError(["web: no page can be had here"])
+def no_page(_config: Config, _storage: EventStorage, _components: DaemonComponents) -> ReviewPage:
+    """The factory of a daemon without a review page."""
+    raise ConfigError(["web: the review page is not available here"])
 
 
 @dataclass
 class DaemonComponents:
-    """Made of a configuration, nothing of it begun; raises ConfigError where it can't be. All of
-    it belongs to the daemon's thread, and `reload.apply` alone changes what it is made of."""
+    """Builds all parts of a daemon and starts none. Raises ConfigError, and then closes them.
+
+    Everything here belongs to the daemon's thread. Only `reload.apply_config` replaces parts.
+    """
 
     config: Config
     bundle: Bundle
@@ -86,27 +88,47 @@ class DaemonComponents:
     def __post_init__(self) -> None:
         config = self.config
         batch = StreamBatch(builders.build_engine(config, self.bundle))
-        self.metrics = Metrics(batch.engine.model, [s.name for s in config.sources])
+        self.metrics = Metrics(batch.engine.model, [source.name for source in config.sources])
         self.use_model(self.bundle, batch)
         self.sources = [self.create_source(config, source) for source in config.sources]
         self.outputs: dict[str, QueuedOutput] = {}
         self.incident: Incident | None = None
         self.storage: EventStorage | None = None
+        self.server: MetricsServer | None = None
         self.page: ReviewPage | None = None
-        self.add_storage(config)
-        for name in builders.OUTPUT_NAMES:
-            if builders.output_key(config, name) is not None:
-                self.add_output(name, config)
-        self.server = self.create_server(config)
-        self.page = self.create_page(config)
+        try:
+            self.use_storage(builders.open_storage(config), config)
+            for name in builders.OUTPUT_NAMES:
+                if builders.output_key(config, name) is not None:
+                    self.outputs[name] = self.create_output(name, config)
+                    self.metrics.add_sink(name)
+            self.server = self.create_server(config)
+            self.page = self.create_page(config, self.storage)
+        except ConfigError:
+            self.close_unstarted()
+            raise
+
+    @property
+    def description(self) -> str:
+        """The model and the address of the metrics, for the log."""
+        return f"model {self.model.name}; http {self.config.http.address}"
 
     def use_model(self, bundle: Bundle, batch: StreamBatch) -> None:
-        """Hear by this bundle from now on."""
+        """Analyse with this bundle from now on."""
         self.bundle, self.batch, self.model = bundle, batch, batch.engine.model
         self.metrics.set_model(self.model)
 
+    def use_storage(self, storage: EventStorage | None, config: Config) -> None:
+        """Store events here from now on; starts nothing."""
+        self.storage = storage
+        if storage is not None and config.store is not None:
+            output, length = StoreOutput(storage.store), config.store.queue
+            on_change = partial(self._output_changed, "store")
+            self.outputs["store"] = OutputQueue("store", output, length, "both", on_change)
+            self.metrics.add_sink("store")
+
     def create_source(self, config: Config, source: SourceConfig) -> ManagedSource:
-        """An ear for a source, not open yet."""
+        """A source, not open yet."""
         return ManagedSource(
             source,
             builders.build_retry_policy(config, source),
@@ -116,115 +138,133 @@ class DaemonComponents:
             self.random,
         )
 
-    def add_output(self, name: str, config: Config) -> QueuedOutput:
-        """An output of the configuration, not started yet; raises ConfigError."""
-        box = builders.build_output(config, name, self._output_changed, self.callbacks.stop)
-        self.outputs[name] = box
-        self.metrics.add_sink(name)
-        return box
+    def create_output(self, name: str, config: Config) -> QueuedOutput:
+        """An output that can be started. Raises ConfigError.
+
+        Its spool is open, unless the running output uses the same file: a file has one owner.
+        """
+        output = builders.build_output(config, name, self._output_changed, self.callbacks.stop)
+        if not builders.share_spool(self.outputs.get(name), output):
+            builders.open_output(output)
+        return output
 
     def create_server(self, config: Config) -> MetricsServer | None:
-        """The server that the configuration wants, not started yet; raises ConfigError."""
+        """The metrics server, bound to its address and not started. Raises ConfigError."""
         if config.http.address == "off":
             return None
-        token, calls = builders.metrics_token(config), self.callbacks
+        token, callbacks = builders.metrics_token(config), self.callbacks
         try:
             return MetricsServer(
-                config.http, token, self.metrics.registry, calls.healthy, calls.ready
+                config.http, token, self.metrics.registry, callbacks.healthy, callbacks.ready
             )
         except HttpError as error:
             raise ConfigError([str(error)]) from error
 
-    def add_storage(self, config: Config) -> None:
-        """The event store of the configuration, if it has one, not begun; raises ConfigError."""
-        self.storage = builders.open_storage(config)
-        if self.storage is not None and config.store is not None:
-            to, queue = StoreOutput(self.storage.store), config.store.queue
-            noted = partial(self._output_changed, "store")
-            self.outputs["store"] = OutputQueue("store", to, queue, "both", noted)
-            self.metrics.add_sink("store")
-
-    def create_page(self, config: Config) -> ReviewPage | None:
-        """The review page that the configuration wants, not started; raises ConfigError."""
-        if config.web is None or config.web.address == "off" or self.storage is None:
+    def create_page(self, config: Config, storage: EventStorage | None) -> ReviewPage | None:
+        """The review page, bound to its address and not started. Raises ConfigError."""
+        if config.web is None or config.web.address == "off" or storage is None:
             return None
-        return self.callbacks.page(config, self.storage, self)
+        on_attached = storage.on_attached
+        try:
+            return self.callbacks.page(config, storage, self)
+        except ConfigError:
+            storage.on_attached = on_attached  # of the page that stays
+            raise
 
     def start(self) -> None:
-        """Begin to answer, to deliver and to keep."""
+        """Start the servers, the outputs and the storage."""
         if self.server is not None:
             self.server.start()
-        for name, box in self.outputs.items():
+        for name, output in self.outputs.items():
             if name != "store":
-                box.start()
+                output.start()
         self.start_storage()
-        if self.page is not None:
-            self.page.start()
+        self.start_page()
 
     def start_storage(self) -> None:
-        """Begin to keep, if there is anything to keep."""
+        """Start to store events, if a store is configured."""
         if self.storage is not None:
             self.storage.start(self._report_problem)
             self.outputs["store"].start()
 
-    def close_source(self, ear: ManagedSource) -> None:
-        """Let go of a source; what is open in it ends."""
-        self.publish_detections(ear, ear.close())
-        if self.storage is not None and self.storage.recorder is not None:
-            self.storage.recorder.abandon(ear)
-        ear.release()
+    def start_page(self) -> None:
+        """Start the review page, if one is configured, and log its address."""
+        web = self.config.web
+        if self.page is not None and web is not None:
+            self.page.start()
+            scheme = "http" if web.tls_cert is None else "https"
+            self.log.emit("web", f"web: {scheme}://{web.address}/")
 
-    def publish_detections(self, ear: ManagedSource, found: list[Detection]) -> None:
-        """Give what was found to every output, and count it."""
+    def close_unstarted(self) -> None:
+        """Release what the constructor has opened."""
+        for output in self.outputs.values():
+            output.close(0.0)
+        for part in (self.page, self.server):
+            if part is not None:
+                part.close()
+        if self.storage is not None:
+            self.storage.close(0.0)
+
+    def close_source(self, source: ManagedSource) -> None:
+        """Close a source, and publish the events that this ends."""
+        self.publish_detections(source, source.close())
+        if self.storage is not None and self.storage.recorder is not None:
+            self.storage.recorder.abandon(source)
+        source.release()
+
+    def publish_detections(self, source: ManagedSource, detections: list[Detection]) -> None:
+        """Send detections as events to all outputs, and count them."""
         rate = self.batch.grid.rate
-        for detection in found:
-            late = ear.latency_s(detection, rate)
-            event = ear.event(detection, self.model, rate)
+        for detection in detections:
+            latency_s = source.latency_s(detection, rate)
+            event = source.event(detection, self.model, rate)
             record = event.record()
-            self.incident, begun = incident.add_event(self.incident, record, time.monotonic())
-            for told in (record, *([begun] if begun else [])):
-                for name, box in self.outputs.items():
+            self.incident, started = incident.add_event(self.incident, record, time.monotonic())
+            for offered in (record, started) if started else (record,):
+                for name, output in self.outputs.items():
                     if name != "store":
-                        box.offer(told)
-            self._store_event(ear, detection, event, record)
+                        output.offer(offered)
+            self._store_event(source, detection, event, record)
             if self.page is not None:
                 self.page.publish_event(record)
             if detection.phase == "onset":
-                ear.counts.events += 1
-                self.metrics.count_onset(event, late)
+                source.counts.events += 1
+                self.metrics.count_onset(event, latency_s)
             else:
-                ear.counts.rounds += detection.rounds
+                source.counts.rounds += detection.rounds
                 self.metrics.record_final(event)
 
     def update_incident(self, now: float, *, ending: bool = False) -> None:
-        """Tell of an incident that is over, or of one that is open at the end."""
-        was = self.incident
-        if was is not None and (ending or incident.is_over(was, now, self.config.incident_gap_s)):
+        """Publish the incident if it is over. ``ending``: the daemon stops, so it is over."""
+        open_incident, gap_s = self.incident, self.config.incident_gap_s
+        if open_incident is None:
+            return
+        if ending or incident.is_over(open_incident, now, gap_s):
             self.incident = None
-            for box in self.outputs.values():
-                box.offer(was.record("final"))
+            for output in self.outputs.values():
+                output.offer(open_incident.record("final"))
 
     def _store_event(
-        self, ear: ManagedSource, d: Detection, event: Event, record: dict[str, Any]
+        self, source: ManagedSource, detection: Detection, event: Event, record: dict[str, Any]
     ) -> None:
         if self.storage is None or self.incident is None:
             return
-        rate, recorder = self.batch.grid.rate, self.storage.recorder
-        final = d.phase == "final"
-        curve = ear.history.scores_around(d, CURVE_S) if final and ear.history is not None else None
+        rate, recorder, history = self.batch.grid.rate, self.storage.recorder, source.history
+        final = detection.phase == "final"
+        curve = history.scores_around(detection, CURVE_S) if final and history else None
         self.outputs["store"].offer({**record, "curve": curve, "incident": self.incident.id})
         if recorder is not None and final:
-            recorder.finish(event.id, d, rate, record)
+            recorder.finish(event.id, detection, rate, record)
         elif recorder is not None:
-            recorder.start(ear, event.id, d, rate)
+            recorder.start(source, event.id, detection, rate)
 
-    def _report_problem(self, kind: str, words: str) -> None:
+    def _report_problem(self, kind: str, message: str) -> None:
         self.metrics.errors.labels("store").inc()
-        self.log.emit(kind, words, "warning")
+        self.log.emit(kind, message, "warning")
 
     def _output_changed(self, name: str, fault: str | None) -> None:
         if fault is None:
-            self.log.emit("sink_well", "delivers again", source=name)
+            self.log.emit("sink_recovered", "delivering again", source=name)
         else:
             self.metrics.errors.labels("sink").inc()
             self.log.emit("sink_failing", fault, "warning", source=name)

@@ -1,7 +1,7 @@
-"""What is kept of events: their store, their clips and pictures, and the counts of what was said.
+"""Stores events with their clips and spectrograms, and counts the verdicts of reviewers.
 
-One thread writes clips and pictures and looks after limits; what the daemon's thread asks for is
-answered from memory.
+A separate thread writes clips and spectrograms and enforces the limits. What the daemon's thread
+reads is kept in memory.
 """
 
 from __future__ import annotations
@@ -19,61 +19,71 @@ from streamdet.store.clips import ClipError, ClipFolder, ClipLimits
 from streamdet.store.store import ClipInfo, EventStore, StoreError
 
 SPEECH = 0.5
-"""From this probability on somebody speaks, for ``redact_speech``."""
+"""From this score of the label "speech" on, ``redact_speech`` shortens a clip."""
 WINDOWS = {"24h": 1.0, "30d": 30.0}
-_MOST_WAITING = 64
+"""The windows of the precision metrics, in days."""
+_MAX_WAITING = 64
 _COUNT_S, _LIMITS_S = 1.0, 600.0
-_PICTURE_S, _LOOK_S = 1.0, 0.2
+_SPECTROGRAM_S, _POLL_S = 1.0, 0.2
 
-LogProblem = Callable[[str, str], None]
-"""Told of a kind of trouble, and of it in words."""
+ReportProblem = Callable[[str, str], None]
+"""Called with the kind of a problem, as in the log, and a message."""
 
 
 class EventStorage:
-    """Raises StoreError or ClipError where there can be none. ``tallies`` is as `Store.tallies`,
-    ``lately`` the (true, false) of each window and source; ``results`` counts clips by (source,
-    what became of them), ``clip_bytes`` what they take. ``noted`` is called, from a thread of its
-    own, with the id of each event whose clip or picture is there."""
+    """Opens the event store and the clip folder; raises StoreError or ClipError if it cannot.
+
+    ``verdict_counts``: as `EventStore.verdict_counts`. ``recent_verdicts``: (true, false) of each
+    window and source. ``clip_results``: number of clips by (source, result). ``clip_bytes``: size
+    of all clips. ``on_attached`` is called from the storage thread with the id of each event that
+    has got its clip or spectrogram.
+    """
 
     def __init__(self, table: StoreTable, clips: ClipsConfig | None) -> None:
         self._table, self._clips = table, clips
-        self.store = EventStore(table.path)
         self.folder = None if clips is None else ClipFolder(clips.folder)
-        pre_s, post_s = (_PICTURE_S, _PICTURE_S) if clips is None else (clips.pre_s, clips.post_s)
+        self.store = EventStore(table.path)
         self.recorder: ClipRecorder | None = None
-        if clips is not None or table.pictures:
-            self.recorder = ClipRecorder(pre_s, post_s, self._enqueue)
+        if clips is not None:
+            self.recorder = ClipRecorder(clips.pre_s, clips.post_s, self.enqueue_clip)
+        elif table.pictures:
+            self.recorder = ClipRecorder(_SPECTROGRAM_S, _SPECTROGRAM_S, self.enqueue_clip)
         self.clip_results: dict[tuple[str, str], int] = {}
         self.clip_bytes = 0
-        self.verdict_counts = self.store.verdict_counts()
-        self.recent_verdicts = self._count_recent_verdicts()
-        self._waiting: queue.Queue[EventClip] = queue.Queue(_MOST_WAITING)
-        self._log_problem: LogProblem = lambda _, __: None
-        self._looked = self._counted = 0.0
         self.on_attached: Callable[[str], None] = lambda _: None
+        self._queue: queue.Queue[EventClip] = queue.Queue(_MAX_WAITING)
+        self._report_problem: ReportProblem = lambda _, __: None
+        self._limited = self._counted = 0.0
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="streamdet-evidence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="streamdet-storage", daemon=True)
+        try:
+            self.verdict_counts = self.store.verdict_counts()
+            self.recent_verdicts = self._count_recent_verdicts()
+        except StoreError:
+            self.store.close()
+            raise
 
-    def start(self, say: LogProblem) -> None:
-        """Begin; ``say`` is called from the thread."""
-        self._log_problem = say
-        if self.store.damaged_copy is not None:
-            say("store_damaged", f"the event store was damaged; it is {self.store.damaged_copy}")
+    def start(self, report_problem: ReportProblem) -> None:
+        """Start the thread, which is also where ``report_problem`` is called."""
+        self._report_problem = report_problem
+        if (copy := self.store.damaged_copy) is not None:
+            report_problem("store_damaged", f"the event store was damaged; moved to {copy}")
         self._thread.start()
 
-    def close(self, patience_s: float) -> None:
-        """Write what there is, for at most so long, and close the store."""
+    def close(self, timeout_s: float) -> None:
+        """Write the clips that wait, for at most ``timeout_s`` seconds, and close the store."""
         if self._thread.ident is not None:
             self._ending.set()
-            self._thread.join(patience_s)
+            self._thread.join(timeout_s)
         if not self._thread.is_alive():
             self.store.close()
 
-    def _enqueue(self, cut: EventClip) -> None:
+    def enqueue_clip(self, clip: EventClip) -> None:
+        """Queue a clip to be written; returns at once. A full queue drops it."""
         try:
-            self._waiting.put_nowait(cut)
+            self._queue.put_nowait(clip)
         except queue.Full:
-            self._count(cut, "dropped")
+            self._count(clip, "dropped")
 
     def _run(self) -> None:
         if self.folder is not None:
@@ -81,18 +91,18 @@ class EventStorage:
         while True:
             self._guarded(self._maintain)
             try:
-                cut = self._waiting.get(timeout=0 if self._ending.is_set() else _LOOK_S)
+                clip = self._queue.get(timeout=0 if self._ending.is_set() else _POLL_S)
             except queue.Empty:
                 if self._ending.is_set():
                     return
                 continue
-            self._guarded(lambda cut=cut: self._save(cut))
+            self._guarded(lambda clip=clip: self._save(clip))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
         except (StoreError, OSError) as error:
-            self._log_problem("store_failed", str(error))
+            self._report_problem("store_failed", str(error))
 
     def _maintain(self) -> None:
         now = time.monotonic()
@@ -100,54 +110,55 @@ class EventStorage:
             self._counted = now
             self.verdict_counts = self.store.verdict_counts()
             self.recent_verdicts = self._count_recent_verdicts()
-        if not self._looked or now - self._looked >= _LIMITS_S:
-            self._looked = now
-            gone = self.store.prune(self._table.keep_days, self._table.keep_events or None)
+        if not self._limited or now - self._limited >= _LIMITS_S:
+            self._limited = now
+            removed = self.store.prune(self._table.keep_days, self._table.keep_events or None)
             if self.folder is not None and self._clips is not None:
-                for event in gone:
+                for event in removed:
                     self.folder.remove(event)
                 self.clip_bytes = self.folder.trim(self.store, _limits(self._clips))
 
     def _count_recent_verdicts(self) -> dict[str, dict[str, tuple[int, int]]]:
         return {name: self.store.recent_verdicts(days) for name, days in WINDOWS.items()}
 
-    def _save(self, cut: EventClip) -> None:
-        redacted = self._table.redact_speech and cut.speech >= SPEECH
+    def _save(self, clip: EventClip) -> None:
+        redacted = self._table.redact_speech and clip.speech >= SPEECH
         if redacted:
-            cut = cut.shot_only()
-        note = self._write_clip(cut, redacted)
-        made = None
+            clip = clip.shot_only()
+        info = self._write_clip(clip, redacted)
+        picture = None
         if self._table.pictures:
-            made = spectrogram.compute_spectrogram(cut.samples, cut.rate, cut.onset_s)
-        if note is None and made is None:
+            picture = spectrogram.compute_spectrogram(clip.samples, clip.rate, clip.onset_s)
+        if info is None and picture is None:
             return
-        event = cut.record["id"]
+        event = clip.record["id"]
         try:
-            self.store.attach(event, note, made)
+            self.store.attach(event, info, picture)
         except StoreError:
-            if note is not None and self.folder is not None:
-                self.folder.remove(event)  # nobody would know of it
-                self.clip_bytes -= note.bytes
+            if info is not None and self.folder is not None:
+                self.folder.remove(event)  # no event refers to it
+                self.clip_bytes -= info.bytes
             raise
         self.on_attached(event)
 
-    def _write_clip(self, cut: EventClip, redacted: bool) -> ClipInfo | None:
+    def _write_clip(self, clip: EventClip, redacted: bool) -> ClipInfo | None:
         if self.folder is None or self._clips is None:
             return None
+        free = self._clips.min_free_bytes
         try:
-            size = self.folder.write(cut.record, cut.samples, cut.rate, self._clips.min_free_bytes)
+            size = self.folder.write(clip.record, clip.samples, clip.rate, free)
         except ClipError as error:
-            self._count(cut, "no_room" if error.full else "failed")
-            self._log_problem("clip_failed", f"no clip is kept: {error}")
+            self._count(clip, "no_room" if error.full else "failed")
+            self._report_problem("clip_failed", f"clip not saved: {error}")
             return None
-        self._count(cut, "redacted" if redacted else "kept")
+        self._count(clip, "redacted" if redacted else "kept")
         self.clip_bytes += size
         if self.clip_bytes > self._clips.max_bytes:
             self.clip_bytes = size + self.folder.trim(self.store, _limits(self._clips), size)
-        return ClipInfo(size, cut.onset_s, len(cut.samples) / cut.rate, redacted)
+        return ClipInfo(size, clip.onset_s, len(clip.samples) / clip.rate, redacted)
 
-    def _count(self, cut: EventClip, result: str) -> None:
-        key = (cut.record["source"], result)
+    def _count(self, clip: EventClip, result: str) -> None:
+        key = (clip.record["source"], result)
         self.clip_results[key] = self.clip_results.get(key, 0) + 1
 
 

@@ -1,4 +1,5 @@
-"""Whether the daemon is alive and hears, in words: for /healthz, /readyz, systemd and the log."""
+"""Liveness, readiness and the state of each source as text, for /healthz, /readyz, systemd and the
+log."""
 
 from __future__ import annotations
 
@@ -10,106 +11,105 @@ from streamdet.daemon.managed_source import ManagedSource
 from streamdet.daemon.supervision import SourceCondition, SourceState
 
 LATE_S = 10.0
-"""A loop that has not turned for so long hangs."""
+"""After this long without an iteration, the main loop counts as stuck."""
+_MAX_FAULTS = 5
 
 
 @dataclass(frozen=True)
 class HealthStatus:
-    """Whether all is well, and why in plain words."""
+    """The result of a health check, and the text that explains it."""
 
     ok: bool
     text: str
 
 
 def liveness(warm: bool, late_s: float) -> HealthStatus:
-    """Whether the main loop turns."""
+    """Whether the main loop runs. ``late_s``: seconds since its last iteration."""
     if not warm:
-        return HealthStatus(True, "alive: the model is getting warm")
+        return HealthStatus(True, "alive: loading the model")
     if late_s > LATE_S:
-        return HealthStatus(False, f"hangs: the main loop has not turned for {late_s:.0f} s")
+        return HealthStatus(False, f"stuck: the main loop has not run for {late_s:.0f} s")
     return HealthStatus(True, "alive")
 
 
-def readiness(warm: bool, late_s: float, ears: Sequence[ManagedSource], now: float) -> HealthStatus:
-    """Whether every required source is heard; a line for each that is to be told of."""
+def readiness(
+    warm: bool, late_s: float, sources: Sequence[ManagedSource], now: float
+) -> HealthStatus:
+    """Whether every required source delivers samples, is off or has ended; a line per source."""
     if not warm:
-        return HealthStatus(False, "not hearing: the model is getting warm")
+        return HealthStatus(False, "not ready: loading the model")
     if late_s > LATE_S:
-        return HealthStatus(False, f"not hearing: the main loop has not turned for {late_s:.0f} s")
-    deaf = [ear for ear in ears if ear.config.required and not _is_healthy(ear)]
-    lines = [f"{ear.name}: {describe_condition(ear.condition, now)}" for ear in ears]
-    if not ears:
-        lines = ["there is no source"]
-    return HealthStatus(not deaf, "\n".join(["not hearing" if deaf else "hearing", *lines]))
+        return HealthStatus(False, f"not ready: the main loop has not run for {late_s:.0f} s")
+    ready = all(is_settled(source) for source in sources)
+    lines = [f"{source.name}: {describe_condition(source.condition, now)}" for source in sources]
+    if not sources:
+        lines = ["no sources"]
+    return HealthStatus(ready, "\n".join(["ready" if ready else "not ready", *lines]))
 
 
-def status_line(ears: Sequence[ManagedSource], now: float) -> str:
-    """STATUS= in one line: how many are heard, and what is wrong with those that are not."""
-    heard = sum(ear.condition.receiving for ear in ears)
-    wrong = [
-        f"{ear.name}: {describe_condition(ear.condition, now, moving=False)}"
-        for ear in ears
-        if ear.condition.state is not SourceState.receiving
+def status_line(sources: Sequence[ManagedSource], now: float) -> str:
+    """The text of systemd's STATUS=: how many sources deliver audio, and what the others do."""
+    others = [
+        f"{source.name}: {describe_condition(source.condition, now, with_times=False)}"
+        for source in sources
+        if source.condition.state is not SourceState.receiving
     ]
-    return "; ".join([f"{heard} of {len(ears)} sources heard", *wrong[:5]])
+    count = len(sources) - len(others)
+    return "; ".join([f"{count} of {len(sources)} sources receiving audio", *others[:_MAX_FAULTS]])
 
 
-def is_settled(ear: ManagedSource) -> bool:
-    """Nothing has to be waited for before saying READY=1."""
-    return not ear.config.required or _is_healthy(ear)
+def is_settled(source: ManagedSource) -> bool:
+    """Whether readiness need not wait for this source."""
+    state = source.condition.state
+    up = source.condition.receiving or state in (SourceState.off, SourceState.ended)
+    return up or not source.config.required
 
 
-def is_analysing(ears: Sequence[ManagedSource], now: float, stepped: float) -> bool:
-    """Samples are analysed, or why there are none is known and more tries are announced."""
-    heard = [ear for ear in ears if ear.condition.receiving]
-    return not heard or now - stepped <= max(ear.policy.stall_s for ear in heard) + LATE_S
+def is_analysing(sources: Sequence[ManagedSource], now: float, last_step: float) -> bool:
+    """Whether the watchdog may be pinged: samples are analysed, or no source delivers any."""
+    receiving = [source for source in sources if source.condition.receiving]
+    if not receiving:
+        return True
+    return now - last_step <= max(source.policy.stall_s for source in receiving) + LATE_S
 
 
-def describe_condition(condition: SourceCondition, now: float, *, moving: bool = True) -> str:
-    """A condition in words; ``moving``: with seconds that count."""
-    state, since = condition.state, now - condition.since
+def describe_condition(condition: SourceCondition, now: float, *, with_times: bool = True) -> str:
+    """A condition as text. ``with_times`` adds seconds that change from call to call."""
+    state = condition.state
     match state:
-        case SourceState.receiving:
-            return "hearing"
-        case SourceState.silent:
-            return f"silent for {since:.0f} s" if moving else "silent"
-        case SourceState.opening:
-            return "opening"
-        case SourceState.off:
-            return "off by its schedule"
-        case SourceState.ended:
-            return "ended"
+        case SourceState.silent if with_times:
+            return f"{state.label} for {now - condition.since:.0f} s"
         case SourceState.absent | SourceState.dead:
             if not condition.fault:
                 return "not opened yet"
-            left = max(0.0, condition.retry_at - now)
-            after = f"next try in {left:.0f} s" if moving else "trying again"
-            return f"{state}: {condition.fault}; {after}"
+            wait_s = max(0.0, condition.retry_at - now)
+            retry = f"next try in {wait_s:.0f} s" if with_times else "retrying"
+            return f"{state.label}: {condition.fault}; {retry}"
+        case _:
+            return state.label
 
 
 def log_transition(
-    log: DaemonLog, ear: ManagedSource, before: SourceCondition, after: SourceCondition, now: float
+    log: DaemonLog,
+    source: ManagedSource,
+    before: SourceCondition,
+    after: SourceCondition,
+    now: float,
 ) -> None:
-    """A line for a step of a source's life."""
-    name = ear.name
+    """Log that a source has changed its state."""
+    name, label = source.name, after.state.label
     match after.state:
         case SourceState.receiving if before.state is SourceState.silent:
-            log.emit("sound", "no longer silent", source=name)
+            log.emit("silence_ended", f"{label} again", source=name)
         case SourceState.receiving:
-            log.emit("hearing", f"hearing, {ear.format}", source=name)
+            log.emit("receiving", f"{label}, {source.format}", source=name)
         case SourceState.silent:
-            log.emit("silence", "gives nothing but silence", "warning", source=name)
+            log.emit("silence", f"{label}: all samples are silent", "warning", source=name)
         case SourceState.absent | SourceState.dead:
-            wait = max(0.0, after.retry_at - now)
-            said = f"{after.state}: {after.fault}; next try in {wait:.1f} s"
-            log.emit("source_failed", said, "warning", source=name, tries=after.tries)
-        case SourceState.off:
-            log.emit("off", "off by its schedule", source=name)
-        case SourceState.ended:
-            log.emit("ended", "ended", source=name)
+            wait_s = max(0.0, after.retry_at - now)
+            message = f"{label}: {after.fault}; next try in {wait_s:.1f} s"
+            log.emit("source_failed", message, "warning", source=name, tries=after.tries)
+        case SourceState.off | SourceState.ended:
+            log.emit(after.state.value, label, source=name)
         case SourceState.opening:
             pass
-
-
-def _is_healthy(ear: ManagedSource) -> bool:
-    return ear.condition.receiving or ear.condition.state in (SourceState.off, SourceState.ended)

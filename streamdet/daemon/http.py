@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over HTTP, with a token and TLS where they are asked for."""
+"""Serves /metrics, /healthz and /readyz over HTTP, optionally with a token and TLS."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ _TEXT = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-st
 
 
 class HttpError(ValueError):
-    """The address can't be served; one line."""
+    """The server cannot be started. The message is one line."""
 
 
 class MetricsServer:
-    """Serves from threads of its own until `close`."""
+    """Serves from threads of its own, from `start` until `close`.
+
+    The constructor binds the address and loads the certificate; it raises HttpError if it cannot.
+    """
 
     def __init__(
         self,
@@ -38,16 +41,16 @@ class MetricsServer:
         pages = {"/healthz": healthy, "/readyz": ready}
         app = _App(make_wsgi_app(registry, disable_compression=True), pages, token)
         host = host.strip("[]")
-        kind = _Server6 if ":" in host else _Server
+        server_type = _Server6 if ":" in host else _Server
         try:
             context = None
             if config.tls_cert is not None and config.tls_key is not None:
-                context = _context(str(config.tls_cert), str(config.tls_key))
-            self._server = kind((host, int(port)), _Handler)
+                context = _tls_context(str(config.tls_cert), str(config.tls_key))
+            self._server = server_type((host, int(port)), _Handler)
         except (OSError, OverflowError, ssl.SSLError) as error:
-            said = getattr(error, "strerror", None) or error
+            reason = getattr(error, "strerror", None) or error
             raise HttpError(
-                f"http {config.address}: {said}; choose another address, or off"
+                f"http {config.address}: {reason}; choose another address, or off"
             ) from error
         self._server.context = context
         self._server.set_app(app)
@@ -56,11 +59,11 @@ class MetricsServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, and let the address go."""
+        """Stop, and release the address."""
         if self._thread.ident is not None:
             self._server.shutdown()
         self._server.server_close()
@@ -76,45 +79,45 @@ class _App:
         path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
         if path != "/healthz" and not self._allowed(environ.get("HTTP_AUTHORIZATION", "")):
             start("401 Unauthorized", [*_TEXT, ("WWW-Authenticate", "Bearer")])
-            return [b"a token is wanted\n"]
+            return [b"missing or wrong token; send Authorization: Bearer TOKEN\n"]
         if method not in ("GET", "HEAD"):
             start("405 Method Not Allowed", [*_TEXT, ("Allow", "GET, HEAD")])
-            return [b"GET alone\n"]
+            return [b"use GET or HEAD\n"]
         if path == "/metrics":
             return self._metrics(environ, start)
         if path not in self._pages:
             start("404 Not Found", [*_TEXT])
-            return [b"there are /metrics, /healthz and /readyz\n"]
-        answer = self._pages[path]()
-        start("200 OK" if answer.ok else "503 Service Unavailable", [*_TEXT])
-        return [] if method == "HEAD" else [answer.text.encode() + b"\n"]
+            return [b"not found; try /metrics, /healthz or /readyz\n"]
+        status = self._pages[path]()
+        start("200 OK" if status.ok else "503 Service Unavailable", [*_TEXT])
+        return [] if method == "HEAD" else [status.text.encode() + b"\n"]
 
     def _allowed(self, header: str) -> bool:
         if self._token is None:
             return True
-        given = header.removeprefix("Bearer ").encode("utf-8", "surrogateescape")
-        return header.startswith("Bearer ") and hmac.compare_digest(given, self._token.encode())
+        token = header.removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+        return header.startswith("Bearer ") and hmac.compare_digest(token, self._token.encode())
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 16
-    _MOST = 32
+    _MAX_CONNECTIONS = 32
 
     def __init__(self, *args: Any) -> None:
         self.context: ssl.SSLContext | None = None
-        self._places = threading.BoundedSemaphore(self._MOST)
+        self._slots = threading.BoundedSemaphore(self._MAX_CONNECTIONS)
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for each, up to a most; beyond them a connection is closed."""
-        if not self._places.acquire(blocking=False):
+        """Start a thread for the connection, or close it if there are too many."""
+        if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The handshake is done here, where it keeps nobody else waiting."""
+        """Do the TLS handshake in the connection's own thread, so that it delays no other."""
         try:
             request.settimeout(_Handler.timeout)
             if self.context is not None:
@@ -123,10 +126,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         except OSError:
             self.shutdown_request(request)
         finally:
-            self._places.release()
+            self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke off is nobody's concern."""
+        """Ignore connections that break off."""
 
 
 class _Server6(_Server):
@@ -141,7 +144,7 @@ class _Handler(WSGIRequestHandler):
         """Requests are not logged."""
 
 
-def _context(cert: str, key: str) -> ssl.SSLContext:
+def _tls_context(cert: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(cert, key)

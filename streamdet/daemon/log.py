@@ -1,8 +1,8 @@
-"""What happens in a daemon's life, a line each on stderr: as text, or as JSON.
+"""The daemon's log: one line per occurrence on stderr, as text or JSON.
 
-Of lines of one kind about one source only the first is printed in an interval; the next one says
-how many there were between. A thread of its own writes them: nobody who has something to say waits
-for whoever reads it.
+Repeated warnings and errors of one kind about one source are logged once per interval; the next
+line says how many were left out. A separate thread writes the lines, so that a slow reader of
+stderr never blocks the caller.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from streamdet.detection.event import format_utc
 from streamdet.text import printable
 
 Level = Literal["info", "warning", "error"]
-_MOST = 1_000
+_MAX_WAITING = 1_000
 
 
 class DaemonLog:
-    """Safe from any thread; of lines that nobody reads the newest 1,000 wait."""
+    """Safe to use from any thread. Up to 1,000 lines wait for the reader; then the oldest go."""
 
     def __init__(
         self,
@@ -35,36 +35,39 @@ class DaemonLog:
         self._form, self._repeat_s, self._clock = form, repeat_s, clock
         self._stream = sys.stderr if stream is None else stream
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
-        self._lines: deque[str] = deque(maxlen=_MOST)
-        self._news = threading.Condition()
+        self._lines: deque[str] = deque(maxlen=_MAX_WAITING)
+        self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._write, name="streamdet-log", daemon=True)
         self._thread.start()
 
     def emit(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
-        """A line of this ``kind`` (a word), unless it is a warning or an error and there was one
-        lately; ``source`` among the fields tells sources apart."""
+        """Log a line. ``kind`` is one word, the ``event`` field of JSON lines.
+
+        A warning or error is left out if one of the same kind, with the same ``source`` among its
+        fields, was logged less than ``repeat_s`` seconds ago.
+        """
         key, now = (kind, str(fields.get("source", ""))), self._clock()
-        with self._news:
-            at, held = self._last.get(key, (-float("inf"), 0))
-            if level != "info" and now - at < self._repeat_s:
-                self._last[key] = (at, held + 1)
+        with self._changed:
+            logged_at, repeated = self._last.get(key, (-float("inf"), 0))
+            if level != "info" and now - logged_at < self._repeat_s:
+                self._last[key] = (logged_at, repeated + 1)
                 return
             self._last[key] = (now, 0)
-            self._lines.append(self._line(kind, printable(message), level, held, fields))
-            self._news.notify()
+            self._lines.append(self._format(kind, printable(message), level, repeated, fields))
+            self._changed.notify()
 
-    def close(self, patience_s: float = 1.0) -> None:
-        """Write what there is, for at most so long."""
-        with self._news:
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write the lines that wait, for at most ``timeout_s`` seconds."""
+        with self._changed:
             self._closing = True
-            self._news.notify()
-        self._thread.join(patience_s)
+            self._changed.notify()
+        self._thread.join(timeout_s)
 
     def _write(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._lines or self._closing)
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._closing)
                 if not self._lines:
                     return
                 line = self._lines.popleft()
@@ -72,10 +75,10 @@ class DaemonLog:
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                return  # nobody is there to be told
+                return  # stderr is closed
 
-    def _line(
-        self, kind: str, message: str, level: Level, held: int, fields: dict[str, Any]
+    def _format(
+        self, kind: str, message: str, level: Level, repeated: int, fields: dict[str, Any]
     ) -> str:
         if self._form == "json":
             row = {
@@ -84,8 +87,8 @@ class DaemonLog:
                 "event": kind,
                 "message": message,
             }
-            row |= fields | ({"repeated": held} if held else {})
+            row |= fields | ({"repeated": repeated} if repeated else {})
             return json.dumps(row, separators=(",", ":"), default=str)
-        more = f" ({held} more like it before)" if held else ""
-        where = f"{printable(str(fields['source']))}: " if fields.get("source") else ""
-        return f"streamdet: {where}{message}{more}"
+        suffix = f" (repeated {repeated} times)" if repeated else ""
+        prefix = f"{printable(str(fields['source']))}: " if fields.get("source") else ""
+        return f"streamdet: {prefix}{message}{suffix}"

@@ -1,4 +1,4 @@
-"""One live source, over all its openings: a feed, its road, and where both stand in time."""
+"""One configured live source across reconnects: its stream, its pipeline, and its place in time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from streamdet.detection.event import Detection, Event, ModelId, event_from_dete
 from streamdet.detection.stream_batch import StreamBatch
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
-_MOST_S = 0.5
-"""So much of a source is taken in one turn, that one far behind does not keep the others."""
+_MAX_READ_S = 0.5
+"""The most audio read from a source in one iteration, so that a backlog does not delay others."""
 _FULL_SCALE = 0.999
 
 
 @dataclass
 class SourceCounts:
-    """Sums since the daemon began, over every opening; seconds and samples as named."""
+    """Totals since the daemon started, across reconnects."""
 
     analysed_s: float = 0.0
     overflows: int = 0
@@ -43,12 +43,12 @@ class SourceCounts:
 
 
 AudioTap = Callable[["ManagedSource", int, np.ndarray], None]
-"""Told what an ear takes: the index of the first sample since the source was opened, and ``(n,)
-float32`` as they are heard, at the source's rate."""
+"""Called with a source, the index of the first sample since the source was opened, and the
+``(n,) float32`` mono samples read, at the source's rate."""
 
 
 class ManagedSource:
-    """A source of the configuration. All of it but the feed's thread belongs to the daemon's."""
+    """A configured source. Belongs to the daemon's thread; only the `LiveSource` has its own."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ManagedSource:
         policy: RetryPolicy,
         decision: DecisionConfig,
         create_live_source: Callable[[], LiveSource],
-        silence: float,
+        silence_level: float,
         random: Random,
     ) -> None:
         self.config, self.policy, self.decision = config, policy, decision
@@ -64,78 +64,82 @@ class ManagedSource:
         self.counts = SourceCounts()
         self.level = 0.0
         self.last_audio: float | None = None
-        self._create_live_source, self._silence, self._random = create_live_source, silence, random
+        self.history: SourceHistory | None = None
+        self.taps: list[AudioTap] = []
+        self._create_live_source, self._random = create_live_source, random
+        self._silence_level = silence_level
         self._hours = tuple(schedule.parse_hours(text) for text in config.active)
         self._live: LiveSource | None = None
         self._pipeline: SourcePipeline | None = None
         self._abandoned: list[LiveSource] = []
-        self._origin: float | None = None
-        self._wall = 0.0
-        self._base = self._end = self._samples = 0
-        self._losses = (0, 0, 0)
-        self._loud = False
         self._fault: str | None = None
         self._reason: Reason = "lost"
-        self._open: Event | None = None
+        self._open_event: Event | None = None
         self._buffer = np.zeros((0, 1), np.float32)
+        self._has_sound = False
+        self._samples = 0
+        self._losses = (0, 0, 0)
+        # the time axis of events: samples of the model's rate since the first opening
         self._placed = False
-        self.history: SourceHistory | None = None
-        self.taps: list[AudioTap] = []
+        self._first_opened: float | None = None
+        self._wall_offset = 0.0
+        self._base = self._end = 0
 
     @property
     def name(self) -> str:
-        """What events and metrics call it."""
+        """The source's name in events and metrics."""
         return self.config.name
 
     @property
     def format(self) -> str:
-        """Rate and channels in words, once it is open."""
-        feed = self._live
-        if feed is None or feed.ring is None:
+        """Sample rate and channel count as text, once the source is open."""
+        live = self._live
+        if live is None or live.ring is None:
             return "not open"
-        channels = "channel" if feed.channels == 1 else "channels"
-        return f"{feed.rate} Hz, {feed.channels} {channels}"
+        channels = "channel" if live.channels == 1 else "channels"
+        return f"{live.rate} Hz, {live.channels} {channels}"
 
     @property
     def backlog_s(self) -> float:
-        """Audio that came and is not analysed yet."""
-        feed = self._live
-        return feed.ring.unread / feed.rate if feed is not None and feed.ring else 0.0
+        """Seconds of audio received and not analysed yet."""
+        live = self._live
+        return live.ring.unread / live.rate if live is not None and live.ring else 0.0
 
     @property
     def reason(self) -> Reason:
-        """Of what kind its last failure was."""
+        """The kind of the last failure."""
         return self._reason
 
     @property
     def stuck_threads(self) -> int:
-        """Threads of former openings that will not let go."""
-        self._abandoned = [feed for feed in self._abandoned if feed.stuck]
+        """How many threads of closed streams have not ended yet."""
+        self._abandoned = [live for live in self._abandoned if live.stuck]
         return len(self._abandoned)
 
     def supervise(self, now: float, local: datetime) -> Action:
-        """Go on to its next condition, and open it where that is due; the answer "close" is for
-        the caller to act upon, who tells what `close` finds."""
-        seen = self._observe(local)
-        self._loud = False
+        """Advance to the next condition, and open the source if that is due.
+
+        If the answer is "close", the caller must call `close` and publish what it returns.
+        """
+        observation = self._observe(local)
+        self._has_sound = False
         self.condition, action = supervision.step(
-            self.policy, self.condition, seen, now, self._random.random()
+            self.policy, self.condition, observation, now, self._random.random()
         )
         if action == "open":
             self._open_live_source()
         return action
 
     def feed_batch(self, batch: StreamBatch) -> list[Detection]:
-        """Put what has come into the batch; the detections that need no step: those that a gap
-        ends."""
-        feed = self._live
-        if feed is None or feed.ring is None or self._fault is not None:
+        """Put the new samples into the batch. Returns detections that a gap in the samples ends."""
+        live = self._live
+        if live is None or live.ring is None or self._fault is not None:
             return []
-        road = self._pipeline or self._start_pipeline(feed, batch)
-        if road is None:
+        pipeline = self._pipeline or self._start_pipeline(live, batch)
+        if pipeline is None:
             return []
-        start, count = feed.ring.read_into(self._buffer, 0.0)
-        self._count_losses(feed)
+        start, count = live.ring.read_into(self._buffer, 0.0)
+        self._count_losses(live)
         if not count:
             return []
         samples = self._buffer[:count]
@@ -147,78 +151,75 @@ class ManagedSource:
                 tap(self, start, mono)
         self._measure(samples)
         self._samples += count
-        self.counts.analysed_s += count / feed.rate
-        if feed.is_realtime:
-            self.last_audio = self._wall + feed.clock.time_of((start + count) / feed.rate)
-        found = road.feed(Block(start, samples))
-        feed.min_unread = road.samples_needed
-        return found
+        self.counts.analysed_s += count / live.rate
+        if live.is_realtime:
+            self.last_audio = self._wall_offset + live.clock.time_of((start + count) / live.rate)
+        detections = pipeline.feed(Block(start, samples))
+        live.min_unread = pipeline.samples_needed
+        return detections
 
     def poll(self) -> list[Detection]:
-        """The detections of the steps that were made."""
+        """The detections of the batch's last steps."""
         return [] if self._pipeline is None else self._pipeline.poll()
 
     def close(self) -> list[Detection]:
-        """Let go of the feed; what is open ends."""
-        found = []
+        """Close the stream. Returns the detections that this ends."""
+        detections = []
         if self._pipeline is not None:
-            found = self._pipeline.finish()
-            self._pipeline.close()
             rate = self._pipeline.grid.rate
-            feed = self._live
-            if feed is not None and feed.ring is not None:
-                self._end = self._base + round(feed.ring.written / feed.rate * rate)
+            detections = self._finish_pipeline()
+            live = self._live
+            if live is not None and live.ring is not None:
+                self._end = self._base + round(live.ring.written / live.rate * rate)
         if self._live is not None:
             self._count_losses(self._live)
             self._live.close()
             self._abandoned.append(self._live)
-        self._pipeline, self._fault = None, None
-        return found
+        self._fault = None
+        return detections
 
     def restart_pipeline(self, decision: DecisionConfig) -> list[Detection]:
-        """Go on over another batch or with another decision, from a cold state; what is open
-        ends."""
+        """Continue with a new pipeline, for another batch or decision, from its initial state.
+
+        Returns the detections that this ends. The stream stays open.
+        """
         self.decision = decision
-        found = []
-        if self._pipeline is not None:
-            found = self._pipeline.finish()
-            self._pipeline.close()
-            self._pipeline = None
-        return found
+        return [] if self._pipeline is None else self._finish_pipeline()
 
     def release(self) -> None:
-        """The feed that was closed is no more; called once its last events are told."""
+        """Drop the closed stream. Call it once the events of `close` have been published."""
         self._live = self.history = None
 
-    def join(self, seconds: float) -> None:
-        """Wait at most so long for what was closed to have let go."""
-        for feed in self._abandoned:
-            feed.join(seconds)
+    def join(self, timeout_s: float) -> None:
+        """Wait for each closed stream's thread, for at most ``timeout_s`` seconds each."""
+        for live in self._abandoned:
+            live.join(timeout_s)
 
-    def event(self, d: Detection, model: ModelId, rate: int) -> Event:
-        """A detection of this opening as an event: in samples since the first opening, and in
-        UTC. Both lines of one have the time of the first."""
-        if d.phase == "final" and self._open is not None:
-            was, self._open = self._open, None
-            placed = d.shifted(self._base)
-            return Event(placed, was.id, self.name, rate, was.unix_s, model)
-        feed = self._live
+    def event(self, detection: Detection, model: ModelId, rate: int) -> Event:
+        """A detection of the open stream as an event, in samples since the first opening and UTC.
+
+        The final record of an event has the id and time of its onset record.
+        """
+        placed = detection.shifted(self._base)
+        if detection.phase == "final" and self._open_event is not None:
+            onset, self._open_event = self._open_event, None
+            return Event(placed, onset.id, self.name, rate, onset.unix_s, model)
+        live = self._live
         unix_s = None
-        if feed is not None and feed.is_realtime:
-            unix_s = self._wall + feed.clock.time_of(d.onset / rate)
-        placed = d.shifted(self._base)
+        if live is not None and live.is_realtime:
+            unix_s = self._wall_offset + live.clock.time_of(detection.onset / rate)
         event = event_from_detection(
             placed, source=self.name, model=model, rate=rate, unix_s=unix_s
         )
-        self._open = event if d.phase == "onset" else None
+        self._open_event = event if detection.phase == "onset" else None
         return event
 
-    def latency_s(self, d: Detection, rate: int) -> float | None:
-        """How long ago its onset was; None where that has no meaning."""
-        feed = self._live
-        if feed is None or not feed.is_realtime:
+    def latency_s(self, detection: Detection, rate: int) -> float | None:
+        """Seconds since the onset of a detection; None for a source that is not in real time."""
+        live = self._live
+        if live is None or not live.is_realtime:
             return None
-        return time.monotonic() - feed.clock.time_of(d.onset / rate)
+        return time.monotonic() - live.clock.time_of(detection.onset / rate)
 
     def _open_live_source(self) -> None:
         if self.condition.tries or self._samples:
@@ -228,30 +229,38 @@ class ManagedSource:
         self._placed, self._reason = False, "lost"
         self._live.start()
 
-    def _start_pipeline(self, feed: LiveSource, batch: StreamBatch) -> SourcePipeline | None:
-        """The road of a feed whose first samples are there, and where its first one stands."""
-        if not feed.clock.started:
+    def _start_pipeline(self, live: LiveSource, batch: StreamBatch) -> SourcePipeline | None:
+        """Create the pipeline once the first samples have arrived, and place them in time."""
+        if not live.clock.started:
             return None
-        source, rate = self.config, batch.grid.rate
+        config, rate = self.config, batch.grid.rate
         try:
             self._pipeline = SourcePipeline(
-                batch, self.decision, feed.rate, feed.channels, source.channel,
-                gain_db=source.gain_db,
+                batch, self.decision, live.rate, live.channels, config.channel,
+                gain_db=config.gain_db,
             )  # fmt: skip
         except ChannelError as error:
             self._fault, self._reason = f"channel: {error}", "bad"
             return None
         taken = 0 if self.history is None else self.history.taken
-        if feed.ring is not None:
-            self.history = SourceHistory(feed, feed.ring, self._pipeline, source.channel, taken)
+        if live.ring is not None:
+            self.history = SourceHistory(live, live.ring, self._pipeline, config.channel, taken)
         if not self._placed:
-            first = feed.clock.time_of(0.0)
-            self._wall = time.time() - time.monotonic()
-            self._origin = first if self._origin is None else self._origin
-            self._base = max(self._end, round((first - self._origin) * rate))
-            self._buffer = np.zeros((round(_MOST_S * feed.rate), feed.channels), np.float32)
+            opened = live.clock.time_of(0.0)
+            self._wall_offset = time.time() - time.monotonic()
+            self._first_opened = opened if self._first_opened is None else self._first_opened
+            self._base = max(self._end, round((opened - self._first_opened) * rate))
+            self._buffer = np.zeros((round(_MAX_READ_S * live.rate), live.channels), np.float32)
             self._placed = True
         return self._pipeline
+
+    def _finish_pipeline(self) -> list[Detection]:
+        if self._pipeline is None:
+            return []
+        detections = self._pipeline.finish()
+        self._pipeline.close()
+        self._pipeline = None
+        return detections
 
     def _measure(self, samples: np.ndarray) -> None:
         flat = samples.reshape(-1)
@@ -260,36 +269,38 @@ class ManagedSource:
             flat = np.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0)
             power = float(np.dot(flat, flat)) / flat.size
         self.level = power**0.5
-        self._loud = self._loud or self.level > self._silence
+        self._has_sound = self._has_sound or self.level > self._silence_level
         if max(flat.max(), -flat.min()) >= _FULL_SCALE:
             self.counts.clipped += int(np.count_nonzero(np.abs(flat) >= _FULL_SCALE))
 
     def _observe(self, local: datetime) -> SourceObservation:
-        feed = self._live
-        wanted = schedule.is_active(self._hours, local)
-        if feed is None:
-            return SourceObservation(scheduled=wanted)
-        drained = feed.ring is None or feed.ring.ended
-        fault, hopeless = self._fault, self._fault is not None
-        if fault is None and feed.done and drained and feed.failure is not None:
-            fault, hopeless = str(feed.failure), feed.failure.reason == "bad"
-            self._reason = feed.failure.reason
+        live = self._live
+        scheduled = schedule.is_active(self._hours, local)
+        if live is None:
+            return SourceObservation(scheduled=scheduled)
+        drained = live.ring is None or live.ring.ended
+        fault, permanent = self._fault, self._fault is not None
+        if fault is None and live.done and drained and live.failure is not None:
+            fault, permanent = str(live.failure), live.failure.reason == "bad"
+            self._reason = live.failure.reason
         return SourceObservation(
-            scheduled=wanted,
-            opened=feed.ring is not None,
+            scheduled=scheduled,
+            opened=live.ring is not None,
             samples=self._samples,
-            silent=not self._loud,
+            silent=not self._has_sound,
             fault=fault,
-            permanent=hopeless,
-            ended=feed.ended and drained and not feed.stopping.is_set(),
+            permanent=permanent,
+            ended=live.ended and drained and not live.stopping.is_set(),
         )
 
-    def _count_losses(self, feed: LiveSource) -> None:
-        if feed.ring is None:
+    def _count_losses(self, live: LiveSource) -> None:
+        if live.ring is None:
             return
-        seen = (feed.overflows, feed.lost, feed.ring.dropped)
-        overflows, lost, dropped = (now - was for now, was in zip(seen, self._losses, strict=True))
+        losses = (live.overflows, live.lost, live.ring.dropped)
+        overflows, lost, dropped = (
+            now - before for now, before in zip(losses, self._losses, strict=True)
+        )
         self.counts.overflows += overflows
-        self.counts.lost_s += lost / feed.rate
-        self.counts.dropped_s += dropped / feed.rate
-        self._losses = seen
+        self.counts.lost_s += lost / live.rate
+        self.counts.dropped_s += dropped / live.rate
+        self._losses = losses

@@ -1,4 +1,4 @@
-"""What the daemon counts, for Prometheus; one registry for each daemon."""
+"""The daemon's Prometheus metrics. Each daemon has a registry of its own."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ CLIPS = ("kept", "redacted", "no_room", "failed", "dropped")
 
 
 class Metrics:
-    """Every series of every source and sink stands at 0 from the start, so that none appears
-    late; those of a source that is taken out go."""
+    """All series of a source or sink exist, at 0, as soon as it is added, as Prometheus recommends.
+
+    `remove_source` removes the series of a source that a reload has taken out.
+    """
 
     def __init__(self, model: ModelId, sources: Iterable[str], sinks: Iterable[str] = ()) -> None:
         disable_created_metrics()
@@ -39,71 +41,81 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._build = Gauge(
             "streamdet_build_info",
-            "1: what is running.",
+            "Always 1; the labels say which version and model are running.",
             ("version", "model", "model_version", "model_sha256"),
             registry=registry,
         )
         self.set_model(model)
-        self._of_source: list[tuple[Any, tuple[tuple[str, ...], ...]]] = []
-        self.up = self._gauge("source_up", "1 while samples of it arrive.")
+        self._source_metrics: list[tuple[Any, tuple[tuple[str, ...], ...]]] = []
+        self.up = self._gauge("source_up", "1 while samples arrive, silent or not.")
         self.state = self._gauge(
-            "source_state", "1 for the state that it is in.", state=tuple(SourceState)
+            "source_state", "1 for the current state, 0 for all others.", state=tuple(SourceState)
         )
-        self.audio = self._counter("audio_seconds", "Audio analysed.")
-        self.detections = self._counter("detections", "Gunshot events.")
+        self.audio = self._counter("audio_seconds", "Seconds of audio analysed.")
+        self.detections = self._counter("detections", "Gunshot events, counted at their onset.")
         self.false_positives = self._counter(
-            "false_positives", "Events that a review called false.", cause=CAUSES
+            "false_positives", "Events reviewed as false, by cause.", cause=CAUSES
         )
-        self.reviews = self._counter("reviews", "Verdicts on events.", verdict=VERDICTS)
+        self.reviews = self._counter("reviews", "Verdicts on events, by verdict.", verdict=VERDICTS)
         self.precision = self._gauge(
             "precision_ratio",
-            "Of the window's events that were called true or false, the true ones; NaN without.",
+            "Share of true events among those reviewed as true or false; NaN if none.",
             window=tuple(WINDOWS),
         )
         self.reviewed = self._gauge(
-            "reviewed_events", "The window's events that are true or false.", window=tuple(WINDOWS)
+            "reviewed_events",
+            "Events reviewed as true or false.",
+            window=tuple(WINDOWS),
         )
-        self.clips_made = self._counter("clips", "Clips by what became of them.", result=CLIPS)
-        self.overflows = self._counter("input_overflows", "Times that samples were lost.")
+        self.clips_made = self._counter("clips", "Clips, by result.", result=CLIPS)
+        self.overflows = self._counter("input_overflows", "Times that the input lost samples.")
         self.dropped = self._counter(
             "dropped_audio_seconds",
-            "Audio never analysed: lost on the way in (overflow) or come too fast (backlog).",
+            "Audio not analysed: lost by the input (overflow) or arrived too fast (backlog).",
             reason=REASONS,
         )
-        self.reconnects = self._counter("source_reconnects", "Times that it was opened anew.")
-        self.clipped = self._counter("clipped_samples", "Samples at full scale.")
-        self.backlog = self._gauge("backlog_seconds", "Audio heard and not yet analysed.")
+        self.reconnects = self._counter("source_reconnects", "Times that the source was reopened.")
+        self.clipped = self._counter("clipped_samples", "Samples at full scale, in any channel.")
+        self.backlog = self._gauge("backlog_seconds", "Audio received and not analysed yet.")
         self.last_audio = self._gauge(
-            "last_audio_timestamp_seconds", "UTC of the newest sample analysed; 0 before it."
+            "last_audio_timestamp_seconds", "UTC of the newest sample analysed; 0 if none."
         )
         self.last_detection = self._gauge(
-            "last_detection_timestamp_seconds", "UTC of the newest event's onset; 0 before it."
+            "last_detection_timestamp_seconds", "UTC of the newest event's onset; 0 if none."
         )
-        self.rms = self._gauge("input_rms_ratio", "RMS of the newest samples, 1 at full scale.")
+        self.rms = self._gauge("input_rms_ratio", "RMS of the newest samples; 1 is full scale.")
         self.latency = self._histogram(
-            "detection_latency_seconds", "From an onset in the air to its event.", _LATENCIES
+            "detection_latency_seconds", "Time from an onset to its event.", _LATENCIES
         )
-        self.score = self._histogram("detection_score", "Best score of each event.", _SCORES)
+        self.score = self._histogram("detection_score", "Highest score of each event.", _SCORES)
         self.inference = Histogram(
             "streamdet_inference_duration_seconds",
-            "A step of all sources that have a block.",
+            "Duration of one step, for all sources with a block.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.sink_events = Counter(
-            "streamdet_sink_events", "Events by what became of them.", ("sink", "result"),
+            "streamdet_sink_events", "Events of each output, by result.", ("sink", "result"),
             registry=registry,
         )  # fmt: skip
         self.sink_queue = Gauge(
-            "streamdet_sink_queue_length", "Events not delivered yet.", ("sink",), registry=registry
+            "streamdet_sink_queue_length",
+            "Events not delivered yet, in memory and on disk.",
+            ("sink",),
+            registry=registry,
         )
         self.errors = Counter(
-            "streamdet_errors", "Faults, by where.", ("component",), registry=registry
+            "streamdet_errors", "Errors, by component.", ("component",), registry=registry
         )
         self.reloads = Counter(
-            "streamdet_config_reloads", "Configurations read anew.", ("result",), registry=registry
+            "streamdet_config_reloads",
+            "Configuration reloads, by result.",
+            ("result",),
+            registry=registry,
         )
-        self.clips = Gauge("streamdet_clip_storage_bytes", "Clips kept on disk.", registry=registry)
+        self.clips = Gauge(
+            "streamdet_clip_storage_bytes", "Size of all clips on disk.", registry=registry
+        )
         for component in COMPONENTS:
             self.errors.labels(component)
         for result in ("good", "bad"):
@@ -114,32 +126,32 @@ class Metrics:
             self.add_sink(sink)
 
     def set_model(self, model: ModelId) -> None:
-        """This bundle speaks from now on."""
+        """Export the model that is in use."""
         self._build.clear()
         self._build.labels(installed_version(), model.name, model.version, model.sha256).set(1)
 
     def add_source(self, source: str) -> None:
-        """Its series, at 0."""
-        for metric, values in self._of_source:
-            for more in values:
-                metric.labels(source, *more)
+        """Create the series of a source, at 0."""
+        for metric, values in self._source_metrics:
+            for value in values:
+                metric.labels(source, *value)
         for window in WINDOWS:
             self.precision.labels(source, window).set(float("nan"))
 
     def remove_source(self, source: str) -> None:
-        """None of its series any more."""
-        for metric, values in self._of_source:
-            for more in values:
-                metric.remove(source, *more)
+        """Remove the series of a source."""
+        for metric, values in self._source_metrics:
+            for value in values:
+                metric.remove(source, *value)
 
     def add_sink(self, sink: str) -> None:
-        """Its series, at 0."""
+        """Create the series of an output, at 0."""
         self.sink_queue.labels(sink)
         for result in RESULTS:
             self.sink_events.labels(sink, result)
 
     def count_onset(self, event: Event, latency_s: float | None) -> None:
-        """Count an event at its onset, told so many seconds behind it."""
+        """Count an event at its onset. ``latency_s``: seconds from its onset until now."""
         self.detections.labels(event.source).inc()
         if latency_s is not None:
             self.latency.labels(event.source).observe(max(0.0, latency_s))
@@ -147,24 +159,32 @@ class Metrics:
             self.last_detection.labels(event.source).set(event.unix_s)
 
     def record_final(self, event: Event) -> None:
-        """Note an event's final score."""
+        """Record the score of an event that is over."""
         self.score.labels(event.source).observe(event.detection.score)
 
-    def _counter(self, name: str, words: str, **more: tuple[str, ...]) -> Counter:
-        return self._source_metric(Counter, name, words, more)
+    def _counter(self, name: str, help_text: str, **labels: tuple[str, ...]) -> Counter:
+        return self._source_metric(Counter, name, help_text, labels)
 
-    def _gauge(self, name: str, words: str, **more: tuple[str, ...]) -> Gauge:
-        return self._source_metric(Gauge, name, words, more)
+    def _gauge(self, name: str, help_text: str, **labels: tuple[str, ...]) -> Gauge:
+        return self._source_metric(Gauge, name, help_text, labels)
 
-    def _histogram(self, name: str, words: str, buckets: tuple[float, ...]) -> Histogram:
-        return self._source_metric(Histogram, name, words, {}, buckets=buckets)
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
+        return self._source_metric(Histogram, name, help_text, {}, buckets=buckets)
 
     def _source_metric(
-        self, kind: Any, name: str, words: str, more: Mapping[str, tuple[str, ...]], **others: Any
+        self,
+        metric_type: Any,
+        name: str,
+        help_text: str,
+        labels: Mapping[str, tuple[str, ...]],
+        **options: Any,
     ) -> Any:
-        """A metric of each source, with the values of at most one more label."""
-        labels = ("source", *more)
-        metric = kind(f"streamdet_{name}", words, labels, registry=self.registry, **others)
-        values = next(iter(more.values()), None)
-        self._of_source.append((metric, ((),) if values is None else tuple((v,) for v in values)))
+        """A metric of each source, with at most one more label and all of that label's values."""
+        names = ("source", *labels)
+        metric = metric_type(
+            f"streamdet_{name}", help_text, names, registry=self.registry, **options
+        )
+        values = next(iter(labels.values()), None)
+        rows = ((),) if values is None else tuple((value,) for value in values)
+        self._source_metrics.append((metric, rows))
         return metric

@@ -1,4 +1,4 @@
-"""What has been counted since it was last asked, into the metrics."""
+"""Updates the Prometheus metrics from the counts that sources, outputs and the store keep."""
 
 from __future__ import annotations
 
@@ -12,78 +12,84 @@ from streamdet.daemon.supervision import SourceState
 
 
 class MetricsPublisher:
-    """Counters grow by what the sums have grown; a gauge is what it is now."""
+    """Increases each counter by what its count has grown since the last call, and sets gauges."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._told: dict[ManagedSource, SourceCounts] = {}
-        self._lost: dict[ManagedSource, float] = {}
-        self._boxes: dict[QueuedOutput, dict[str, int]] = {}
-        self._said: dict[tuple[str, str, str], int] = {}
+        self._source_counts: dict[ManagedSource, SourceCounts] = {}
+        self._newly_lost_s: dict[ManagedSource, float] = {}
+        self._output_counts: dict[QueuedOutput, dict[str, int]] = {}
+        self._storage_counts: dict[tuple[str, str, str], int] = {}
 
-    def publish(self, ears: Iterable[ManagedSource], boxes: Iterable[QueuedOutput]) -> None:
-        """Bring all of it up to date."""
-        ears, boxes = list(ears), list(boxes)
-        for ear in ears:
-            self._ear(ear)
-        for box in boxes:
-            self._box(box)
-        for gone in self._told.keys() - set(ears):
-            del self._told[gone]
-        for gone in self._boxes.keys() - set(boxes):
-            del self._boxes[gone]
+    def publish(self, sources: Iterable[ManagedSource], outputs: Iterable[QueuedOutput]) -> None:
+        """Update the metrics of sources and outputs."""
+        sources, outputs = list(sources), list(outputs)
+        for source in sources:
+            self._publish_source(source)
+        for output in outputs:
+            self._publish_output(output)
+        for removed in self._source_counts.keys() - set(sources):
+            del self._source_counts[removed]
+        for removed in self._output_counts.keys() - set(outputs):
+            del self._output_counts[removed]
 
-    def publish_storage(self, ears: Iterable[ManagedSource], evidence: EventStorage | None) -> None:
-        """What was said of the events of these sources, over restarts, and what became of clips."""
-        names = {ear.name for ear in ears}
-        self._said = {key: count for key, count in self._said.items() if key[0] in names}
-        if evidence is None:
+    def publish_storage(
+        self, sources: Iterable[ManagedSource], storage: EventStorage | None
+    ) -> None:
+        """Update the metrics of reviews and clips. Reviews include those of earlier runs."""
+        names = {source.name for source in sources}
+        published = {key: n for key, n in self._storage_counts.items() if key[0] in names}
+        self._storage_counts = published
+        if storage is None:
             return
         m = self._metrics
-        clips = {(name, "clip", of): count for (name, of), count in evidence.clip_results.items()}
         counters = {"review": m.reviews, "false": m.false_positives, "clip": m.clips_made}
-        for (name, kind, label), count in {**evidence.verdict_counts, **clips}.items():
-            was = self._said.get((name, kind, label), 0)
-            if name in names and count > was:
-                counters[kind].labels(name, label).inc(count - was)
-                self._said[name, kind, label] = count
-        for window, said in evidence.recent_verdicts.items():
+        clips = {
+            (name, "clip", result): count for (name, result), count in storage.clip_results.items()
+        }
+        for (name, kind, label), count in {**storage.verdict_counts, **clips}.items():
+            before = published.get((name, kind, label), 0)
+            if name in names and count > before:
+                counters[kind].labels(name, label).inc(count - before)
+                published[name, kind, label] = count
+        for window, verdicts in storage.recent_verdicts.items():
             for name in names:
-                yes, no = said.get(name, (0, 0))
-                m.precision.labels(name, window).set(yes / (yes + no) if yes + no else float("nan"))
-                m.reviewed.labels(name, window).set(yes + no)
-        m.clips.set(evidence.clip_bytes)
+                true, false = verdicts.get(name, (0, 0))
+                reviewed = true + false
+                m.precision.labels(name, window).set(true / reviewed if reviewed else float("nan"))
+                m.reviewed.labels(name, window).set(reviewed)
+        m.clips.set(storage.clip_bytes)
 
-    def newly_lost_s(self, ear: ManagedSource) -> float:
-        """The seconds of audio that the last `publish` was the first to count as lost."""
-        return self._lost.pop(ear, 0.0)
+    def newly_lost_s(self, source: ManagedSource) -> float:
+        """Seconds of audio lost since the last call, as of the last `publish`."""
+        return self._newly_lost_s.pop(source, 0.0)
 
-    def _ear(self, ear: ManagedSource) -> None:
-        m, name, now = self._metrics, ear.name, ear.counts
-        was = self._told.get(ear, SourceCounts())
-        state = ear.condition.state
-        m.up.labels(name).set(ear.condition.receiving)
-        for each in SourceState:
-            m.state.labels(name, each).set(each is state)
-        m.audio.labels(name).inc(now.analysed_s - was.analysed_s)
-        m.overflows.labels(name).inc(now.overflows - was.overflows)
-        lost, dropped = now.lost_s - was.lost_s, now.dropped_s - was.dropped_s
-        m.dropped.labels(name, "overflow").inc(lost)
-        m.dropped.labels(name, "backlog").inc(dropped)
-        m.reconnects.labels(name).inc(now.reopened - was.reopened)
-        m.clipped.labels(name).inc(now.clipped - was.clipped)
-        m.backlog.labels(name).set(ear.backlog_s)
-        m.rms.labels(name).set(ear.level if ear.condition.receiving else 0.0)
-        if ear.last_audio is not None:
-            m.last_audio.labels(name).set(ear.last_audio)
-        if lost + dropped > 0:
-            self._lost[ear] = lost + dropped
-        self._told[ear] = SourceCounts(**vars(now))
+    def _publish_source(self, source: ManagedSource) -> None:
+        m, name, counts = self._metrics, source.name, source.counts
+        before = self._source_counts.get(source, SourceCounts())
+        m.up.labels(name).set(source.condition.receiving)
+        for state in SourceState:
+            m.state.labels(name, state).set(state is source.condition.state)
+        m.audio.labels(name).inc(counts.analysed_s - before.analysed_s)
+        m.overflows.labels(name).inc(counts.overflows - before.overflows)
+        lost_s = counts.lost_s - before.lost_s
+        dropped_s = counts.dropped_s - before.dropped_s
+        m.dropped.labels(name, "overflow").inc(lost_s)
+        m.dropped.labels(name, "backlog").inc(dropped_s)
+        m.reconnects.labels(name).inc(counts.reopened - before.reopened)
+        m.clipped.labels(name).inc(counts.clipped - before.clipped)
+        m.backlog.labels(name).set(source.backlog_s)
+        m.rms.labels(name).set(source.level if source.condition.receiving else 0.0)
+        if source.last_audio is not None:
+            m.last_audio.labels(name).set(source.last_audio)
+        if lost_s + dropped_s > 0:
+            self._newly_lost_s[source] = lost_s + dropped_s
+        self._source_counts[source] = SourceCounts(**vars(counts))
 
-    def _box(self, box: QueuedOutput) -> None:
-        was, now = self._boxes.get(box, {}), dict(box.counts)
+    def _publish_output(self, output: QueuedOutput) -> None:
+        before, counts = self._output_counts.get(output, {}), dict(output.counts)
         for result in RESULTS:
-            grown = now[result] - was.get(result, 0)
-            self._metrics.sink_events.labels(box.name, result).inc(grown)
-        self._metrics.sink_queue.labels(box.name).set(box.length)
-        self._boxes[box] = now
+            increase = counts[result] - before.get(result, 0)
+            self._metrics.sink_events.labels(output.name, result).inc(increase)
+        self._metrics.sink_queue.labels(output.name).set(output.length)
+        self._output_counts[output] = counts

@@ -1,139 +1,230 @@
-"""A new configuration in place of the one that is in force: only what has changed begins anew."""
+"""Replaces the configuration of a running daemon; restarts only the parts that have changed.
+
+`apply_config` works in two steps. The first builds and opens everything new, and is the only one
+that can fail: on an error it closes what it has opened, and the running parts have not been
+touched. The second swaps the parts.
+"""
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
 from streamdet.config.layers import ConfigError
-from streamdet.config.schema import Config
+from streamdet.config.schema import Config, SourceConfig
 from streamdet.daemon import builders
-from streamdet.daemon.components import DaemonComponents
+from streamdet.daemon.builders import QueuedOutput
+from streamdet.daemon.components import DaemonComponents, ReviewPage
+from streamdet.daemon.event_storage import EventStorage
+from streamdet.daemon.http import MetricsServer
 from streamdet.daemon.log import DaemonLog
 from streamdet.daemon.managed_source import ManagedSource
 from streamdet.detection.stream_batch import StreamBatch
+from streamdet.model.bundle import Bundle
 
-_PATIENCE_S = 2.0
+_TIMEOUT_S = 2.0
+"""How long a replaced output may take to deliver what it has queued."""
 
 
-def apply_config(parts: DaemonComponents, new: Config) -> None:
-    """Go over to ``new``; raises ConfigError, with nothing changed, where its parts can't be had.
+@dataclass
+class _NewParts:
+    """What a configuration needs and the running parts do not have. Nothing of it is started.
 
-    What can fail comes first: the model, thresholds, secrets, the address. A source whose table and
-    patience are the same is not touched; where only the model or a threshold is another it goes on
-    hearing, from a cold state.
+    ``batch`` is None if the model stays. ``outputs`` has a key for each output that changes; its
+    value is None for one that is removed.
     """
-    if not new.sources:
-        raise ConfigError(["sources: there is none"])
-    old, bundle = parts.config, builders.load_configured_bundle(new)
-    other_model = bundle.sha256 != parts.bundle.sha256 or new.platform != old.platform
-    for source in new.sources:
-        builders.build_decision(new, bundle, source)
-    batch = StreamBatch(builders.build_engine(new, bundle)) if other_model else None
-    builders.metrics_token(new)
-    boxes = [
-        n
-        for n in builders.OUTPUT_NAMES
-        if builders.output_key(new, n) != builders.output_key(old, n)
-    ]
-    builders.web_token(new)
-    try:
-        _outputs(parts, new, boxes)
-        _evidence(parts, old, new)
-        if new.http != old.http:
-            _http(parts, new)
-    except ConfigError:
-        _outputs(parts, old, boxes)
-        _evidence(parts, new, old)
-        raise
-    if new.log != old.log:
-        parts.log.close()
-        parts.log = DaemonLog(new.log.format, new.log.repeat_s)
-    if batch is not None:
-        batch.warm_up()
-        for ear in parts.sources:
-            parts.publish_detections(ear, ear.restart_pipeline(ear.decision))
-        parts.use_model(bundle, batch)
-    _sources(parts, new)
-    parts.config = new
-    anew = ", ".join([*boxes, *(["the model"] if other_model else [])])
-    names = ", ".join(ear.name for ear in parts.sources)
-    also = f"; begun anew: {anew}" if anew else ""
-    parts.log.emit("reloaded", f"configuration read anew; sources: {names}{also}")
+
+    config: Config
+    bundle: Bundle
+    batch: StreamBatch | None
+    outputs: dict[str, QueuedOutput | None] = field(default_factory=dict)
+    storage: EventStorage | None = None
+    server: MetricsServer | None = None
+    page: ReviewPage | None = None
 
 
-def _sources(parts: DaemonComponents, new: Config) -> None:
-    before = {ear.name: ear for ear in parts.sources}
-    ears: list[ManagedSource] = []
-    for source in new.sources:
-        ear = before.get(source.name)
-        decision = builders.build_decision(new, parts.bundle, source)
-        if ear is not None and _same(parts.config, new, ear, source.name):
-            if decision != ear.decision:
-                parts.publish_detections(ear, ear.restart_pipeline(decision))
-            ear.config = source
-            before.pop(source.name)
-        else:
-            ear = parts.create_source(new, source)
-        ears.append(ear)
-    kept = {source.name for source in new.sources}
-    for name, ear in before.items():
-        parts.close_source(ear)
-        if name not in kept:
-            parts.metrics.remove_source(name)
-    for name in kept - {ear.name for ear in parts.sources}:
-        parts.metrics.add_source(name)
-    parts.sources = ears
+def apply_config(components: DaemonComponents, config: Config) -> None:
+    """Switch to ``config``. Raises ConfigError, and changes nothing, if a part cannot be built.
+
+    A source keeps running unless its own table or timeouts change. If only the model or its
+    threshold changes, the stream stays open, and detection starts from its initial state.
+    """
+    if not config.sources:
+        raise ConfigError(["sources: there are none"])
+    with ExitStack() as undo:
+        parts = _build(components, config, undo)
+        undo.pop_all()
+    _swap(components, parts)
 
 
-def _same(old: Config, new: Config, ear: ManagedSource, name: str) -> bool:
-    """Whether a source can stay open: all but its thresholds is as it was."""
-    source = next(s for s in new.sources if s.name == name)
-    thresholds = {"threshold": None, "operating_point": None, "required": True}
-    same = ear.config.model_copy(update=thresholds) == source.model_copy(update=thresholds)
-    patience = builders.build_retry_policy(old, ear.config) == builders.build_retry_policy(
-        new, source
-    )
-    return same and patience and (old.ring_s, old.silence_dbfs) == (new.ring_s, new.silence_dbfs)
+def _build(components: DaemonComponents, config: Config, undo: ExitStack) -> _NewParts:
+    """Build the new parts; ``undo`` closes them."""
+    if faults := builders.check_secrets(config):
+        raise ConfigError(faults)
+    old, bundle = components.config, builders.load_configured_bundle(config)
+    for source in config.sources:
+        builders.build_decision(config, bundle, source)
+    parts = _NewParts(config, bundle, None)
+    if bundle.sha256 != components.bundle.sha256 or config.platform != old.platform:
+        parts.batch = StreamBatch(builders.build_engine(config, bundle))
+        parts.batch.warm_up()
+    for name in builders.OUTPUT_NAMES:
+        key = builders.output_key(config, name)
+        if key == builders.output_key(old, name):
+            continue
+        parts.outputs[name] = None
+        if key is not None:
+            parts.outputs[name] = output = components.create_output(name, config)
+            undo.callback(output.close, 0.0)
+    storage = components.storage
+    if _storage_changed(old, config):
+        storage = parts.storage = builders.open_storage(config)
+        if storage is not None:
+            undo.callback(storage.close, 0.0)
+    if config.http != old.http:
+        _build_server(components, parts, undo)
+    if config.web != old.web or _storage_changed(old, config):
+        _build_page(components, parts, storage)
+    return parts
 
 
-def _outputs(parts: DaemonComponents, config: Config, names: list[str]) -> None:
-    """Close these, and begin those of them that are wanted: a spool has one owner, so the old
-    one goes first."""
-    for name in names:
-        box = parts.outputs.pop(name, None)
-        if box is not None:
-            box.close(_PATIENCE_S)
-        if builders.output_key(config, name) is not None:
-            parts.add_output(name, config).start()
-
-
-def _evidence(parts: DaemonComponents, was: Config, new: Config) -> None:
-    """The store, the clips and the page over them, where any of it is another."""
-    kept = (was.store, was.clips) == (new.store, new.clips)
-    if kept and was.web == new.web:
-        return
-    if parts.page is not None:
-        parts.page.close()
-        parts.page = None
-    if not kept:
-        if (box := parts.outputs.pop("store", None)) is not None:
-            box.close(_PATIENCE_S)
-        if parts.storage is not None:
-            parts.storage.close(_PATIENCE_S)
-        parts.add_storage(new)
-        parts.start_storage()
-    parts.page = parts.create_page(new)
-    if parts.page is not None:
-        parts.page.start()
-
-
-def _http(parts: DaemonComponents, new: Config) -> None:
+def _build_server(components: DaemonComponents, parts: _NewParts, undo: ExitStack) -> None:
+    old = components.config
+    if components.server is not None and _same_port(old.http.address, parts.config.http.address):
+        components.server.close()
+        components.server = None
+        undo.callback(_restore_server, components)
+    parts.server = components.create_server(parts.config)
     if parts.server is not None:
-        parts.server.close()
-        parts.server = None
+        undo.callback(parts.server.close)
+
+
+def _restore_server(components: DaemonComponents) -> None:
+    with suppress(ConfigError):  # another program has taken the port in the meantime
+        components.server = components.create_server(components.config)
+        if components.server is not None:
+            components.server.start()
+
+
+def _build_page(
+    components: DaemonComponents, parts: _NewParts, storage: EventStorage | None
+) -> None:
+    """The last part to be built, so that nothing after it can fail."""
+    old, new = components.config, parts.config
+    running = components.page
+    release = running is not None and _same_port(
+        old.web.address if old.web else "", new.web.address if new.web else ""
+    )
+    if running is not None and release:
+        running.close()
+        components.page = None
     try:
-        parts.server = parts.create_server(new)
+        parts.page = components.create_page(new, storage)
     except ConfigError:
-        parts.server = parts.create_server(parts.config)
+        if release:
+            with suppress(ConfigError):
+                components.page = components.create_page(old, components.storage)
+                components.start_page()
         raise
-    finally:
-        if parts.server is not None:
-            parts.server.start()
+
+
+def _same_port(old: str, new: str) -> bool:
+    """Whether a new server can only be bound once the old one has been closed."""
+    return old.rpartition(":")[2] == new.rpartition(":")[2]
+
+
+def _storage_changed(old: Config, new: Config) -> bool:
+    return (old.store, old.clips) != (new.store, new.clips)
+
+
+def _swap(components: DaemonComponents, parts: _NewParts) -> None:
+    """Replace the running parts. Nothing here can fail."""
+    old, new = components.config, parts.config
+    if new.log != old.log:
+        components.log.close()
+        components.log = DaemonLog(new.log.format, new.log.repeat_s)
+    if parts.batch is not None:
+        for source in components.sources:
+            components.publish_detections(source, source.restart_pipeline(source.decision))
+        components.use_model(parts.bundle, parts.batch)
+    _swap_sources(components, new)  # first, so that their last events reach the old outputs
+    _swap_outputs(components, parts.outputs)
+    if new.http != old.http:
+        if components.server is not None:
+            components.server.close()
+        components.server = parts.server
+        if components.server is not None:
+            components.server.start()
+    page_changed = new.web != old.web or _storage_changed(old, new)
+    if page_changed and components.page is not None:
+        components.page.close()
+    if _storage_changed(old, new):
+        _swap_storage(components, parts)
+    components.config = new
+    if page_changed:
+        components.page = parts.page
+        components.start_page()
+    restarted = [*parts.outputs, *(["model"] if parts.batch is not None else [])]
+    names = ", ".join(source.name for source in components.sources)
+    suffix = f"; restarted: {', '.join(restarted)}" if restarted else ""
+    components.log.emit("reloaded", f"configuration reloaded; sources: {names}{suffix}")
+
+
+def _swap_outputs(components: DaemonComponents, outputs: dict[str, QueuedOutput | None]) -> None:
+    for name, output in outputs.items():
+        if (replaced := components.outputs.pop(name, None)) is not None:
+            replaced.close(_TIMEOUT_S)
+        if output is not None:
+            components.outputs[name] = output
+            components.metrics.add_sink(name)
+            output.start()
+
+
+def _swap_storage(components: DaemonComponents, parts: _NewParts) -> None:
+    if (queue := components.outputs.pop("store", None)) is not None:
+        queue.close(_TIMEOUT_S)
+    if (replaced := components.storage) is not None:
+        for source in components.sources:
+            if replaced.recorder is not None:
+                replaced.recorder.abandon(source)
+        replaced.close(_TIMEOUT_S)
+    components.use_storage(parts.storage, parts.config)
+    components.start_storage()
+
+
+def _swap_sources(components: DaemonComponents, config: Config) -> None:
+    removed = {source.name: source for source in components.sources}
+    added = {source.name for source in config.sources} - removed.keys()
+    sources: list[ManagedSource] = []
+    for source_config in config.sources:
+        decision = builders.build_decision(config, components.bundle, source_config)
+        source = removed.get(source_config.name)
+        if source is not None and _can_stay_open(components.config, config, source, source_config):
+            if decision != source.decision:
+                components.publish_detections(source, source.restart_pipeline(decision))
+            source.config = source_config
+            del removed[source.name]
+        else:
+            source = components.create_source(config, source_config)
+        sources.append(source)
+    names = {source.name for source in sources}
+    for name, source in removed.items():
+        components.close_source(source)
+        if name not in names:
+            components.metrics.remove_source(name)
+    for name in added:
+        components.metrics.add_source(name)
+    components.sources = sources
+
+
+def _can_stay_open(
+    old: Config, new: Config, source: ManagedSource, source_config: SourceConfig
+) -> bool:
+    """Whether nothing but the threshold of a source has changed."""
+    ignored = {"threshold": None, "operating_point": None, "required": True}
+    same_table = source.config.model_copy(update=ignored) == source_config.model_copy(
+        update=ignored
+    )
+    same_policy = source.policy == builders.build_retry_policy(new, source_config)
+    same_buffer = (old.ring_s, old.silence_dbfs) == (new.ring_s, new.silence_dbfs)
+    return same_table and same_policy and same_buffer

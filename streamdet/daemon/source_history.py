@@ -1,4 +1,4 @@
-"""What an opening of a source has heard lately, while its ring and its road still know it."""
+"""The recent samples and scores of an open source, taken from its ring buffer and its pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamdet.pipeline.source_pipeline import SourcePipeline
 
 @dataclass
 class SourceHistory:
-    """``taken`` samples of it were taken from the ring so far. For the daemon's thread."""
+    """``taken``: samples read from the ring so far. For use by the daemon's thread only."""
 
     live: LiveSource
     ring: RingBuffer
@@ -25,27 +25,29 @@ class SourceHistory:
 
     @property
     def rate(self) -> int:
-        """The source's own rate, which samples and indices here are of."""
+        """The source's sample rate in Hz, to which all sample indices here refer."""
         return self.live.rate
 
     def samples_since(self, first: int) -> tuple[int, np.ndarray]:
-        """What was taken from a sample on, as far as the ring still has it: the first one's index,
-        and ``(n,) float32`` as they are heard."""
-        room = np.zeros((max(0, self.taken - first), self.live.channels), np.float32)
-        found, count = self.ring.copy_history(first, room)
-        return found, np.nan_to_num(downmix(room[:count], self.channel))
+        """The samples from index ``first`` to ``taken``, as far as the ring still holds them.
 
-    def scores_around(self, d: Detection, margin_s: float) -> list[tuple[float, float]]:
-        """(seconds behind its onset, gunshot score) of the frames around a detection."""
-        onset_s = d.onset / self.pipeline.grid.rate
+        Returns the index of the first sample, and ``(n,) float32`` mono samples.
+        """
+        buffer = np.zeros((max(0, self.taken - first), self.live.channels), np.float32)
+        start, count = self.ring.copy_history(first, buffer)
+        return start, np.nan_to_num(downmix(buffer[:count], self.channel))
+
+    def scores_around(self, detection: Detection, margin_s: float) -> list[tuple[float, float]]:
+        """(seconds from the onset, gunshot score) of the frames around a detection."""
+        onset_s = detection.onset / self.pipeline.grid.rate
         return [
             (round(at - onset_s, 3), score)
-            for at, score in self.pipeline.history.around(d, margin_s)
+            for at, score in self.pipeline.history.around(detection, margin_s)
         ]
 
     def max_score(self, label: str, first: int, last: int) -> float:
-        """The highest score of a label between two samples, as far as it is remembered."""
+        """The highest score of a label between two samples, 0 if the model lacks the label."""
         if label not in self.pipeline.grid.labels:
             return 0.0
-        to = self.pipeline.grid.rate / self.rate
-        return self.pipeline.history.max_score(label, round(first * to), round(last * to))
+        ratio = self.pipeline.grid.rate / self.rate
+        return self.pipeline.history.max_score(label, round(first * ratio), round(last * ratio))

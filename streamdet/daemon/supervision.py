@@ -1,10 +1,10 @@
-"""What is to be done with a source: one place decides, and knows no thread, clock or device.
+"""When to open and close a live source. All retry decisions are made here, by a pure function.
 
-`step` goes from one `Condition` to the next by what was `Seen`; its answer says to open the source,
-to close it, or neither. A source that ends, fails, or gives no sample for ``stall_s`` seconds is
-closed and opened anew after a pause that doubles up to a most, less a random part, so that fifty
-machines do not come back at one moment. Only one that was heard for a while begins with the
-shortest pause again.
+`step` takes the `SourceCondition` and a `SourceObservation` and returns the next condition and
+whether to open the source, close it, or do nothing. A source that ends, fails, or delivers no
+sample for ``stall_s`` seconds is closed. It is opened again after a backoff that doubles up to a
+maximum, minus a random part, so that many machines do not reconnect at the same moment. The
+backoff starts again at its minimum only after a source has delivered samples for ``open_s``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import Literal
 
 
 class SourceState(StrEnum):
-    """What a source is up to, as it is exported.
+    """The state of a source. The value is the ``state`` label of ``streamdet_source_state``.
 
-    ``absent``: it can't be opened. ``dead``: it was open, and gave nothing or stopped. ``silent``:
-    it gives samples, all of them nought or next to it. ``off``: not now, by its schedule.
-    ``ended``: there is no more of it.
+    The label values are part of the metrics interface: dashboards and alerts query them. In
+    particular, `receiving` is exported as ``hearing``. Text for people uses `label` instead.
+
+    ``receiving``: samples arrive. ``silent``: samples arrive, all below the silence threshold.
+    ``opening``: no sample has arrived yet. ``absent``: it cannot be opened. ``dead``: it was open,
+    and then failed or stopped delivering samples. ``off``: its schedule excludes the current time.
+    ``ended``: it has reached its end.
     """
 
     opening = "opening"
@@ -30,13 +34,28 @@ class SourceState(StrEnum):
     off = "off"
     ended = "ended"
 
+    @property
+    def label(self) -> str:
+        """The state in plain words, for pages, logs and systemd."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    SourceState.opening: "opening",
+    SourceState.receiving: "receiving audio",
+    SourceState.silent: "no signal",
+    SourceState.absent: "unavailable",
+    SourceState.dead: "disconnected",
+    SourceState.off: "off by schedule",
+    SourceState.ended: "ended",
+}
 
 Action = Literal["open", "close", "nothing"]
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Seconds, as `streamdet.config.schema.Config` has them."""
+    """Timeouts and backoff in seconds, as in `streamdet.config.schema.Config`."""
 
     open_s: float = 15.0
     stall_s: float = 5.0
@@ -47,10 +66,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class SourceObservation:
-    """What is known of a source now: ``wanted`` by its schedule; that it is ``opened``, and how
-    many ``samples`` it has given since; ``silent``: nothing but silence among those that are new;
-    why it can't go on (``fault``), that more tries would hardly help (``hopeless``), or that it has
-    come to its ``ended``."""
+    """What is known of a source at one moment.
+
+    ``scheduled``: its schedule includes the current time. ``opened``: it has been opened.
+    ``samples``: samples delivered since then. ``silent``: the samples since the last observation
+    are all below the silence threshold. ``fault``: why it failed. ``permanent``: retrying soon is
+    unlikely to help. ``ended``: it has reached its end.
+    """
 
     scheduled: bool = True
     opened: bool = False
@@ -63,9 +85,14 @@ class SourceObservation:
 
 @dataclass(frozen=True)
 class SourceCondition:
-    """``since``: of this state; ``fresh``: when samples last came; ``loud``: when they were last
-    no silence; ``tries`` that failed since it was last heard for ``open_s``; ``deaf_since``: None
-    while it is heard."""
+    """The state of a source, with the times that the next step depends on.
+
+    All times are monotonic seconds. ``since``: when the state began. ``samples``: samples
+    delivered since the source was opened. ``last_sample_at``: when samples last arrived.
+    ``last_sound_at``: when they were last above the silence threshold. ``tries``: consecutive
+    failures. ``retry_at``: when to open it again. ``not_receiving_since``: None while samples
+    arrive. ``fault``: the last failure.
+    """
 
     state: SourceState
     since: float
@@ -79,31 +106,34 @@ class SourceCondition:
 
     @property
     def open(self) -> bool:
-        """Whether there is something to be closed."""
+        """Whether the source is open or being opened, so that it has to be closed."""
         return self.state in (SourceState.opening, SourceState.receiving, SourceState.silent)
 
     @property
     def receiving(self) -> bool:
-        """Whether samples of it are analysed."""
+        """Whether samples arrive, silent or not."""
         return self.state in (SourceState.receiving, SourceState.silent)
 
 
 def initial_condition(now: float) -> SourceCondition:
-    """A source that is to be opened at once."""
+    """A source that is due to be opened."""
     return SourceCondition(SourceState.absent, now, retry_at=now, not_receiving_since=now)
 
 
 def step(
     policy: RetryPolicy,
     condition: SourceCondition,
-    seen: SourceObservation,
+    observation: SourceObservation,
     now: float,
-    chance: float,
+    jitter: float,
 ) -> tuple[SourceCondition, Action]:
-    """``chance`` in [0, 1) is what the pause is shortened by, up to a half."""
+    """Return the next condition and what to do with the source.
+
+    ``jitter`` in [0, 1) shortens the backoff by up to a half.
+    """
     if condition.state is SourceState.ended:
         return condition, "nothing"
-    if not seen.scheduled:
+    if not observation.scheduled:
         if condition.state is SourceState.off:
             return condition, "nothing"
         return SourceCondition(SourceState.off, now), "close" if condition.open else "nothing"
@@ -117,29 +147,21 @@ def step(
         return replace(
             condition, state=SourceState.opening, since=now, samples=0, last_sample_at=now
         ), "open"
-    return _step_open(policy, condition, seen, now, chance)
+    return _step_open(policy, condition, observation, now, jitter)
 
 
 def _step_open(
     policy: RetryPolicy,
     condition: SourceCondition,
-    seen: SourceObservation,
+    observation: SourceObservation,
     now: float,
-    chance: float,
+    jitter: float,
 ) -> tuple[SourceCondition, Action]:
-    if seen.samples > condition.samples:
-        loud = now if not seen.silent or not condition.receiving else condition.last_sound_at
-        condition = replace(condition, samples=seen.samples, last_sample_at=now, last_sound_at=loud)
-        state = SourceState.silent if now - loud >= policy.silence_s else SourceState.receiving
-        if state is not condition.state:
-            condition = replace(condition, state=state, since=now)
-        lasts = condition.receiving and now - condition.since >= policy.open_s
-        condition = replace(
-            condition, not_receiving_since=None, tries=0 if lasts else condition.tries, fault=""
-        )
-    if seen.ended:
+    if observation.samples > condition.samples:
+        condition = _with_new_samples(policy, condition, observation, now)
+    if observation.ended:
         return SourceCondition(SourceState.ended, now, samples=condition.samples), "close"
-    fault = seen.fault
+    fault = observation.fault
     if condition.state is SourceState.opening and now - condition.since > policy.open_s:
         fault = fault or f"no sample within {policy.open_s:g} s"
     elif condition.receiving and now - condition.last_sample_at > policy.stall_s:
@@ -147,19 +169,40 @@ def _step_open(
     if fault is None:
         return condition, "nothing"
     tries = condition.tries + 1
-    pause = policy.max_retry_s if seen.permanent else backoff_s(policy, tries)
+    pause = policy.max_retry_s if observation.permanent else backoff_s(policy, tries)
+    since = condition.not_receiving_since
     return SourceCondition(
-        SourceState.dead if seen.opened else SourceState.absent,
+        SourceState.dead if observation.opened else SourceState.absent,
         now,
         tries=tries,
-        retry_at=now + pause * (1.0 - 0.5 * chance),
-        not_receiving_since=now
-        if condition.not_receiving_since is None
-        else condition.not_receiving_since,
+        retry_at=now + pause * (1.0 - 0.5 * jitter),
+        not_receiving_since=now if since is None else since,
         fault=fault,
     ), "close"
 
 
+def _with_new_samples(
+    policy: RetryPolicy, condition: SourceCondition, observation: SourceObservation, now: float
+) -> SourceCondition:
+    sound = not observation.silent or not condition.receiving
+    last_sound_at = now if sound else condition.last_sound_at
+    silent = now - last_sound_at >= policy.silence_s
+    state = SourceState.silent if silent else SourceState.receiving
+    since = condition.since if state is condition.state else now
+    stable = condition.receiving and now - since >= policy.open_s
+    return replace(
+        condition,
+        state=state,
+        since=since,
+        samples=observation.samples,
+        last_sample_at=now,
+        last_sound_at=last_sound_at,
+        tries=0 if stable else condition.tries,
+        not_receiving_since=None,
+        fault="",
+    )
+
+
 def backoff_s(policy: RetryPolicy, tries: int) -> float:
-    """The pause behind so many failures in a row, before chance shortens it."""
+    """The pause after ``tries`` consecutive failures, before jitter shortens it."""
     return min(policy.max_retry_s, policy.first_retry_s * 2.0 ** min(tries - 1, 32))

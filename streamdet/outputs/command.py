@@ -1,4 +1,4 @@
-"""A program that is run for every event, never through a shell."""
+"""Command output: runs a program for every event, without a shell."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from streamdet.outputs.queue import Output, OutputError, Record
 
 
 class CommandOutput(Output):
-    """The event's JSON is its stdin; what it prints goes to stderr. One that fails or takes too
-    long (it is killed, with what it began) is not run again for the same event."""
+    """The program reads the event as JSON from stdin; its output goes to stderr.
+
+    A program that fails is not run again for the same event. One that exceeds the timeout is
+    killed, together with the processes that it has started.
+    """
 
     def __init__(self, config: CommandConfig) -> None:
         self._argv, self._timeout_s = list(config.argv), config.timeout_s
 
     def deliver(self, record: Record) -> None:
-        """Run it; raises OutputError for an exit code that is not 0."""
+        """Run the program. Raises OutputError if it does not exit with code 0 in time."""
         body = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         program = self._argv[0]
         try:
@@ -27,15 +30,15 @@ class CommandOutput(Output):
                 self._argv, stdin=subprocess.PIPE, stdout=2, start_new_session=True
             )
         except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or error
-            raise OutputError(f"command {program}: {said}", final=True) from error
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"command {program}: {reason}", final=True) from error
         try:
             process.communicate(body, self._timeout_s)
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise OutputError(
-                f"command {program}: not done within {self._timeout_s:g} s", final=True
+                f"command {program}: killed after {self._timeout_s:g} s", final=True
             ) from error
         except BrokenPipeError:
             process.wait(self._timeout_s)

@@ -1,7 +1,7 @@
-"""JSON lines for a daemon: on stdout, or in a file that is set aside when it has grown.
+"""JSON lines outputs: stdout, and a file that is rotated by size.
 
-A line that could not be written to its end (a full disk) is gone on with where it was cut, so no
-reader ever sees half of one with another behind it.
+If only part of a line can be written, as on a full disk, the next try writes the rest, so that
+lines are never mixed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streamdet.outputs.queue import Output, OutputError, Record
 
 
 class _LineWriter:
-    """Whole lines to a descriptor, over as many tries as it takes."""
+    """Writes whole lines to a file descriptor, continuing after a partial write."""
 
     def __init__(self) -> None:
         self.line = self.rest = b""
@@ -27,32 +27,32 @@ class _LineWriter:
             self.rest = self.rest[os.write(descriptor, self.rest) :]
 
     @property
-    def torn(self) -> int:
-        """Bytes of a line of which not all are written."""
+    def partial(self) -> int:
+        """Number of bytes written of an incomplete line."""
         return len(self.line) - len(self.rest) if self.rest else 0
 
 
 class StdoutOutput(Output):
-    """Lines on stdout; ``reader_gone`` is called where the pipe's other end is closed."""
+    """Writes lines to stdout. ``on_closed`` is called if the reader of the pipe has closed it."""
 
-    def __init__(self, reader_gone: Callable[[], None], descriptor: int = 1) -> None:
-        self._reader_gone, self._descriptor = reader_gone, descriptor
+    def __init__(self, on_closed: Callable[[], None], descriptor: int = 1) -> None:
+        self._on_closed, self._descriptor = on_closed, descriptor
         self._lines = _LineWriter()
 
     def deliver(self, record: Record) -> None:
-        """Write a line."""
+        """Write a record. Raises OutputError if that fails."""
         try:
             self._lines.write(self._descriptor, encode_line(record))
         except BrokenPipeError as error:
-            self._reader_gone()
-            raise OutputError("stdout: nobody reads it", final=True) from error
+            self._on_closed()
+            raise OutputError("stdout: closed by its reader", final=True) from error
         except OSError as error:
             raise OutputError(f"stdout: {error.strerror or error}") from error
 
 
 class RotatingFileOutput(Output):
-    """Lines in a file; once it holds ``max_bytes`` it becomes PATH.1, and that PATH.2, up to
-    ``keep``."""
+    """Writes lines to a file. Before it exceeds ``max_bytes`` it is renamed to PATH.1, an earlier
+    PATH.1 to PATH.2 and so on, up to ``keep`` files."""
 
     def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
@@ -60,7 +60,7 @@ class RotatingFileOutput(Output):
         self._descriptor: int | None = None
 
     def deliver(self, record: Record) -> None:
-        """Write a line; raises OutputError where the disk is full or the folder gone."""
+        """Write a record. Raises OutputError, for example if the disk is full."""
         line = encode_line(record)
         try:
             if self._descriptor is None:
@@ -72,10 +72,10 @@ class RotatingFileOutput(Output):
             raise OutputError(f"{self._path}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Close the file, without the half of a line."""
+        """Close the file, and remove an incomplete line from its end."""
         if self._descriptor is not None:
-            if torn := self._lines.torn:
-                os.ftruncate(self._descriptor, self._size() - torn)
+            if partial := self._lines.partial:
+                os.ftruncate(self._descriptor, self._size() - partial)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -89,7 +89,7 @@ class RotatingFileOutput(Output):
         self._terminate_last_line()
 
     def _terminate_last_line(self) -> None:
-        """End a line that a killed process has left half written, so that the next begins anew."""
+        """Terminate a line that a killed process has left incomplete."""
         size = self._size()
         descriptor = self._descriptor
         if descriptor is not None and size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -99,9 +99,9 @@ class RotatingFileOutput(Output):
         if not self._size():
             return
         for number in range(self._keep - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                older.replace(self._numbered(number + 1))
+            rotated = self._numbered(number)
+            if rotated.exists():
+                rotated.replace(self._numbered(number + 1))
         self._path.replace(self._numbered(1))
         os.close(self._descriptor or 0)
         self._descriptor = None
@@ -112,5 +112,5 @@ class RotatingFileOutput(Output):
 
 
 def encode_line(record: Record) -> bytes:
-    """A record as a line of UTF-8."""
+    """A record as one line of JSON in UTF-8."""
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"

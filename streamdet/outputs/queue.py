@@ -1,7 +1,7 @@
-"""A queue before an output, and the thread that empties it: a slow output never slows the ear.
+"""A bounded queue in front of each output, so that a slow output never delays detection.
 
-What an output could not take is tried again until it can, in order; a queue that is full loses its
-oldest records, and counts them.
+Records are delivered in order by a separate thread. A failed delivery is retried with backoff
+until it succeeds. A full queue drops its oldest records and counts them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 Record = dict[str, Any]
-"""An event as `streamdet.detection.event.Event.record` gives it, or an incident."""
+"""An event as `streamdet.detection.event.Event.record` returns it, or an incident."""
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 30.0
+FaultCallback = Callable[[str | None], None]
+"""Called with the fault of an output when it changes, and with None once it works again."""
 
 
 class OutputError(Exception):
-    """A record was not delivered; one line. ``final``: nor would it be by another try."""
+    """A record was not delivered. The message is one line. ``final``: do not retry it."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
@@ -27,19 +29,26 @@ class OutputError(Exception):
 
 
 class Output(ABC):
-    """Where records go, one after another."""
+    """A destination for records. The constructor opens nothing."""
+
+    def start(self) -> None:  # noqa: B027 - most outputs open nothing in advance
+        """Start connecting; returns at once. Called before the first record."""
 
     @abstractmethod
     def deliver(self, record: Record) -> None:
-        """Take a record; raises OutputError where it did not."""
+        """Deliver a record. Raises OutputError if it fails."""
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
-        """Let go of files and connections."""
+    def close(self) -> None:  # noqa: B027 - most outputs hold nothing open
+        """Close files and connections. Also called if the output was never started."""
 
 
 class OutputQueue:
-    """``offer`` takes records at once; ``counts`` has those delivered, failed (tries), rejected and
-    dropped. ``changed`` is called with each fault, and with None when all is well again."""
+    """Queues records in memory and delivers them to an output from a thread of its own.
+
+    ``counts`` has the numbers of records delivered, rejected and dropped, and of failed tries.
+    ``on_change`` gets the fault of the output. ``phase`` and ``kinds`` select the records:
+    "onset", "final" or "both"; "events", "incidents" or "both".
+    """
 
     def __init__(
         self,
@@ -47,30 +56,34 @@ class OutputQueue:
         output: Output,
         length: int,
         phase: str = "both",
-        on_change: Callable[[str | None], None] = lambda _: None,
+        on_change: FaultCallback = lambda _: None,
         kinds: str = "events",
     ) -> None:
         self.name, self.output, self.phase, self.kinds = name, output, phase, kinds
         self.counts = {"delivered": 0, "failed": 0, "rejected": 0, "dropped": 0}
         self.fault: str | None = None
-        self._length, self._on_change = length, on_change
+        self._max_length, self._on_change = length, on_change
         self._waiting: deque[Record] = deque()
-        self._holding = self._closing = False
+        self._delivering = self._closing = False
         self._changed = threading.Condition()
         self._abandon = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
 
+    def open(self) -> None:
+        """Open what the queue needs on disk: nothing."""
+
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start the output and its thread."""
+        self.output.start()
         self._thread.start()
 
     def offer(self, record: Record) -> None:
-        """Put a record down, if its kind and phase are wanted here."""
+        """Queue a record if its kind and phase match; returns at once."""
         kind = "incidents" if record.get("type") == "incident" else "events"
         if self.phase not in ("both", record["phase"]) or self.kinds not in ("both", kind):
             return
         with self._changed:
-            if len(self._waiting) >= self._length:
+            if len(self._waiting) >= self._max_length:
                 self._waiting.popleft()
                 self.counts["dropped"] += 1
             self._waiting.append(record)
@@ -78,17 +91,23 @@ class OutputQueue:
 
     @property
     def length(self) -> int:
-        """Records that are not delivered yet."""
+        """Number of records not delivered yet."""
         with self._changed:
-            return len(self._waiting) + self._holding
+            return len(self._waiting) + self._delivering
 
-    def close(self, patience_s: float) -> int:
-        """Deliver what there is for at most so long, then leave the rest; returns how many that
-        are. An output that never returns is left to itself."""
+    def close(self, timeout_s: float) -> int:
+        """Deliver what is queued, for at most ``timeout_s`` seconds, and close the output.
+
+        Returns the number of records not delivered. A thread whose output does not return is left
+        behind. Without `start`, this closes the output.
+        """
+        if self._thread.ident is None:
+            self.output.close()
+            return self.length
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join(patience_s)
+        self._thread.join(timeout_s)
         self._abandon.set()
         if self._thread.is_alive():
             self._thread.join(0.2)
@@ -98,7 +117,7 @@ class OutputQueue:
         try:
             while (record := self._next()) is not None:
                 self._deliver(record)
-                self._holding = False
+                self._delivering = False
         finally:
             self.output.close()
 
@@ -107,11 +126,11 @@ class OutputQueue:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waiting or self._abandon.is_set():
                 return None
-            self._holding = True
+            self._delivering = True
             return self._waiting.popleft()
 
     def _deliver(self, record: Record) -> None:
-        pause = RETRY_FIRST_S
+        pause_s = RETRY_FIRST_S
         while True:
             try:
                 self.output.deliver(record)
@@ -125,9 +144,9 @@ class OutputQueue:
                 self.counts["delivered"] += 1
                 self._set_fault(None)
                 return
-            if self._abandon.wait(pause):
+            if self._abandon.wait(pause_s):
                 return
-            pause = min(RETRY_MAX_S, 2 * pause)
+            pause_s = min(RETRY_MAX_S, 2 * pause_s)
 
     def _set_fault(self, fault: str | None) -> None:
         if fault != self.fault:

@@ -1,4 +1,4 @@
-"""The event store as an output: what a daemon finds is written by a thread of its own."""
+"""The event store as an output."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from streamdet.store.store import EventStore, StoreError
 
 
 class StoreOutput(Output):
-    """Takes events; under ``curve`` and ``incident`` there may stand what other outputs are not
-    told."""
+    """Writes events to the store.
+
+    A record may have two keys that other outputs do not get: ``curve``, the scores around the
+    event, and ``incident``, the id of its incident.
+    """
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
 
     def deliver(self, record: Record) -> None:
-        """Write it; raises OutputError where the disk does not take it."""
+        """Write an event. Raises OutputError if the disk does not accept it."""
         try:
             self._store.add(record, record.get("curve"), record.get("incident"))
         except StoreError as error:

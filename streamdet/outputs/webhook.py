@@ -1,5 +1,6 @@
-"""A webhook: every event posted to an address, signed if there is a secret. Wants the extra
-"webhook".
+"""Webhook output: posts every event to a URL, signed if a secret is configured.
+
+Needs the extra "webhook".
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from streamdet.config.checks import TEMPLATE_FIELDS
 from streamdet.config.schema import WebhookConfig
 from streamdet.outputs.queue import Output, OutputError, Record
 
-_TRY_AGAIN = frozenset((408, 425, 429))
+_RETRY_STATUS = frozenset((408, 425, 429))
 
 
 class WebhookOutput(Output):
-    """Answers of 2xx take a record; 408, 425, 429, 5xx and none at all are tried again, any other
-    rejects it."""
+    """Posts records; connections are opened as needed and kept alive.
+
+    A 2xx status means delivered. 408, 425, 429, 5xx and connection errors are retried. Any other
+    status rejects the record.
+    """
 
     def __init__(self, config: WebhookConfig, url: str, secret: str | None) -> None:
         try:
@@ -33,29 +37,29 @@ class WebhookOutput(Output):
         self._client = httpx.Client(timeout=config.timeout_s, follow_redirects=False)
 
     def deliver(self, record: Record) -> None:
-        """Post it; raises OutputError, whose words do not have the address."""
+        """Post a record. Raises OutputError, whose message does not contain the URL."""
         body = self._body(record)
         try:
             with self._client.stream(
                 "POST", self._url, content=body, headers=self._headers(record, body)
-            ) as answer:
-                status = answer.status_code  # of its body nothing is read
+            ) as response:
+                status = response.status_code  # the body is not read
         except self._httpx.InvalidURL as error:
-            raise OutputError("webhook: the address is none", final=True) from error
+            raise OutputError("webhook: the URL is not valid", final=True) from error
         except self._httpx.HTTPError as error:
             raise OutputError(f"webhook: {type(error).__name__}") from error
         if not 200 <= status < 300:
-            again = status >= 500 or status in _TRY_AGAIN
-            raise OutputError(f"webhook: the answer was {status}", final=not again)
+            retry = status >= 500 or status in _RETRY_STATUS
+            raise OutputError(f"webhook: status {status}", final=not retry)
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()
 
     def _body(self, record: Record) -> bytes:
         if self._template is None:
             return json.dumps(record, separators=(",", ":")).encode()
-        return self._template.substitute(_fields(record)).encode()
+        return self._template.substitute(_template_values(record)).encode()
 
     def _headers(self, record: Record, body: bytes) -> dict[str, str]:
         headers = {
@@ -63,17 +67,17 @@ class WebhookOutput(Output):
             "Idempotency-Key": f"{record['id']}-{record['phase']}",
         }
         if self._secret is not None:
-            at = str(int(time.time()))
-            signed = hmac.new(self._secret, at.encode() + b"." + body, hashlib.sha256)
-            headers["X-Streamdet-Timestamp"] = at
-            headers["X-Streamdet-Signature"] = f"sha256={signed.hexdigest()}"
+            timestamp = str(int(time.time()))
+            signature = hmac.new(self._secret, timestamp.encode() + b"." + body, hashlib.sha256)
+            headers["X-Streamdet-Timestamp"] = timestamp
+            headers["X-Streamdet-Signature"] = f"sha256={signature.hexdigest()}"
         return headers
 
 
-def _fields(record: Record) -> dict[str, Any]:
-    """The event's fields as they can stand inside a JSON string."""
-    return {name: _inside(record.get(name)) for name in TEMPLATE_FIELDS}
+def _template_values(record: Record) -> dict[str, str]:
+    """The fields of a record, escaped for use inside a JSON string."""
+    return {name: _escape(record.get(name)) for name in TEMPLATE_FIELDS}
 
 
-def _inside(value: Any) -> str:
+def _escape(value: Any) -> str:
     return json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value)

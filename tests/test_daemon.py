@@ -1,0 +1,132 @@
+"""A daemon inside another program: threads, signals, and what it leaves open."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from conftest import wait_for
+from test_faults_outputs import open_files
+
+from streamdet.config import layers
+from streamdet.config.layers import ConfigError, ConfigLayer
+from streamdet.config.schema import Config
+from streamdet.daemon.daemon import Daemon
+from streamdet.daemon.log import DaemonLog
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def config_of(**tables) -> Config:
+    tree = {"http": {"address": "off"}, "stdout": {"phase": "off"}, **tables}
+    return layers.read_config(None, ConfigLayer("test", tree), only_flags=True)
+
+
+@pytest.fixture
+def log(tmp_path):
+    with (tmp_path / "log.txt").open("w") as stream:
+        made = DaemonLog(stream=stream)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def create(bundle, wav, log):
+    """Creates daemons over an endless file."""
+
+    def create_daemon(**tables) -> Daemon:
+        source = {"name": "trial", "file": str(wav), "loop": True}
+        config = config_of(sources=[source], **tables)
+        return Daemon(config, bundle, log, lambda: config)
+
+    return create_daemon
+
+
+def test_a_daemon_runs_in_a_thread_without_signal_handlers(create):
+    daemon = create()
+    before = [signal.getsignal(number) for number in SIGNALS]
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        wait_for(lambda: daemon.ready().ok, 40)
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+        daemon.reload()
+        wait_for(
+            lambda: (
+                daemon.components.metrics.registry.get_sample_value(
+                    "streamdet_config_reloads_total", {"result": "good"}
+                )
+                == 1
+            )
+        )
+    finally:
+        daemon.stop()
+        thread.join(20)
+    assert not thread.is_alive()
+    assert daemon.summary.analysed_s > 0
+
+
+def signalled(daemon: Daemon, *numbers: signal.Signals) -> None:
+    """Run a daemon, and send it signals once it is ready."""
+
+    def send() -> None:
+        try:
+            wait_for(lambda: daemon.ready().ok, 40)
+            for number in numbers:
+                os.kill(os.getpid(), number)
+                time.sleep(0.3)
+        finally:
+            daemon.stop()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    daemon.run()
+    thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_handler_of_the_program_after_shutdown(create, number):
+    daemon, received = create(), []
+
+    def handler(number, _frame) -> None:
+        received.append((number, daemon.summary.analysed_s > 0))
+
+    before = {each: signal.signal(each, handler) for each in SIGNALS}
+    try:
+        signalled(daemon, signal.SIGHUP, number)
+        assert [signal.getsignal(each) for each in SIGNALS] == [handler] * 3
+    finally:
+        for each, old in before.items():
+            signal.signal(each, old)
+    assert received == [(number, True)]  # SIGHUP was the daemon's own
+
+
+def test_a_signal_with_its_default_action_ends_the_run_and_not_the_program(create):
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        signalled(create(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        signalled(create(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_daemon_that_cannot_be_built_leaves_nothing_open(create, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot open the spool"):
+        create(
+            store={"path": str(tmp_path / "events.db")},
+            webhook={"url": "http://127.0.0.1:1/"},
+            spool={"folder": str(tmp_path / "file")},
+        )
+    with pytest.raises(ConfigError, match="web: the review page is not available here"):
+        create(
+            store={"path": str(tmp_path / "events.db")},
+            webhook={"url": "http://127.0.0.1:1/"},
+            spool={"folder": str(tmp_path / "spool")},
+            web={"address": "127.0.0.1:1"},
+        )
+    assert (tmp_path / "spool" / "webhook.db").exists()
+    assert open_files(os.getpid(), "events.db") == open_files(os.getpid(), "webhook.db") == 0
