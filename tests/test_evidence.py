@@ -55,10 +55,10 @@ def test_a_clip_reaches_from_before_the_onset_to_after_the_end(daemon, wav, scen
     folder = wav.parent
     assert service.process.wait(60) == 0
     events = [e for e in service.events() if e["phase"] == "final"]
-    kept = {e["id"]: e for e in stored(folder)}
-    assert kept.keys() == {e["id"] for e in events}
+    records_by_id = {e["id"]: e for e in stored(folder)}
+    assert records_by_id.keys() == {e["id"] for e in events}
     clips = clips_of(folder)
-    assert clips.keys() == kept.keys()
+    assert clips.keys() == records_by_id.keys()
     for event in events:
         samples, rate = clips[event["id"]]
         first = round((event["onset_s"] - 2.0) * rate)
@@ -72,7 +72,9 @@ def test_a_clip_reaches_from_before_the_onset_to_after_the_end(daemon, wav, scen
                                      folder / "events.db").stdout)["curve"]  # fmt: skip
         assert max(score for _, score in curve) == pytest.approx(event["score"], abs=1e-3)
         assert curve[0][0] == pytest.approx(-0.5, abs=0.05)
-    assert {e["incident"] for e in kept.values()} == {kept[events[0]["id"]]["incident"]}
+    assert {e["incident"] for e in records_by_id.values()} == {
+        records_by_id[events[0]["id"]]["incident"]
+    }
 
 
 def test_review_counts_survive_a_restart(daemon, rapid, tmp_path):
