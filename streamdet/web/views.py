@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
+from streamdet.daemon.supervision import SourceState
 from streamdet.detection.event import format_utc, parse_utc
 from streamdet.formats.table import format_clock
 from streamdet.store.clips import ClipFolder
@@ -32,15 +33,7 @@ _CLIP_WAIT_S = 30.0
 _VERDICT_FILTERS = (*VERDICTS, "none", "any")
 _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_(\d{1,15})")
 
-STATE_WORDS = {
-    "opening": "connecting",
-    "hearing": "receiving audio",
-    "silent": "no signal",
-    "absent": "disconnected",
-    "dead": "disconnected",
-    "off": "off (schedule)",
-    "ended": "ended",
-}
+STATE_WORDS = {state.value: state.label for state in SourceState}
 """What the page shows for each value of `SourceState`."""
 
 
