@@ -60,7 +60,7 @@ def test_systemd_gets_ready_status_and_pings_only_while_samples_are_analysed(
         env=env,
         wait=False,
     )
-    wait_for(lambda: systemd.lines("STATUS=0 of 1 sources receiving audio; trial: unavailable"))
+    wait_for(lambda: systemd.lines("STATUS=0 of 1 sources receiving audio; trial: disconnected"))
     time.sleep(1.5)
     assert not systemd.lines("READY=1")  # the model is loaded, but there are no samples yet
     assert systemd.lines("EXTEND_TIMEOUT_USEC=")

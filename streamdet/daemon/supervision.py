@@ -41,12 +41,12 @@ class SourceState(StrEnum):
 
 
 _LABELS = {
-    SourceState.opening: "opening",
+    SourceState.opening: "connecting",
     SourceState.receiving: "receiving audio",
     SourceState.silent: "no signal",
-    SourceState.absent: "unavailable",
+    SourceState.absent: "disconnected",
     SourceState.dead: "disconnected",
-    SourceState.off: "off by schedule",
+    SourceState.off: "off (schedule)",
     SourceState.ended: "ended",
 }
 

@@ -33,7 +33,7 @@ _CLIP_WAIT_S = 30.0
 _VERDICT_FILTERS = (*VERDICTS, "none", "any")
 _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_(\d{1,15})")
 
-STATE_WORDS = {state.value: state.label for state in SourceState}
+STATE_WORDS = {str(state): state.label for state in SourceState}
 """What the page shows for each value of `SourceState`."""
 
 
