@@ -29,8 +29,8 @@ def decompressed() -> int:
 
 def main() -> None:
     """Print what was found as JSON."""
-    from train.audioset.batches import Batches
-    from train.audioset.store import Store, convert
+    from train.audioset.batches import ClipBatches
+    from train.audioset.store import ClipStore, convert_records
 
     if not REAL.is_file():
         print_json({"missing": f"{REAL.name} is not beside this checkout: not measured"})
@@ -38,13 +38,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         places, writing = [Path(folder) / str(i) for i in range(3)], []
         for to in places:
-            writing += seconds_of(lambda to=to: convert(REAL, to), 1, 0)
-        store = Store(places[0])
+            writing += seconds_of(lambda to=to: convert_records(REAL, to), 1, 0)
+        store = ClipStore(places[0])
         count = len(store)
-        made = Batches(store, np.arange(count), ROWS, 1_000, seed=0)
+        made = ClipBatches(store, np.arange(count), ROWS, 1_000, seed=0)
         reading = []
         for _ in range(5):
-            drawn = made.from_step(0, BATCHES + 1)
+            drawn = made.iter_batches(0, BATCHES + 1)
             next(drawn)
             reading += seconds_of(lambda drawn=drawn: [next(drawn) for _ in range(BATCHES)], 1, 0)
     clips = BATCHES * ROWS

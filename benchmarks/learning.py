@@ -24,8 +24,8 @@ from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle
 from streamdet.store.reader import EventFilter, StoreReader
 from train.data.checks import read_manifest
-from train.data.corpus import exclusions
-from train.evaluation import figures, scored_sets
+from train.data.corpus import read_exclusions
+from train.evaluation import scene_metrics, scored_sets
 
 RATE, GAP_S, FLOOR_DB = 16_000, 4.0, -70.0
 SHARED = ROOT.parent / "shared"
@@ -75,14 +75,16 @@ def measured(
 ) -> dict[str, Any]:
     """Alarms on single clips, ``unheard`` being those of no training at all, and recall and false
     alarms an hour on the benchmark's scenes."""
-    alarms = np.array(scored_sets.peak_scores(bundle, others, 0.4)) >= threshold
-    files = scored_sets.hear(bundle, SHARED / "eval")
-    grid = figures.grid_of(bundle)
+    alarms = np.array(scored_sets.compute_peak_scores(bundle, others, 0.4)) >= threshold
+    files = scored_sets.score_scenes(bundle, SHARED / "eval")
+    grid = scene_metrics.make_frame_grid(bundle)
     row: dict[str, Any] = {"bundle": name, "threshold": round(threshold, 3)}
     row["alarms on other recordings"] = f"{int(alarms.sum())} / {len(alarms)}"
     row["of them in no training"] = f"{int(alarms[unheard].sum())} / {int(unheard.sum())}"
     for kind in ("rare", "film"):
-        point = figures.of_point(grid, [f for f in files if f.kind == kind], threshold)
+        point = scene_metrics.compute_point_metrics(
+            grid, [f for f in files if f.kind == kind], threshold
+        )
         row[f"{kind} recall"] = round(point["recall"], 3)
         row[f"{kind} FA/h"] = round(point["false_alarms_h"], 1)
     return row
@@ -105,7 +107,7 @@ def main() -> None:
     told = parser.parse_args()
     told.work.mkdir(parents=True)
     data = SHARED / "data"
-    left_out = exclusions(data)
+    left_out = read_exclusions(data)
     groups: dict[str, list[Path]] = defaultdict(list)
     rows = [r for r in read_manifest(data) if r["path"] not in left_out]
     for row in rows:

@@ -29,8 +29,8 @@ def main() -> None:
     highest: dict[str, list[float]] = defaultdict(list)
     for row in read_manifest(DATA):
         if row["split"] == "val" and row["category"] in ("speech", "gunshot", "ambient"):
-            samples = scored_sets.samples_of(DATA / row["path"], engine.grid.rate)
-            frames = scored_sets.frames_of(engine, samples)
+            samples = scored_sets.read_samples(DATA / row["path"], engine.grid.rate)
+            frames = scored_sets.score_samples(engine, samples)
             highest[row["category"]].append(float(frames.scores[:, speech].max()))
     sys.stdout.write("| from | " + " | ".join(highest) + " |\n|---")
     sys.stdout.write("|---" * len(highest) + "|\n")

@@ -26,14 +26,14 @@ def of_detector(name: str, peak: float) -> dict[str, Any]:
     import jax
 
     from train.data.mixing import Scene
-    from train.data.teacher import CLASSES
+    from train.data.teacher import TEACHER_CLASSES
     from train.detector import config as configs
     from train.detector.loop import create_state, features, train_step
 
     config = replace(configs.load(name), start="")
     rng, rows = np.random.default_rng(0), config.batch
     ticks, labels = SCENE_S * 25, len(config.model.labels)
-    heads = (*config.model.labels, *(f"teacher {i}" for i in range(CLASSES)))
+    heads = (*config.model.labels, *(f"teacher {i}" for i in range(TEACHER_CLASSES)))
     config = replace(config, model=replace(config.model, labels=heads))
     samples = rng.normal(0, 0.05, (rows, SCENE_S * 16_000)).astype(np.float32)
     scene = Scene(
@@ -41,7 +41,7 @@ def of_detector(name: str, peak: float) -> dict[str, Any]:
         rng.integers(0, 2, (rows, ticks, labels)).astype(np.float32),
         np.ones((rows, ticks, labels), np.float32),
         np.zeros((rows, ticks), np.float32),
-        rng.random((rows, round(SCENE_S / 0.48), CLASSES)).astype(np.float32),
+        rng.random((rows, round(SCENE_S / 0.48), TEACHER_CLASSES)).astype(np.float32),
     )
     state, frames = create_state(config), features(config, samples)
     spent = seconds_of(
@@ -56,7 +56,7 @@ def of_tagger(name: str, peak: float) -> dict[str, Any]:
     """A tagger's config, without its teachers: what they said is known before a run."""
     import jax
 
-    from train.audioset.batches import Batch
+    from train.audioset.batches import ClipBatch
     from train.detector import config as configs
     from train.tagging.config import TaggerConfig
     from train.tagging.loop import create_state, train_step
@@ -65,7 +65,7 @@ def of_tagger(name: str, peak: float) -> dict[str, Any]:
     assert isinstance(config, TaggerConfig)
     rng, rows = np.random.default_rng(0), config.batch
     labels = (rng.random((rows, config.model.classes)) < 0.005).astype(np.float32)
-    batch = Batch(
+    batch = ClipBatch(
         rng.integers(0, 256, (rows, CLIP_S, 128)).astype(np.uint8),
         np.full(rows, CLIP_S, np.int32),
         labels,

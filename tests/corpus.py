@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from streamdet.synth import muzzle_blast
-from train.data.corpus import prepare
+from train.data.corpus import prepare_corpus
 
 FIELDS = ("path", "split", "category", "label", "kind", "source", "origin_group", "licence",
           "duration_s", "native_rate", "native_channels")  # fmt: skip
@@ -53,5 +53,5 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def cache(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
-    assert prepare(data, folder) == 40
+    assert prepare_corpus(data, folder) == 40
     return folder

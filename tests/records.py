@@ -1,10 +1,10 @@
 """AudioSet's records, made here."""
 
-from train.audioset.example import sequence_example
+from train.audioset.example import make_sequence_example_class
 
 
 def example_of(c):
-    made = sequence_example()()
+    made = make_sequence_example_class()()
     made.context.feature["video_id"].bytes_list.value.append(c.video_id.encode())
     made.context.feature["start_time_seconds"].float_list.value.append(c.start_s)
     made.context.feature["end_time_seconds"].float_list.value.append(c.end_s)

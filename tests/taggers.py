@@ -11,8 +11,8 @@ from records import example_of
 
 from streamdet.model.config import TaggerModelConfig
 from train.audioset import tfrecord
-from train.audioset.clips import Clip
-from train.audioset.store import convert
+from train.audioset.clips import AudioSetClip
+from train.audioset.store import convert_records
 from train.tagging.config import TaggerConfig
 
 LAST = TaggerModelConfig(pooling="last_state", cells=(6, 5), mixtures=2, classes=4)
@@ -31,14 +31,14 @@ def clips(count=80):
         label = i % 4
         frames = rng.integers(100, 156, (int(rng.integers(6, 11)), 128), dtype=np.uint8)
         frames[:, 32 * label : 32 * label + 32] += 60
-        yield Clip(f"clip{i}", 0.0, 10.0, (label,), frames)
+        yield AudioSetClip(f"clip{i}", 0.0, 10.0, (label,), frames)
 
 
 def stored(folder):
     """Those clips as TFRecords in the folder, and converted in the one that it returns."""
-    made = b"".join(tfrecord.framed(example_of(c)) for c in clips())
+    made = b"".join(tfrecord.frame_payload(example_of(c)) for c in clips())
     (folder / "a.tfrecord").write_bytes(made)
-    convert(folder, folder / "store")
+    convert_records(folder, folder / "store")
     return folder / "store"
 
 

@@ -20,8 +20,8 @@ from streamdet.model import bundle as bundles
 from streamdet.model import network, tagger, tagger_bundle
 from streamdet.model.bundle import OperatingPoint
 from train.audioset import tfrecord
-from train.audioset.store import convert
-from train.data import mixtures, select
+from train.audioset.store import convert_records
+from train.data import mixtures, subset
 from train.data.corpus import Corpus, CorpusError
 from train.data.mixing import Mixer
 from train.data.table import read_rows
@@ -38,8 +38,11 @@ def small_validation(monkeypatch):
 @pytest.fixture(scope="module")
 def val(cache, tmp_path_factory):
     folder, corpus = tmp_path_factory.mktemp("val"), Corpus(cache)
-    rare, film = mixtures.rare(corpus, "val", 1, 4, (6.0,)), mixtures.film(corpus, "val", 1, 1)
-    mixtures.write([*rare, *film], folder)
+    rare, film = (
+        mixtures.make_rare_mixtures(corpus, "val", 1, 4, (6.0,)),
+        mixtures.make_film_mixtures(corpus, "val", 1, 1),
+    )
+    mixtures.write_mixtures([*rare, *film], folder)
     return folder
 
 
@@ -58,9 +61,9 @@ def detector(tmp_path_factory):
 def test_own_clips_have_the_share_that_is_asked_for(cache):
     old, both = Corpus(cache), Corpus(cache, cache)
     assert [c.own for c in both.clips] == [False] * 40 + [True] * 40
-    np.testing.assert_array_equal(both.samples(both.clips[41]), old.samples(old.clips[1]))
-    assert both.about()["own"] == 40
-    assert both.about()["sha256"] != old.about()["sha256"]
+    np.testing.assert_array_equal(both.read_samples(both.clips[41]), old.read_samples(old.clips[1]))
+    assert both.describe()["own"] == 40
+    assert both.describe()["sha256"] != old.describe()["sha256"]
     rng = np.random.default_rng(0)
     mixer = Mixer(both, replace(DETECTOR.mix, own_share=0.25))
     drawn = [mixer.near.draw(rng).own for _ in range(2_000)]
@@ -74,7 +77,7 @@ def test_alone_no_kind_is_drawn_that_a_user_has_none_of(cache):
     both.clips = [c for c in both.clips if not c.own or c.head in ("gunshot", "fireworks")]
     mixer = Mixer(both, replace(DETECTOR.mix, own_share=1.0))
     rng = np.random.default_rng(0)
-    assert {mixer._negative(rng).head for _ in range(50)} == {"fireworks"}
+    assert {mixer._draw_negative_clip(rng).head for _ in range(50)} == {"fireworks"}
     both.clips = [c for c in both.clips if c.head != "gunshot"]
     with pytest.raises(CorpusError, match="no gunshot"):
         Mixer(both, DETECTOR.mix)
@@ -173,9 +176,9 @@ def test_a_taggers_head_is_made_anew_for_other_classes(store, tmp_path):
     made = [replace(c, labels=(int(c.labels[0] == 1),)) for c in clips()]
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a.tfrecord").write_bytes(
-        b"".join(tfrecord.framed(example_of(c)) for c in made)
+        b"".join(tfrecord.frame_payload(example_of(c)) for c in made)
     )
-    convert(tmp_path / "own", tmp_path / "store")
+    convert_records(tmp_path / "own", tmp_path / "store")
     (tmp_path / "class_labels_indices.csv").write_text(
         'index,mid,display_name\n0,/o,"Other"\n1,/g,"Gunshot, gunfire"\n'
     )
@@ -211,7 +214,9 @@ def test_a_data_folder_is_parted_by_sources(data, tmp_path):
         table = csv.DictWriter(sink, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    assert select.part(mixed, tmp_path / "far", {"label": "rain"}, "source", others=False) == 6
+    assert (
+        subset.write_subset(mixed, tmp_path / "far", {"label": "rain"}, "source", others=False) == 6
+    )
     done = train("data", "select", tmp_path / "near", "--data", mixed, "--having", "label=rain",
                  "--others")  # fmt: skip
     assert done.stdout.startswith("54 clips")

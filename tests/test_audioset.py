@@ -18,14 +18,14 @@ from records import example_of
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from train.audioset import batches, classes, clips, metrics, tfrecord
-from train.audioset.clips import Clip, ClipError
-from train.audioset.store import Store, convert
+from train.audioset.clips import AudioSetClip, AudioSetClipError
+from train.audioset.store import ClipStore, convert_records
 from train.errors import TrainError
 
 
 def clip(name="abc", labels=(1, 526), count=10, seed=0):
     frames = np.random.default_rng(seed).integers(0, 256, (count, 128), dtype=np.uint8)
-    return Clip(name, 30.0, 40.0, labels, frames)
+    return AudioSetClip(name, 30.0, 40.0, labels, frames)
 
 
 def same(one, other):
@@ -38,25 +38,27 @@ def same(one, other):
 @pytest.mark.parametrize("count", [1, 9, 10])
 def test_a_clip_comes_out_of_a_record_as_it_went_in(count):
     c = clip("-ü_0", (0, 300), count)
-    same(clips.parsed(example_of(c)), c)
-    same(clips.unpacked(clips.packed(c)), c)
+    same(clips.parse_clip(example_of(c)), c)
+    same(clips.unpack_clip(clips.pack_clip(c)), c)
 
 
 def test_what_is_no_clip_is_told_why():
-    with pytest.raises(ClipError, match="SequenceExample"):
-        clips.parsed(b"\xff\xff\xff")
-    with pytest.raises(ClipError, match="no video_id"):
-        clips.parsed(b"")
-    with pytest.raises(ClipError, match="128 bytes"):
-        clips.parsed(example_of(Clip("a", 0.0, 10.0, (1,), np.zeros((3, 64), np.uint8))))
+    with pytest.raises(AudioSetClipError, match="SequenceExample"):
+        clips.parse_clip(b"\xff\xff\xff")
+    with pytest.raises(AudioSetClipError, match="no video_id"):
+        clips.parse_clip(b"")
+    with pytest.raises(AudioSetClipError, match="128 bytes"):
+        clips.parse_clip(
+            example_of(AudioSetClip("a", 0.0, 10.0, (1,), np.zeros((3, 64), np.uint8)))
+        )
 
 
 def test_values_are_the_middles_of_their_steps():
     levels = np.linspace(-2.0, 2.0, 255, endpoint=False)
     quantised = ((levels + 2.0) * (255.0 / 4.0)).astype(np.uint8)
-    back = clips.dequantised(quantised)
+    back = clips.dequantise(quantised)
     assert np.abs(back - levels).max() < 4.0 / 255.0
-    assert clips.dequantised(np.array([0, 255], np.uint8)).tolist() == pytest.approx(
+    assert clips.dequantise(np.array([0, 255], np.uint8)).tolist() == pytest.approx(
         [-1.9921875, 2.0078125]
     )
 
@@ -69,14 +71,14 @@ def test_a_checksum_is_the_formats(tmp_path):
 
 def shard_of(tmp_path, *payloads):
     path = tmp_path / "a.tfrecord"
-    path.write_bytes(b"".join(tfrecord.framed(p) for p in payloads))
+    path.write_bytes(b"".join(tfrecord.frame_payload(p) for p in payloads))
     return path
 
 
 def read(path):
     damage = []
     with path.open("rb") as file:
-        found = [p for _, _, p in tfrecord.payloads(file, path.name, damage.append)]
+        found = [p for _, _, p in tfrecord.read_payloads(file, path.name, damage.append)]
     return found, [str(d) for d in damage]
 
 
@@ -84,13 +86,13 @@ def test_damage_is_named_and_the_rest_is_read(tmp_path):
     path = shard_of(tmp_path, b"one", b"two", b"three")
     assert read(path) == ([b"one", b"two", b"three"], [])
     raw = bytearray(path.read_bytes())
-    raw[len(tfrecord.framed(b"one")) + 12] ^= 1
+    raw[len(tfrecord.frame_payload(b"one")) + 12] ^= 1
     path.write_bytes(raw)
     found, damage = read(path)
     assert found == [b"one", b"three"]
     assert damage == ["a.tfrecord: record 1 at byte 19: its checksum differs"]
     with path.open("rb") as file, pytest.raises(TrainError, match=r"a: record 1 .* skipped"):
-        list(tfrecord.payloads(file, "a"))
+        list(tfrecord.read_payloads(file, "a"))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,9 @@ def test_no_bytes_are_read_as_records_that_are_none(tmp_path_factory, raw):
     path = tmp_path_factory.mktemp("foreign") / "x.tfrecord"
     path.write_bytes(raw)
     found, damage = read(path)
-    assert b"".join(tfrecord.framed(p) for p in found) == raw[: sum(16 + len(p) for p in found)]
+    assert (
+        b"".join(tfrecord.frame_payload(p) for p in found) == raw[: sum(16 + len(p) for p in found)]
+    )
     assert bool(damage) == (sum(16 + len(p) for p in found) < len(raw))
 
 
@@ -124,12 +128,12 @@ def test_an_absurd_length_ends_the_file(tmp_path):
 
 def test_a_source_that_is_none_is_told_so(tmp_path):
     with pytest.raises(TrainError, match="nowhere: No such file"):
-        list(clips.read(tmp_path / "nowhere"))
+        list(clips.read_clips(tmp_path / "nowhere"))
     with pytest.raises(TrainError, match="holds no"):
-        list(clips.read(tmp_path))
+        list(clips.read_clips(tmp_path))
     (tmp_path / "x.tar").write_bytes(b"not a tar")
     with pytest.raises(TrainError, match=r"x\.tar: .*wanted"):
-        list(clips.read(tmp_path / "x.tar"))
+        list(clips.read_clips(tmp_path / "x.tar"))
 
 
 @pytest.fixture
@@ -139,26 +143,26 @@ def folder(tmp_path):
     source.mkdir()
     for shard in range(4):
         some = [clip(f"{shard}-{i}", (i, 100 + shard), 1 + i, 10 * shard + i) for i in range(10)]
-        raw = bytearray(b"".join(tfrecord.framed(example_of(c)) for c in some))
+        raw = bytearray(b"".join(tfrecord.frame_payload(example_of(c)) for c in some))
         if shard == 1:
             raw[-100] ^= 1
-            raw += tfrecord.framed(b"")
+            raw += tfrecord.frame_payload(b"")
         (source / f"{shard}.tfrecord").write_bytes(raw)
     return source
 
 
 def test_a_store_has_what_the_records_had(folder, tmp_path):
     with pytest.raises(tfrecord.RecordError, match=r"1\.tfrecord: record 9"):
-        convert(folder, tmp_path / "store")
+        convert_records(folder, tmp_path / "store")
     with pytest.raises(TrainError, match="convert"):
-        Store(tmp_path / "store")
-    about = convert(folder, tmp_path / "store", skip_damaged=True)
+        ClipStore(tmp_path / "store")
+    about = convert_records(folder, tmp_path / "store", skip_damaged=True)
     assert about["clips"] == 39
     assert [d.split(": ", 1)[1] for d in about["damaged"]] == [
         "record 9 at byte 7470: its checksum differs",
         f"record 10 at byte {(folder / '1.tfrecord').stat().st_size - 16}: no video_id",
     ]
-    store = Store(tmp_path / "store")
+    store = ClipStore(tmp_path / "store")
     assert len(store) == 39
     same(store[0], clip("0-0", (0, 100), 1, 0))
     same(store[38], clip("3-9", (9, 103), 10, 39))
@@ -166,17 +170,17 @@ def test_a_store_has_what_the_records_had(folder, tmp_path):
     with tarfile.open(archive, "w:xz") as tar:
         tar.add(folder, "bal_train")
         tar.addfile(tarfile.TarInfo("bal_train/readme.txt"), io.BytesIO())
-    packed = convert(archive, tmp_path / "packed", skip_damaged=True)
+    packed = convert_records(archive, tmp_path / "packed", skip_damaged=True)
     assert packed["sha256"] == about["sha256"]
 
 
 def test_batches_are_shuffled_shared_out_and_resumed(folder, tmp_path):
-    convert(folder, tmp_path / "store", skip_damaged=True)
-    store = Store(tmp_path / "store")
+    convert_records(folder, tmp_path / "store", skip_damaged=True)
+    store = ClipStore(tmp_path / "store")
 
     def ids(rows, first, last, **where):
-        made = batches.Batches(store, np.arange(3, 39), rows, 200, 5, **where)
-        return [b.labels.argmax(axis=1).tolist() for b in made.from_step(first, last)]
+        made = batches.ClipBatches(store, np.arange(3, 39), rows, 200, 5, **where)
+        return [b.labels.argmax(axis=1).tolist() for b in made.iter_batches(first, last)]
 
     whole = ids(12, 0, 6)
     assert sorted(chain(*whole[:3])) == sorted(chain(*whole[3:]))
@@ -185,21 +189,23 @@ def test_batches_are_shuffled_shared_out_and_resumed(folder, tmp_path):
     halves = [ids(6, 0, 6, host=h, hosts=2) for h in range(2)]
     for step, batch in enumerate(whole):
         assert batch == [n for pair in zip(*(h[step] for h in halves), strict=True) for n in pair]
-    first = batches.Batches(store, np.array([4, 4]), 2, 200, 5)(0)
+    first = batches.ClipBatches(store, np.array([4, 4]), 2, 200, 5)(0)
     assert first.lengths.tolist() == [5, 5]
     assert not first.frames[:, 5:].any()
     assert first.labels.sum() == 4
-    lengths = [len(b.lengths) for b in batches.in_order((store[i] for i in range(39)), 16, 200)]
+    lengths = [
+        len(b.lengths) for b in batches.batch_in_order((store[i] for i in range(39)), 16, 200)
+    ]
     assert lengths == [16, 16, 7]
 
 
 def test_every_class_is_as_likely_where_it_is_asked_so(folder, tmp_path):
-    convert(folder, tmp_path / "store", skip_damaged=True)
-    store = Store(tmp_path / "store")
-    some = store.of_classes(np.arange(39))
+    convert_records(folder, tmp_path / "store", skip_damaged=True)
+    store = ClipStore(tmp_path / "store")
+    some = store.group_by_class(np.arange(39))
     assert [len(n) for n in some] == [4] * 9 + [3] + [10, 9, 10, 10]
     assert all(7 in store.labels(n) for n in some[7])
-    made = batches.Batches(store, np.arange(39), 40, 200, 5, by_class=30)
+    made = batches.ClipBatches(store, np.arange(39), 40, 200, 5, by_class=30)
     drawn = sum(made(step).labels.sum(axis=0) for step in range(40))
     assert drawn[:10].min() > 0.6 * drawn[:10].mean()
     np.testing.assert_array_equal(made(7).frames, made(7).frames)
@@ -235,10 +241,10 @@ def test_the_real_records_are_whole(tmp_path):
     with tarfile.open(real / "bal_train.tar.xz") as tar:
         member = next(m for m in tar if m.name.endswith("00.tfrecord"))
         tar.extract(member, tmp_path, filter="data")
-    found = list(clips.read(tmp_path))
+    found = list(clips.read_clips(tmp_path))
     assert found
     assert all(c.frames.shape == (10, 128) and c.labels for c in found)
-    known = classes.read(real)
+    known = classes.read_class_list(real)
     assert len(known.names) == 527
     assert {known.names[i] for i in known.gunshots} == {
         "Gunshot, gunfire", "Machine gun", "Fusillade", "Artillery fire", "Cap gun",
@@ -253,14 +259,14 @@ def test_gunshots_are_found_through_the_ontology(tmp_path):
     tree[1]["child_ids"], tree[2]["child_ids"] = ["/c", "/x"], ["/d"]
     (tmp_path / "class_labels_indices.csv").write_text(listed)
     (tmp_path / "ontology.json").write_text(json.dumps(tree))
-    found = classes.read(tmp_path)
+    found = classes.read_class_list(tmp_path)
     assert found.gunshots == (1, 2, 3)
     assert found.names[0] == "Speech"
     (tmp_path / "ontology.json").write_text(json.dumps(tree[:1]))
     with pytest.raises(TrainError, match="no class 'Gunshot, gunfire'"):
-        classes.read(tmp_path)
+        classes.read_class_list(tmp_path)
     with pytest.raises(TrainError, match=r"class_labels_indices\.csv"):
-        classes.read(tmp_path / "nowhere")
+        classes.read_class_list(tmp_path / "nowhere")
 
 
 def test_a_hand_worked_case():
@@ -270,13 +276,13 @@ def test_a_hand_worked_case():
     assert metrics.hit_at_1(scores, truth) == 0.5
     assert metrics.perr(scores, truth) == pytest.approx((1 / 2 + 0) / 2)
     # ranked: .9 right, .6, .5, .3 right, .2 right, .1: precisions 1, 2/4, 3/5
-    whole = metrics.top_of_each_clip(scores)
+    whole = metrics.mark_top_scores(scores)
     assert metrics.interpolated_ap(scores[whole], truth[whole], 3) == pytest.approx(
         (1 + 1 / 2 + 3 / 5) / 3
     )
     # class 0: 1; class 1: 1; class 2: .5 wrong, .3 right: 1/2
     assert metrics.mean_average_precision(scores, truth, whole) == pytest.approx(2.5 / 3)
-    two = metrics.top_of_each_clip(scores, 2)
+    two = metrics.mark_top_scores(scores, 2)
     # without .2 and .1 recall is still of all three positives
     assert metrics.interpolated_ap(scores[two], truth[two], 3) == pytest.approx((1 + 1 / 2) / 3)
     assert metrics.mean_average_precision(scores, truth, two) == pytest.approx(1.5 / 3)
@@ -302,7 +308,7 @@ def test_average_precision_and_auc_are_scikit_learns(scores, seed):
         assert ours == pytest.approx(average_precision_score(truth[:, c], scores[:, c]))
         ours = metrics.roc_auc(scores[:, c], truth[:, c])
         assert ours == pytest.approx(roc_auc_score(truth[:, c], scores[:, c]))
-    found = metrics.all_figures(scores, truth, (0, 2))
+    found = metrics.compute_metrics(scores, truth, (0, 2))
     assert found["macro_map"] == pytest.approx(average_precision_score(truth, scores))
     assert 0.0 <= found["ap_any_gunshot"] <= 1.0
 
@@ -310,7 +316,7 @@ def test_average_precision_and_auc_are_scikit_learns(scores, seed):
 def test_chance_is_a_d_prime_of_nothing():
     rng = np.random.default_rng(0)
     scores, truth = rng.random((4_000, 3)), rng.random((4_000, 3)) < 0.2
-    found = metrics.ranking(scores, truth)
+    found = metrics.compute_ranking_metrics(scores, truth)
     assert found["auc"] == pytest.approx(0.5, abs=0.03)
     assert found["d_prime"] == pytest.approx(0.0, abs=0.1)
-    assert metrics.ranking(truth * 0.5 + scores * 0.4, truth)["auc"] == 1.0
+    assert metrics.compute_ranking_metrics(truth * 0.5 + scores * 0.4, truth)["auc"] == 1.0

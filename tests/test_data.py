@@ -13,9 +13,9 @@ from corpus import noise
 
 from streamdet.synth import muzzle_blast
 from train.data import checks, labels, packages, shots
-from train.data.corpus import Corpus, CorpusError, prepare
-from train.data.fingerprint import duplicates, fingerprint
-from train.data.pool import Pool, Weighted
+from train.data.corpus import Corpus, CorpusError, prepare_corpus
+from train.data.fingerprint import compute_fingerprint, find_duplicates
+from train.data.pool import ClipPool, WeightedPool
 from train.data.table import read_rows
 from train.errors import TrainError
 
@@ -25,16 +25,16 @@ def test_test_clips_are_never_in_reach_unless_asked_for(cache):
 
 
 def test_the_corpus_gives_back_the_files_samples(data, cache):
-    clip = Corpus(cache).select("train", "gunshot")[0]
+    clip = Corpus(cache).select_clips("train", "gunshot")[0]
     there = soundfile.read(data / clip.path, dtype="float32")[0]
-    np.testing.assert_allclose(Corpus(cache).samples(clip), there, atol=2 / 32768)
+    np.testing.assert_allclose(Corpus(cache).read_samples(clip), there, atol=2 / 32768)
 
 
 def test_a_corpus_that_is_not_there_is_named(tmp_path):
     with pytest.raises(CorpusError, match="prepare"):
         Corpus(tmp_path)
     with pytest.raises(CorpusError, match=r"manifest\.csv"):
-        prepare(tmp_path, tmp_path / "cache")
+        prepare_corpus(tmp_path, tmp_path / "cache")
 
 
 def test_a_second_folder_adds_to_the_first(data, tmp_path):
@@ -44,7 +44,7 @@ def test_a_second_folder_adds_to_the_first(data, tmp_path):
     with (more / "manifest.csv").open("w") as sink:
         sink.write(",".join(checks.COLUMNS) + "\n")
         sink.write("audio/bell.flac,train,hard_negative,gong,,here,bell,CC0,0.5,16000,1\n")
-    assert prepare(data, tmp_path / "cache", more=more) == 41
+    assert prepare_corpus(data, tmp_path / "cache", more=more) == 41
     assert Corpus(tmp_path / "cache").clips[-1].source == "here"
 
 
@@ -59,12 +59,12 @@ def test_packages_become_a_data_folder(tmp_path, monkeypatch):
     asked = ["apt-get", "download", "--print-uris", "sound-theme-freedesktop"]
     if not shutil.which("apt-get") or subprocess.run(asked, capture_output=True).returncode:
         pytest.skip("wants apt and its lists: `apt-get update`")
-    count = packages.fetch(tmp_path / "more")
+    count = packages.fetch_packages(tmp_path / "more")
     rows = checks.read_manifest(tmp_path / "more")
     assert count == len(rows) == 4
     assert {r["label"] for r in rows} == {"click", "chime"}
-    assert [f for f in checks.check(tmp_path / "more") if f.grave] == []
-    kept = packages.fetch(tmp_path / "less", apart_from=_as_val(tmp_path / "more"))
+    assert [f for f in checks.find_faults(tmp_path / "more") if f.severe] == []
+    kept = packages.fetch_packages(tmp_path / "less", exclude_from=_as_val(tmp_path / "more"))
     assert kept < 4, "the chimes are long enough to be known again"
 
 
@@ -79,28 +79,30 @@ def test_a_package_that_is_not_to_be_had_is_named(tmp_path, monkeypatch):
     bad.write_text("package,licence,category,label,files\nno-such-package,CC0,music,x,*\n")
     monkeypatch.setattr(packages, "TABLE", bad)
     with pytest.raises(TrainError, match=r"no-such-package|apt-get: not found"):
-        packages.fetch(tmp_path / "more")
+        packages.fetch_packages(tmp_path / "more")
 
 
 def test_the_table_of_packages_is_sound():
     for row in read_rows(packages.TABLE):
         assert row["category"] in checks.CATEGORIES
-        is_shot = labels.head_for(row["category"], row["label"]) == "gunshot"
+        is_shot = labels.find_head(row["category"], row["label"]) == "gunshot"
         assert is_shot == (row["category"] == "gunshot")
         assert row["files"].split()
         assert row["licence"] not in ("", "unknown")
 
 
 def test_every_manifest_label_has_a_head():
-    assert labels.head_for("hard_negative", "door_slam") == "impact"
-    assert labels.head_for("hard_negative", "party_popper") == "fireworks"
-    assert labels.head_for("hard_negative", "stapler") == "impulsive"
-    assert labels.head_for("ambient", "rain") == "ambience"
+    assert labels.find_head("hard_negative", "door_slam") == "impact"
+    assert labels.find_head("hard_negative", "party_popper") == "fireworks"
+    assert labels.find_head("hard_negative", "stapler") == "impulsive"
+    assert labels.find_head("ambient", "rain") == "ambience"
     with pytest.raises(ValueError, match="mystery"):
-        labels.head_for("mystery", "x")
+        labels.find_head("mystery", "x")
     shared = need_shared()
     rows = read_rows(shared / "data" / "manifest.csv")
-    heads = {labels.head_for(r["category"], r["label"]) for r in rows if r["category"] != "mixture"}
+    heads = {
+        labels.find_head(r["category"], r["label"]) for r in rows if r["category"] != "mixture"
+    }
     assert heads == set(labels.LABELS)
 
 
@@ -133,19 +135,19 @@ def test_a_fingerprint_knows_a_recording_again_and_no_other():
     rng = np.random.default_rng(0)
     one, other = noise(rng, 3.0), noise(rng, 3.0)
     cut = 0.3 * one[8_000:40_000] + noise(rng, 2.0, 1e-4)
-    prints = {n: fingerprint(x) for n, x in (("one", one), ("other", other), ("cut", cut))}
-    found = duplicates(prints)
+    prints = {n: compute_fingerprint(x) for n, x in (("one", one), ("other", other), ("cut", cut))}
+    found = find_duplicates(prints)
     assert [(a, b) for a, b, _ in found] == [("one", "cut")]
-    assert len(fingerprint(np.zeros(16_000, "f"))) == 0
+    assert len(compute_fingerprint(np.zeros(16_000, "f"))) == 0
 
 
 def test_a_pool_weighs_recordings_and_not_their_number_of_clips(cache):
-    clips = Corpus(cache).select("train", "hard_negative")
+    clips = Corpus(cache).select_clips("train", "hard_negative")
     rng = np.random.default_rng(0)
-    drawn = [Pool(clips).draw(rng).label for _ in range(2_000)]
+    drawn = [ClipPool(clips).draw(rng).label for _ in range(2_000)]
     for label in {c.label for c in clips}:
         assert drawn.count(label) / 2_000 == pytest.approx(1 / 5, abs=0.04)
-    weighted = Weighted(clips, {clips[0].path: 3.0, clips[1].path: 1.0})
+    weighted = WeightedPool(clips, {clips[0].path: 3.0, clips[1].path: 1.0})
     share = [weighted.draw(rng).path for _ in range(1_000)].count(clips[0].path) / 1_000
     assert share == pytest.approx(0.75, abs=0.05)
 
@@ -160,11 +162,11 @@ def broken(data, tmp_path, change):
         table = csv.DictWriter(sink, rows[0].keys())
         table.writeheader()
         table.writerows(rows)
-    return [(f.path, f.what) for f in checks.check(folder)]
+    return [(f.path, f.problem) for f in checks.find_faults(folder)]
 
 
 def test_a_sound_folder_has_no_grave_fault(data):
-    assert [f for f in checks.check(data) if f.grave] == []
+    assert [f for f in checks.find_faults(data) if f.severe] == []
 
 
 @pytest.mark.parametrize(
@@ -214,5 +216,5 @@ def test_the_data_commands(data, cache, tmp_path):
 
 def test_the_shared_recordings_have_no_group_in_two_splits():
     shared = need_shared()
-    faults = [f for f in checks.check(shared / "data", sounds=False) if f.grave]
-    assert [f.what for f in faults if "group" in f.what] == []
+    faults = [f for f in checks.find_faults(shared / "data", sounds=False) if f.severe]
+    assert [f.problem for f in faults if "group" in f.problem] == []

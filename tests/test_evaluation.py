@@ -17,15 +17,15 @@ from train.data.corpus import Corpus
 from train.data.labels import LABELS
 from train.detector import calibration
 from train.evaluation import (
-    clips,
-    figures,
+    clip_metrics,
     metrics,
     page,
     peers,
-    pictures,
+    plots,
     psds,
     report,
     robustness,
+    scene_metrics,
     scored_sets,
 )
 
@@ -33,14 +33,22 @@ from train.evaluation import (
 @pytest.fixture(scope="module")
 def scenes(cache, tmp_path_factory):
     folder, corpus = tmp_path_factory.mktemp("set"), Corpus(cache)
-    rare, film = mixtures.rare(corpus, "val", 1, 6, (-6.0, 6.0)), mixtures.film(corpus, "val", 1, 1)
-    assert mixtures.write([*rare, *film, *mixtures.bursts(corpus, "val", 1, 3)], folder) == 10
+    rare, film = (
+        mixtures.make_rare_mixtures(corpus, "val", 1, 6, (-6.0, 6.0)),
+        mixtures.make_film_mixtures(corpus, "val", 1, 1),
+    )
+    assert (
+        mixtures.write_mixtures(
+            [*rare, *film, *mixtures.make_burst_mixtures(corpus, "val", 1, 3)], folder
+        )
+        == 10
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def done(scenes, data):
-    return report.evaluate(bundles.load(), scenes, data, "test")
+    return report.evaluate_bundle(bundles.load(), scenes, data, "test")
 
 
 def test_every_kind_of_scene_has_its_figures(done):
@@ -67,7 +75,7 @@ def test_what_is_heard_beside_the_shots_is_written_down(scenes):
 
 
 def test_a_page_shows_the_figures_and_what_fools_the_detector(done, tmp_path):
-    text = page.write(done, tmp_path / "page").read_text()
+    text = page.write_page(done, tmp_path / "page").read_text()
     assert "| film |" in text
     assert "The ten worst misses" in text
     assert "The ten worst false alarms" in text
@@ -81,34 +89,42 @@ def test_the_command_prints_the_figures_as_json_and_as_tables(scenes, tmp_path):
     asked = [*map(str, ask), "--frames-to", str(tmp_path / "frames.jsonl")]
     said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
     ours = json.loads(said.stdout)
-    peer = peers.of_peer(tmp_path / "frames.jsonl", scored_sets.hear(bundles.load(), scenes))
+    peer = peers.compute_peer_metrics(
+        tmp_path / "frames.jsonl", scored_sets.score_scenes(bundles.load(), scenes)
+    )
     assert peer["rare"]["best_error_rate"] == ours["rare"]["best_error_rate"]
-    with pytest.raises(scored_sets.SetError, match="no peer's scores"):
-        peers.of_peer(scenes / "truth.csv", scored_sets.hear(bundles.load(), scenes))
+    with pytest.raises(scored_sets.SceneSetError, match="no peer's scores"):
+        peers.compute_peer_metrics(
+            scenes / "truth.csv", scored_sets.score_scenes(bundles.load(), scenes)
+        )
 
 
 def test_the_benchmarks_ruler_counts_the_same(tmp_path):
     shared = need_shared()
     detector = bundles.load()
-    files = scored_sets.hear(detector, shared / "eval")
-    scored_sets.write_frames(tmp_path / "ours.jsonl", figures.grid_of(detector), files)
+    files = scored_sets.score_scenes(detector, shared / "eval")
+    scored_sets.write_frame_scores(
+        tmp_path / "ours.jsonl", scene_metrics.make_frame_grid(detector), files
+    )
     ruler = [sys.executable, str(shared / "eval" / "score.py"), "frames"]
     said = subprocess.run(
         [*ruler, str(tmp_path / "ours.jsonl")], capture_output=True, text=True, check=True
     )
     theirs = json.loads(said.stdout.splitlines()[0].removeprefix("rare "))
-    ours = figures.of_scenes(detector, scored_sets.by_kind(files)["rare"])
+    ours = scene_metrics.compute_scene_metrics(detector, scored_sets.group_by_kind(files)["rare"])
     assert ours["best_error_rate"] == pytest.approx(theirs["best_ER"], abs=0.026)
     assert ours["recall_at_6_fa_h"] == pytest.approx(theirs["recall@6FA/h"], abs=0.026)
 
 
 def test_a_change_of_the_scenes_is_heard(cache, tmp_path):
     detector = bundles.load()
-    mixtures.write(mixtures.rare(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path)
-    rare = {name: row["rare"] for name, row in robustness.rows(detector, tmp_path)}
+    mixtures.write_mixtures(
+        mixtures.make_rare_mixtures(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path
+    )
+    rare = {name: row["rare"] for name, row in robustness.compute_robustness(detector, tmp_path)}
     assert {"as it is", "-20 dB", "room", "8 kHz", "gsm, low rate"} <= set(rare)
     x = np.random.default_rng(0).standard_normal(16_000).astype("f") * 0.1
-    for change in robustness.changes().values():
+    for change in robustness.list_changes().values():
         assert change(x).shape == x.shape
         assert change(x).dtype == np.float32
 
@@ -120,24 +136,24 @@ def made_up(name, scores, events=(), contents=()):
 
 
 def test_false_alarms_are_named_by_the_sound_that_begins_nearest():
-    grid = figures.grid_of(bundles.load())
+    grid = scene_metrics.make_frame_grid(bundles.load())
     scores = np.zeros(1_500)
     scores[[250, 1_000]] = 0.9
     sounds = [
-        scored_sets.Heard((9.0, 12.0), "sound", "drum_hit", "a"),
-        scored_sets.Heard((9.9, 10.4), "sound", "door_slam", "b"),
-        scored_sets.Heard((0.0, 60.0), "bed", "rain", "c"),
+        scored_sets.SceneContent((9.0, 12.0), "sound", "drum_hit", "a"),
+        scored_sets.SceneContent((9.9, 10.4), "sound", "door_slam", "b"),
+        scored_sets.SceneContent((0.0, 60.0), "bed", "rain", "c"),
     ]
     file = made_up("film/0", scores, contents=sounds)
-    found = [metrics.alarms(scores, 0.04, 0.5)]
-    named = figures.false_alarms_by_label(grid, found, [file])
+    found = [metrics.find_alarms(scores, 0.04, 0.5)]
+    named = scene_metrics.count_false_alarms_by_label(grid, found, [file])
     assert named == {"door_slam": 60.0, "rain": 60.0}
-    assert sorted(figures.alarms_by_minute(grid, found, [file])) == [(2, 1.0)]
+    assert sorted(scene_metrics.count_alarms_by_minute(grid, found, [file])) == [(2, 1.0)]
 
 
 def test_intervals_hold_the_figure_and_shrink_with_more_recordings():
-    few = figures.bootstrap([(1, 2)] * 2 + [(2, 2)] * 2, [(1, 1.0)] * 30)
-    many = figures.bootstrap([(1, 2)] * 50 + [(2, 2)] * 50, [(1, 1.0)] * 30)
+    few = scene_metrics.bootstrap_intervals([(1, 2)] * 2 + [(2, 2)] * 2, [(1, 1.0)] * 30)
+    many = scene_metrics.bootstrap_intervals([(1, 2)] * 50 + [(2, 2)] * 50, [(1, 1.0)] * 30)
     for interval in (few, many):
         assert interval["recall"][0] <= 0.75 <= interval["recall"][1]
         assert interval["false_alarms_h"] == [60.0, 60.0]
@@ -151,8 +167,8 @@ def test_ranking_figures_on_known_orders():
     assert metrics.roc_auc(positive, np.array([4, 3, 2, 1])) == 0.75
     assert metrics.roc_auc(positive, np.ones(4)) == 0.5
     clip = scored_sets.ScoredClip("a", "gunshot", "gunshot", "s", "g", "field", 0.5)
-    assert clips.is_far(clip)
-    assert not clips.is_far(replace(clip, kind="range"))
+    assert clip_metrics.is_far(clip)
+    assert not clip_metrics.is_far(replace(clip, kind="range"))
 
 
 def test_a_temperature_undoes_what_made_scores_too_sure():
@@ -169,14 +185,14 @@ def test_a_temperature_undoes_what_made_scores_too_sure():
 
 
 def test_points_keep_their_budget_of_false_alarms():
-    grid = figures.grid_of(bundles.load())
+    grid = scene_metrics.make_frame_grid(bundles.load())
     rng = np.random.default_rng(0)
     files = []
     for i in range(6):
         scores = np.zeros(15_000)
         scores[500:14_500:500] = rng.uniform(0.1, 0.9, 28)
         scores[10_000] = 0.97
-        event = scored_sets.Event((400.0, 400.5), f"g{i}", "6", None)
+        event = scored_sets.TrueEvent((400.0, 400.5), f"g{i}", "6", None)
         files.append(made_up(f"film/{i}", scores, [event]))
         rare = np.zeros(750)
         rare[200], rare[500] = 0.6, 0.3
@@ -195,21 +211,23 @@ def test_points_keep_their_budget_of_false_alarms():
 
 def test_worst_alarms_are_of_different_things():
     detector = bundles.load()
-    grid = figures.grid_of(detector)
+    grid = scene_metrics.make_frame_grid(detector)
     scores = np.zeros(2_000)
     scores[[100, 500, 900, 1_300]] = [0.9, 0.95, 0.8, 0.7]
     spans = [("drum", 3.9), ("drum", 19.9), ("door", 35.9)]
-    heard = tuple(scored_sets.Heard((at, at + 1.0), "sound", label, label) for label, at in spans)
+    heard = tuple(
+        scored_sets.SceneContent((at, at + 1.0), "sound", label, label) for label, at in spans
+    )
     file = made_up("film/0", scores, [], heard)
-    worst = pictures.worst_alarms(grid, [file], 0.5, 10)
+    worst = plots.find_worst_alarms(grid, [file], 0.5, 10)
     assert [(m.what, round(m.at_s)) for m in worst] == [("drum", 20), ("door", 36), ("unknown", 52)]
 
 
 def test_psds_agrees_that_a_perfect_detector_is_perfect():
-    if not psds.available():
+    if not psds.is_installed():
         pytest.skip("sed-scores-eval is not installed: pip install 'streamdet[crosscheck]'")
-    grid = figures.grid_of(bundles.load())
+    grid = scene_metrics.make_frame_grid(bundles.load())
     scores = np.zeros(750)
     scores[100:120] = 0.9
-    event = scored_sets.Event((4.0, 4.8), "g", "0", None)
-    assert psds.psds(grid, [made_up("rare/0", scores, [event])]) == 1.0
+    event = scored_sets.TrueEvent((4.0, 4.8), "g", "0", None)
+    assert psds.compute_psds(grid, [made_up("rare/0", scores, [event])]) == 1.0

@@ -13,8 +13,8 @@ from streamdet import demo
 from streamdet.constants import RATE
 from streamdet.model import bundle as bundles
 from train.errors import TrainError
-from train.evaluation import film
-from train.evaluation.film import Window
+from train.evaluation import film_table
+from train.evaluation.film_table import FilmWindow
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,15 @@ def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):
 def test_a_csv_gives_the_same_windows_as_names(movie, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("film,start\nmovie.wav,10\nmovie,0:00:20.0\nmovie,1:00\n")
-    by_time = film.read_labels(table)
+    by_time = film_table.read_film_windows(table)
     table.write_text("name\nmovie_00-00-10.000.wav\nmovie_0-00-20.wav\nmovie_00-01-00.000\n")
-    assert film.read_labels(table) == by_time == [Window("movie", s) for s in (10.0, 20.0, 60.0)]
-    windows = film.read_labels(table)
-    strict = film.report(bundles.load(), [movie], windows, threshold=0.9999999)
+    assert (
+        film_table.read_film_windows(table)
+        == by_time
+        == [FilmWindow("movie", s) for s in (10.0, 20.0, 60.0)]
+    )
+    windows = film_table.read_film_windows(table)
+    strict = film_table.make_film_table(bundles.load(), [movie], windows, threshold=0.9999999)
     assert strict[0]["false positives"] <= 2
     assert strict[0]["threshold"] == 1.0
 
@@ -69,7 +73,7 @@ def test_windows_with_files_are_analysed_one_by_one(movie, tmp_path):
         (tmp_path / folder).mkdir(exist_ok=True)
         part = samples[start_s * RATE : (start_s + 10) * RATE]
         soundfile.write(tmp_path / folder / f"movie_00-00-{start_s:02d}.000.wav", part, RATE)
-    rows = film.report(bundles.load(), [], film.read_labels(tmp_path))
+    rows = film_table.make_film_table(bundles.load(), [], film_table.read_film_windows(tmp_path))
     assert rows[0]["correct predictions"] == "2 / 2"
     assert rows[0]["false positives"] == 1
 
@@ -89,4 +93,4 @@ def test_unusable_labels_are_refused(movie, tmp_path):
         assert says in done.stderr
     assert "is wanted" in report(movie).stderr
     with pytest.raises(TrainError, match="not named like"):
-        film.read_labels(tmp_path)
+        film_table.read_film_windows(tmp_path)

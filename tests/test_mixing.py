@@ -12,8 +12,8 @@ from train.data import codecs, effects, labels, shots, sounds, spaces
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.mixing import Mixer
-from train.data.recorder import recorded
-from train.data.strikes import struck
+from train.data.recorder import simulate_recorder
+from train.data.strikes import synthesise_strike
 from train.data.teacher import TeacherTrack
 from train.detector import loss
 
@@ -22,7 +22,7 @@ MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 
 def test_a_scene_is_a_function_of_its_seed(cache):
     mixer = Mixer(Corpus(cache), MIX)
-    one, two, other = (mixer.scene(np.random.default_rng(s)) for s in (7, 7, 8))
+    one, two, other = (mixer.make_scene(np.random.default_rng(s)) for s in (7, 7, 8))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(one.samples, other.samples)
@@ -30,7 +30,7 @@ def test_a_scene_is_a_function_of_its_seed(cache):
 
 def test_scenes_are_sound_and_their_targets_fit_them(cache):
     mixer = Mixer(Corpus(cache), MIX)
-    scenes = [mixer.scene(np.random.default_rng(i)) for i in range(40)]
+    scenes = [mixer.make_scene(np.random.default_rng(i)) for i in range(40)]
     for scene in scenes:
         assert scene.samples.shape == (32_000,)
         assert scene.samples.dtype == np.float32
@@ -45,7 +45,7 @@ def test_scenes_are_sound_and_their_targets_fit_them(cache):
 def test_a_scene_without_shots_has_no_gunshot_target(cache):
     mixer = Mixer(Corpus(cache), replace(MIX, no_shot=1.0))
     for i in range(20):
-        scene = mixer.scene(np.random.default_rng(i))
+        scene = mixer.make_scene(np.random.default_rng(i))
         assert not scene.targets[:, labels.GUNSHOT].any()
 
 
@@ -56,15 +56,18 @@ def test_gunshot_targets_begin_where_the_shot_is_heard(cache):
     )
     close = 0
     for i in range(30):
-        scene = mixer.scene(np.random.default_rng(i))
+        scene = mixer.make_scene(np.random.default_rng(i))
         frames = np.flatnonzero(scene.targets[:, labels.GUNSHOT])
         if len(frames):
-            flux = shots.spectral_flux_db(scene.samples)
+            flux = shots.compute_spectral_flux_db(scene.samples)
             close += abs(frames[0] * 4 - int(np.argmax(flux[5:])) - 5) <= 6
     assert close >= 20
 
 
-@pytest.mark.parametrize("make", [spaces.room, spaces.open_ground, spaces.street])
+@pytest.mark.parametrize(
+    "make",
+    [spaces.make_room_response, spaces.make_open_ground_response, spaces.make_street_response],
+)
 def test_an_impulse_response_begins_with_the_direct_sound(make):
     for seed in range(10):
         response = make(np.random.default_rng(seed))
@@ -76,23 +79,23 @@ def test_effects_do_what_they_say():
     rng = np.random.default_rng(1)
     x = noise(rng, 1.0)
     power = lambda y, lo, hi: (np.abs(np.fft.rfft(y))[lo:hi] ** 2).sum()  # noqa: E731
-    low = effects.through(x, None, [lambda f: effects.low_pass_response(f, 2_000.0)])
+    low = effects.apply_filters(x, None, [lambda f: effects.compute_low_pass(f, 2_000.0)])
     assert power(low, 3_000, 8_000) < 1e-3 * power(x, 3_000, 8_000)
-    high = effects.through(x, None, [lambda f: effects.high_pass_response(f, 1_000.0)])
+    high = effects.apply_filters(x, None, [lambda f: effects.compute_high_pass(f, 1_000.0)])
     assert power(high, 1, 200) < 1e-2 * power(x, 1, 200)
-    assert len(effects.varispeed(x, 2.0)) == len(x) // 2
-    assert np.abs(effects.soft_limit(x, 12.0)).max() == pytest.approx(np.abs(x).max(), rel=1e-3)
-    levels = [np.std(effects.coloured_noise(16_000, rng)) for _ in range(50)]
+    assert len(effects.change_speed(x, 2.0)) == len(x) // 2
+    assert np.abs(effects.apply_limiter(x, 12.0)).max() == pytest.approx(np.abs(x).max(), rel=1e-3)
+    levels = [np.std(effects.draw_coloured_noise(16_000, rng)) for _ in range(50)]
     assert np.mean(levels) == pytest.approx(1.0, abs=0.2)
 
 
-@pytest.mark.parametrize("name", codecs.NAMES)
+@pytest.mark.parametrize("name", codecs.CODEC_NAMES)
 @pytest.mark.parametrize("quality", [0.0, 0.5, 1.0])
 def test_a_codec_leaves_a_sound_where_it_was(name, quality):
     x = noise(np.random.default_rng(0), 2.0, 1e-3)
     blast = muzzle_blast(np.random.default_rng(4), 0.5)[:4_000]
     x[12_345 : 12_345 + len(blast)] += blast
-    back = codecs.round_trip(name, x, quality)
+    back = codecs.apply_codec(name, x, quality)
     assert back.shape == x.shape
     assert back.dtype == np.float32
     lags = np.correlate(back[11_000:18_000], x[12_000:17_000], "valid")
@@ -104,28 +107,28 @@ def test_narrow_codecs_lose_what_is_above_4_khz():
     x = noise(np.random.default_rng(1), 1.0)
     above = lambda y: (np.abs(np.fft.rfft(y))[4_200:] ** 2).sum()  # noqa: E731
     for name in ("gsm", "telephone"):
-        assert above(codecs.round_trip(name, x, 1.0)) < 0.01 * above(x)
+        assert above(codecs.apply_codec(name, x, 1.0)) < 0.01 * above(x)
 
 
 def test_gain_control_lifts_the_quiet_and_lowers_the_loud():
     rng = np.random.default_rng(2)
     db = lambda y: 10 * np.log10(np.mean(y[8_000:] ** 2))  # noqa: E731
     quiet, loud = noise(rng, 2.0, 1e-3), noise(rng, 2.0, 0.3)
-    level = [db(effects.automatic_gain(x, -25.0, 0.3)) for x in (quiet, loud)]
+    level = [db(effects.apply_gain_control(x, -25.0, 0.3)) for x in (quiet, loud)]
     assert db(quiet) + 20 < level[0] < -25
     assert -25 < level[1] < db(loud) - 8
 
 
 def test_drop_outs_are_digital_silence():
     x = noise(np.random.default_rng(3), 2.0)
-    gone = effects.drop_outs(x, np.random.default_rng(0)) == 0.0
+    gone = effects.insert_dropouts(x, np.random.default_rng(0)) == 0.0
     assert 300 <= gone.sum() <= 3 * 16_000
 
 
 def test_repetition_says_where_every_onset_is():
     blast = muzzle_blast(np.random.default_rng(0), 0.5)[:3_000]
     for seed in range(12):
-        x, onsets = sounds.repeated(blast, 0, np.random.default_rng(seed))
+        x, onsets = sounds.repeat_sound(blast, 0, np.random.default_rng(seed))
         assert len(onsets) >= 2
         assert (np.diff(onsets) >= 3).all()
         assert onsets[-1] * 160 + len(blast) == len(x)
@@ -135,7 +138,7 @@ def test_repetition_says_where_every_onset_is():
 
 def test_machinery_hammers_faster_than_any_aimed_fire():
     knock = noise(np.random.default_rng(1), 0.2) * np.geomspace(1, 1e-3, 3_200).astype("f")
-    x, starts = sounds.machinery(knock, 0, np.random.default_rng(0))
+    x, starts = sounds.make_machinery(knock, 0, np.random.default_rng(0))
     assert len(starts) >= 4
     assert 0.4 < len(x) / 16_000 < 4.5
     assert np.median(np.diff(starts)) <= 12
@@ -144,13 +147,13 @@ def test_machinery_hammers_faster_than_any_aimed_fire():
 def test_a_strike_is_sudden_and_never_quite_another():
     rise = []
     for seed in range(40):
-        x = struck(np.random.default_rng(seed))
+        x = synthesise_strike(np.random.default_rng(seed))
         assert x.dtype == np.float32
         assert 0.1 < len(x) / 16_000 <= 1.0
         assert np.abs(x).max() == pytest.approx(1.0, abs=1e-3)
         rise.append(int(np.argmax(np.abs(x) > 0.3)))
     assert np.median(rise) < 320
-    one, other = (struck(np.random.default_rng(s)) for s in (0, 1))
+    one, other = (synthesise_strike(np.random.default_rng(s)) for s in (0, 1))
     assert not np.array_equal(one[:1_000], other[:1_000])
 
 
@@ -159,7 +162,9 @@ def test_a_cut_is_one_rise_of_a_longer_sound():
     x = noise(rng, 4.0, 1e-3)
     x[32_000:36_000] += noise(rng, 0.25, 0.3)
     for seed in range(8):
-        piece, onsets, start = sounds.cut(x, np.array([200]), np.random.default_rng(seed))
+        piece, onsets, start = sounds.cut_single_rise(
+            x, np.array([200]), np.random.default_rng(seed)
+        )
         assert 0.08 <= len(piece) / 16_000 <= 0.8
         assert start == 32_000 - 320
         assert onsets.tolist() == [2]
@@ -173,10 +178,12 @@ def test_two_sounds_at_once_begin_together():
         x = np.zeros(16_000, np.float32)
         x[round(lead_s * 16_000) :][:1_600] = noise(rng, 0.1, 0.2)
         none = np.zeros((0, 0), np.float32)
-        return sounds.Sound(x, sounds.activity(x), np.array([round(lead_s * 100)]), none, True)
+        return sounds.SceneSound(
+            x, sounds.find_activity(x), np.array([round(lead_s * 100)]), none, True
+        )
 
     for one, other in ((0.1, 0.5), (0.5, 0.1)):
-        both = sounds.layered(sound(one), sound(other), np.random.default_rng(1))
+        both = sounds.layer_sounds(sound(one), sound(other), np.random.default_rng(1))
         assert np.flatnonzero(both.active)[0] == round(one * 100)
         assert np.ptp(both.onsets) <= 3
         assert np.count_nonzero(np.abs(both.samples) > 1e-6) < 2_200
@@ -185,19 +192,19 @@ def test_two_sounds_at_once_begin_together():
 def test_a_spliced_sound_keeps_its_blast_and_has_anothers_tail():
     rng = np.random.default_rng(2)
     one, other = noise(rng, 0.5, 0.1), noise(rng, 1.0, 0.01)
-    both = sounds.spliced(one, 5, other, 20, np.random.default_rng(0))
+    both = sounds.splice_tail(one, 5, other, 20, np.random.default_rng(0))
     assert len(one) != len(both) < len(other)
     np.testing.assert_array_equal(both[:1_000], one[:1_000])
     for seed in range(8):
-        both = sounds.spliced(one, 5, other, 20, np.random.default_rng(seed))
+        both = sounds.splice_tail(one, 5, other, 20, np.random.default_rng(seed))
         loud = [float(np.sqrt(np.mean(x**2))) for x in (one, both[-3_200:])]
         assert abs(20 * np.log10(loud[1] / loud[0])) < 8.0
-    np.testing.assert_array_equal(sounds.spliced(one[:900], 5, other, 20, rng), one[:900])
+    np.testing.assert_array_equal(sounds.splice_tail(one[:900], 5, other, 20, rng), one[:900])
 
 
 def test_a_dried_sound_dies_away_faster_behind_its_onset_alone():
     x = noise(np.random.default_rng(3), 1.0)
-    dry = sounds.dried(x, 20, np.random.default_rng(0))
+    dry = sounds.shorten_decay(x, 20, np.random.default_rng(0))
     np.testing.assert_array_equal(dry[:3_200], x[:3_200])
     falls = [np.mean(dry[a : a + 3_200] ** 2) / np.mean(x[a : a + 3_200] ** 2)
              for a in range(3_200, 16_000, 3_200)]  # fmt: skip
@@ -206,8 +213,8 @@ def test_a_dried_sound_dies_away_faster_behind_its_onset_alone():
 
 def test_the_tagger_is_not_asked_where_it_never_listened():
     track = TeacherTrack(6.0, 3)
-    track.add(np.full((12, 3), 0.5, np.float32), 0.0, 0.0, 6.0)
-    track.add(np.zeros((0, 0), np.float32), 4.0, 0.0, 0.5)
+    track.add_clip(np.full((12, 3), 0.5, np.float32), 0.0, 0.0, 6.0)
+    track.add_clip(np.zeros((0, 0), np.float32), 4.0, 0.0, 0.5)
     assert np.flatnonzero(np.isnan(track.rows).any(axis=1)).tolist() == [7, 8, 9]
     logits = jnp.zeros((1, 150, 3))
     assert float(loss.teacher(logits, jnp.asarray(track.rows)[None])) == pytest.approx(
@@ -218,8 +225,8 @@ def test_the_tagger_is_not_asked_where_it_never_listened():
 def test_shots_and_negatives_go_through_the_same_processing(cache):
     """The same generator state gives a shot and a negative the same road."""
     x = noise(np.random.default_rng(0), 0.5)
-    one = sounds.processed(MIX, x, np.array([3]), np.random.default_rng(9), repeat=True)
-    two = sounds.processed(MIX, 2 * x, np.array([3]), np.random.default_rng(9), repeat=True)
+    one = sounds.process_sound(MIX, x, np.array([3]), np.random.default_rng(9), repeat=True)
+    two = sounds.process_sound(MIX, 2 * x, np.array([3]), np.random.default_rng(9), repeat=True)
     np.testing.assert_allclose(2 * one[0], two[0], atol=1e-5)
     np.testing.assert_array_equal(one[1], two[1])
 
@@ -229,9 +236,9 @@ def test_a_recorder_never_moves_a_sound_in_time():
     x[16_000:17_600] += muzzle_blast(np.random.default_rng(4), 0.5)[:1_600]
     every = replace(MIX, codec=1.0, limiter=1.0, offset=1.0, drop_outs=0.0, clipping=1.0)
     for seed in range(10):
-        y = recorded(every, x, np.random.default_rng(seed))
+        y = simulate_recorder(every, x, np.random.default_rng(seed))
         assert np.abs(y).max() <= 1.0
-        flux = shots.spectral_flux_db(y - y.mean())
+        flux = shots.compute_spectral_flux_db(y - y.mean())
         assert abs(int(np.argmax(flux[5:-5])) + 5 - 100) <= 3
 
 
@@ -243,7 +250,7 @@ def test_a_clip_without_a_known_onset_becomes_a_bag(cache):
     mixer = Mixer(corpus, replace(MIX, no_shot=0.0, weak_shot=1.0, synthetic_shot=0.0))
     bags = 0
     for i in range(20):
-        scene = mixer.scene(np.random.default_rng(i))
+        scene = mixer.make_scene(np.random.default_rng(i))
         asked = scene.weights[:, labels.GUNSHOT] > 0
         assert not scene.targets[:, labels.GUNSHOT].any()
         assert not (asked & (scene.bag > 0)).any()
@@ -266,7 +273,7 @@ def test_a_far_shots_noise_is_no_shot(cache):
                   synthetic_shot=0.0, layered=0.0, varispeed=0.0)  # fmt: skip
     late = 0
     for i in range(20):
-        scene = Mixer(corpus, mix).scene(np.random.default_rng(i))
+        scene = Mixer(corpus, mix).make_scene(np.random.default_rng(i))
         open_question = scene.weights[:, labels.GUNSHOT] == 0.0
         heard = np.flatnonzero(scene.targets[:, labels.GUNSHOT])
         late += len(heard) > 0 and heard[0] < 60 and not open_question[heard[0] + 60 :].any()
@@ -285,7 +292,7 @@ def test_a_bag_asks_for_a_peak_and_not_for_more():
 
 def test_mined_clips_come_back_more_often(cache):
     corpus = Corpus(cache)
-    path = corpus.select("train", "music")[0].path
+    path = corpus.select_clips("train", "music")[0].path
     mixer = Mixer(corpus, replace(MIX, mined_share=1.0), mined={path: 0.5})
     rng = np.random.default_rng(0)
-    assert {mixer._negative(rng).path for _ in range(20)} == {path}
+    assert {mixer._draw_negative_clip(rng).path for _ in range(20)} == {path}

@@ -18,9 +18,9 @@ from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
 from streamdet.model.config import TaggerModelConfig
 from train.audioset import batches, metrics, tfrecord
-from train.audioset.batches import Batch
-from train.audioset.clips import dequantised
-from train.audioset.store import Store, convert
+from train.audioset.batches import ClipBatch
+from train.audioset.clips import dequantise
+from train.audioset.store import ClipStore, convert_records
 from train.detector import config as configs
 from train.detector import journal
 from train.detector.config import ConfigError
@@ -64,7 +64,7 @@ def test_the_reports_lstm_is_flaxs_own_cell_by_cell():
     model = TaggerModelConfig(pooling="last_state", cells=(6,), mixtures=0, classes=4)
     params = tagger.init_params(model, jax.random.key(1))
     frames, lengths = frames_of()
-    x = dequantised(frames)
+    x = dequantise(frames)
     x = x / np.linalg.norm(x, axis=-1, keepdims=True)
     ours, names = params["lstm_0"], ("i", "f", "g", "o")
     theirs = {}
@@ -106,7 +106,7 @@ def test_a_mixture_of_experts_is_what_it_says():
 def test_features_are_the_dequantised_frames():
     frames = np.arange(256, dtype=np.uint8).reshape(1, 2, 128)
     np.testing.assert_allclose(
-        vggish.dequantise(jnp.asarray(frames)), dequantised(frames), atol=1e-6
+        vggish.dequantise(jnp.asarray(frames)), dequantise(frames), atol=1e-6
     )
 
 
@@ -127,13 +127,13 @@ def test_a_run_learns_resumes_exactly_and_says_why_it_ended(store, tmp_path):
     last = loop.fit(SMALL, store, tmp_path / "cut", said=said.append)
     assert last == again
     best = teachers.best_params(SMALL, tmp_path / "cut")
-    ours, held = clips_of_run.split(Store(store), SMALL.validation)
+    ours, held = clips_of_run.split(ClipStore(store), SMALL.validation)
     assert sorted([*ours, *held]) == list(range(80))
     assert 4 <= len(held) <= 30
-    in_order = batches.in_order((Store(store)[n] for n in held), 512, 4)
+    in_order = batches.batch_in_order((ClipStore(store)[n] for n in held), 512, 4)
     scores, truth = scoring.scored(SMALL.model, best, in_order)
     assert scores.shape == truth.shape == (len(held), 4)
-    assert again["best"]["map"] == round(metrics.all_figures(scores, truth)["map"], 4)
+    assert again["best"]["map"] == round(metrics.compute_metrics(scores, truth)["map"], 4)
 
 
 def test_a_run_ends_at_a_loss_or_when_patience_does(store, tmp_path):
@@ -195,7 +195,7 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
 
 def test_mixing_a_clip_with_itself_changes_nothing():
     frames = np.repeat(frames_of()[0][:1], 2, axis=0)
-    alike = Batch(frames, np.array([10, 10]), np.ones((2, 4), "f") * [0, 1, 0, 1])
+    alike = ClipBatch(frames, np.array([10, 10]), np.ones((2, 4), "f") * [0, 1, 0, 1])
     other = alike._replace(labels=np.eye(2, 4, dtype="f"))
     mixed, plain = (replace(SMALL, dropout=0.0, mixup=m) for m in (0.4, 0.0))
     state = loop.create_state(mixed)
@@ -280,9 +280,9 @@ def test_twenty_steps_on_real_records(tmp_path):
     if not archive.is_file():
         pytest.skip(f"{archive} is not there: AudioSet's records are wanted for this")
     (tmp_path / "shards").mkdir()
-    for i, (_, file) in zip(range(40), tfrecord.shards(archive), strict=False):
+    for i, (_, file) in zip(range(40), tfrecord.open_shards(archive), strict=False):
         (tmp_path / "shards" / f"{i}.tfrecord").write_bytes(file.read())
-    about = convert(tmp_path / "shards", tmp_path / "store")
+    about = convert_records(tmp_path / "shards", tmp_path / "store")
     assert about["clips"] > 150
     config = replace(SMALL, steps=20, batch=32, model=TaggerModelConfig(cells=(32,), dense=64),
                      validate_every=20, checkpoint_every=20, learning_rate=1e-2)  # fmt: skip
@@ -317,7 +317,9 @@ def test_the_shipped_tagger_hears_what_is_in_real_clips(tmp_path):
     folder = ROOT.parent / "shared" / "data" / "audioset"
     if not (folder / "eval_half.tar.xz").is_file():
         pytest.skip(f"{folder} is not there: AudioSet's records are wanted for this")
-    for i, (_, file) in zip(range(60), tfrecord.shards(folder / "eval_half.tar.xz"), strict=False):
+    for i, (_, file) in zip(
+        range(60), tfrecord.open_shards(folder / "eval_half.tar.xz"), strict=False
+    ):
         (tmp_path / f"{i}.tfrecord").write_bytes(file.read())
     figures = scoring.evaluate([zoo], tmp_path, folder)
     assert figures["clips"] > 200

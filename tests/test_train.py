@@ -17,7 +17,7 @@ from streamdet.model.config import ModelConfig
 from train.data import labels, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
-from train.data.loader import Batches
+from train.data.loader import SceneBatches
 from train.detector import config as configs
 from train.detector import export, loop, recipe, sweep, validation
 from train.detector.config import ConfigError, TrainConfig
@@ -33,8 +33,8 @@ SMALL = TrainConfig(
 
 
 def test_batches_do_not_depend_on_where_one_begins(cache):
-    batches = Batches(cache, MIX, seed=3, rows=2)
-    late = next(batches.from_step(4, 6, workers=0))
+    batches = SceneBatches(cache, MIX, seed=3, rows=2)
+    late = next(batches.iter_batches(4, 6, workers=0))
     np.testing.assert_array_equal(late.samples, batches(4).samples)
 
 
@@ -60,8 +60,11 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
         np.testing.assert_allclose(a, b, atol=1e-6)
 
     corpus = Corpus(cache)
-    rare, film = mixtures.rare(corpus, "val", 1, 4, (6.0,)), mixtures.film(corpus, "val", 1, 1)
-    mixtures.write([*rare, *film], tmp_path / "val")
+    rare, film = (
+        mixtures.make_rare_mixtures(corpus, "val", 1, 4, (6.0,)),
+        mixtures.make_film_mixtures(corpus, "val", 1, 1),
+    )
+    mixtures.write_mixtures([*rare, *film], tmp_path / "val")
     made = export.export(
         SMALL, "tiny", corpus, tmp_path / "whole", tmp_path / "val", tmp_path / "bundle"
     )
@@ -104,9 +107,11 @@ def test_validation_hears_what_the_engine_hears(cache, tmp_path):
     """The shortcut that chooses checkpoints gives the serving road's scores."""
     detector = bundles.load()
     config = replace(SMALL, model=detector.model, frontend=detector.frontend)
-    mixtures.write(mixtures.rare(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path)
-    served = scored_sets.hear(detector, tmp_path)
-    stacked = np.stack([scored_sets.samples_of(f.path, 16_000) for f in served])
+    mixtures.write_mixtures(
+        mixtures.make_rare_mixtures(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path
+    )
+    served = scored_sets.score_scenes(detector, tmp_path)
+    stacked = np.stack([scored_sets.read_samples(f.path, 16_000) for f in served])
     quick = validation.hear(config, detector.params, stacked)
     for file, scores in zip(served, quick, strict=True):
         np.testing.assert_allclose(file.frames.scores[:, 0], scores, atol=1e-4)
@@ -114,7 +119,7 @@ def test_validation_hears_what_the_engine_hears(cache, tmp_path):
 
 def test_mixtures_keep_their_event_to_background_ratio(cache):
     corpus = Corpus(cache)
-    for mixture in mixtures.rare(corpus, "val", 5, 6, (0.0,)):
+    for mixture in mixtures.make_rare_mixtures(corpus, "val", 5, 6, (0.0,)):
         if not mixture.truth:
             continue
         (event,) = mixture.truth
@@ -128,8 +133,8 @@ def test_an_unknown_config_or_set_is_named(tmp_path):
     assert "first" in configs.names()
     with pytest.raises(ConfigError, match="nope"):
         configs.load("nope")
-    with pytest.raises(scored_sets.SetError, match=r"truth\.csv"):
-        scored_sets.hear(bundles.load(), tmp_path)
+    with pytest.raises(scored_sets.SceneSetError, match=r"truth\.csv"):
+        scored_sets.score_scenes(bundles.load(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -154,19 +159,24 @@ def test_the_matcher_follows_the_benchmarks_rules():
     hop = 0.1
     scores = np.zeros(100)
     scores[[20, 25, 60]] = [0.9, 0.8, 0.7]
-    assert metrics.alarms(scores, hop, 0.5) == [
+    assert metrics.find_alarms(scores, hop, 0.5) == [
         pytest.approx((2.0, 2.6, 0.9)),
         pytest.approx((6.0, 6.1, 0.7)),
     ]
-    hits, false = metrics.match(metrics.alarms(scores, hop, 0.5), [(2.9, 3.0), (8.0, 8.5)])
+    hits, false = metrics.match_events(
+        metrics.find_alarms(scores, hop, 0.5), [(2.9, 3.0), (8.0, 8.5)]
+    )
     assert (hits, false) == ([True, False], 1)
     bed = [(t, t + 0.1, 0.9) for t in (1.0, 4.0, 9.9, 10.1, 31.0)]
-    assert metrics.match(bed, [(4.0, 4.1)]) == ([True], 4)
-    assert metrics.spaced_match(bed, [(4.0, 4.1)]) == ([True], 3)
-    counts = metrics.Counts(0.5, hits=6, misses=2, false_alarms=2)
+    assert metrics.match_events(bed, [(4.0, 4.1)]) == ([True], 4)
+    assert metrics.match_spaced(bed, [(4.0, 4.1)]) == ([True], 3)
+    counts = metrics.EventCounts(0.5, hits=6, misses=2, false_alarms=2)
     assert (counts.error_rate, counts.f1, counts.recall) == (0.5, 0.75, 0.75)
-    assert metrics.onset_match([(2.0, 2.6, 0.9), (6.0, 6.1, 0.7)], [(2.4, 3.0)]) == ([True], 0)
-    assert metrics.onset_match([(2.0, 2.6, 0.9)], [(2.6, 3.0)]) == ([False], 1)
+    assert metrics.match_strongest_onset([(2.0, 2.6, 0.9), (6.0, 6.1, 0.7)], [(2.4, 3.0)]) == (
+        [True],
+        0,
+    )
+    assert metrics.match_strongest_onset([(2.0, 2.6, 0.9)], [(2.6, 3.0)]) == ([False], 1)
 
 
 def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monkeypatch):
@@ -199,8 +209,11 @@ def test_a_run_begins_from_the_weights_of_another():
 
 def test_a_sweep_keeps_what_it_has_scored(cache, data, tmp_path, small_validation):
     corpus = Corpus(cache)
-    val = [*mixtures.rare(corpus, "val", 1, 2, (6.0,)), *mixtures.film(corpus, "val", 1, 1)]
-    mixtures.write(val, tmp_path / "val")
+    val = [
+        *mixtures.make_rare_mixtures(corpus, "val", 1, 2, (6.0,)),
+        *mixtures.make_film_mixtures(corpus, "val", 1, 1),
+    ]
+    mixtures.write_mixtures(val, tmp_path / "val")
     short = replace(SMALL, steps=2, validate_every=2, warmup=1)
     trials = {"one": short, "no averaged weights": replace(short, average=0.0)}
     run = partial(sweep.run, cache=cache, folder=tmp_path / "s", val=tmp_path / "val", data=data)

@@ -181,7 +181,7 @@ def test_a_checkpoint_that_tensorflow_wrote_is_read():
         "vggish/fc1/fc1_1/biases": (3,),
         "vggish/fc2/weights": (3, 2),
     }
-    found = checkpoint.read(ROOT / "tests" / "data" / "v1.ckpt")
+    found = checkpoint.read_checkpoint(ROOT / "tests" / "data" / "v1.ckpt")
     for name, shape in shapes.items():
         np.testing.assert_array_equal(found[name], rng.normal(size=shape).astype("f"))
     assert set(found) == set(shapes)
@@ -194,7 +194,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path, published):
     (tmp_path / "foreign").write_bytes(b"PK" * 100)
     for name, says in (("damaged", "checksum"), ("foreign", "not a"), ("none", "No such file")):
         with pytest.raises(CheckpointError, match=says):
-            checkpoint.read(tmp_path / name)
+            checkpoint.read_checkpoint(tmp_path / name)
     folder, _ = published
     with pytest.raises(TrainError, match=r"has no vggish/conv2/weights"):
         fetch(ROOT / "tests" / "data" / "v1.ckpt", folder / "vggish_pca_params.npz")

@@ -26,7 +26,7 @@ class CheckpointError(TrainError):
     """The file is no such checkpoint, or a damaged one; the message is one line."""
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """Every float32 tensor of a checkpoint by its name; raises CheckpointError for a file that
     can't be read, is damaged or foreign, or has tensors in parts."""
     try:
@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if len(raw) < _FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
         raise CheckpointError(f"{path}: not a TensorFlow checkpoint of version 1, one file")
     try:
-        tensors = dict(_tensors(raw))
+        tensors = dict(_iter_tensors(raw))
     except (IndexError, ValueError, struct.error) as error:
         raise CheckpointError(f"{path}: damaged: {error}; download it again") from error
     if not tensors:
@@ -44,24 +44,24 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _tensors(raw: memoryview) -> Iterator[tuple[str, np.ndarray]]:
+def _iter_tensors(raw: memoryview) -> Iterator[tuple[str, np.ndarray]]:
     footer = raw[-_FOOTER:]
     at = 0
     handles = []
     for _ in range(4):
-        number, at = _varint(footer, at)
+        number, at = _read_varint(footer, at)
         handles.append(number)
     shapes: dict[str, tuple[int, ...]] = {}
-    for _, handle in _entries(_block(raw, handles[2], handles[3])):
-        offset, after = _varint(handle, 0)
-        size, _ = _varint(handle, after)
-        for key, value in _entries(_block(raw, offset, size)):
-            message = dict(_fields(value))
+    for _, handle in _iter_entries(_read_block(raw, handles[2], handles[3])):
+        offset, after = _read_varint(handle, 0)
+        size, _ = _read_varint(handle, after)
+        for key, value in _iter_entries(_read_block(raw, offset, size)):
+            message = dict(_iter_fields(value))
             if not key:
-                shapes = dict(_declared(message[1]))
+                shapes = dict(_iter_shapes(message[1]))
             elif 2 in message:
-                part = dict(_fields(message[2]))
-                name, tensor = bytes(part[1]).decode(), dict(_fields(part[3]))
+                part = dict(_iter_fields(message[2]))
+                name, tensor = bytes(part[1]).decode(), dict(_iter_fields(part[3]))
                 if name in shapes and 5 in tensor:
                     flat = np.frombuffer(tensor[5], np.float32)
                     if flat.size != np.prod(shapes[name], dtype=int):
@@ -69,17 +69,19 @@ def _tensors(raw: memoryview) -> Iterator[tuple[str, np.ndarray]]:
                     yield name, flat.reshape(shapes[name])
 
 
-def _declared(meta: memoryview) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _iter_shapes(meta: memoryview) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The names and shapes of the float32 tensors."""
-    for number, value in _fields(meta):
+    for number, value in _iter_fields(meta):
         if number == 1:
-            tensor = dict(_fields(value))
-            sizes = [dict(_fields(dim)) for n, dim in _fields(tensor.get(2, b"")) if n == 2]
+            tensor = dict(_iter_fields(value))
+            sizes = [
+                dict(_iter_fields(dim)) for n, dim in _iter_fields(tensor.get(2, b"")) if n == 2
+            ]
             if tensor.get(3) == _FLOAT:
                 yield bytes(tensor[1]).decode(), tuple(int(s.get(1, 0)) for s in sizes)
 
 
-def _block(raw: memoryview, offset: int, size: int) -> memoryview:
+def _read_block(raw: memoryview, offset: int, size: int) -> memoryview:
     block = raw[offset : offset + size + _TRAILER]
     if len(block) < size + _TRAILER:
         raise ValueError("the file ends within a block")
@@ -90,30 +92,30 @@ def _block(raw: memoryview, offset: int, size: int) -> memoryview:
     return block[:size]
 
 
-def _entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def _iter_entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     restarts = struct.unpack("<I", block[-4:])[0]
     end, at, key = len(block) - 4 * (restarts + 1), 0, b""
     while at < end:
-        shared, at = _varint(block, at)
-        fresh, at = _varint(block, at)
-        size, at = _varint(block, at)
+        shared, at = _read_varint(block, at)
+        fresh, at = _read_varint(block, at)
+        size, at = _read_varint(block, at)
         key = key[:shared] + bytes(block[at : at + fresh])
         yield key, block[at + fresh : at + fresh + size]
         at += fresh + size
 
 
-def _fields(message: memoryview | bytes) -> Iterator[tuple[int, Any]]:
+def _iter_fields(message: memoryview | bytes) -> Iterator[tuple[int, Any]]:
     """The fields of a protocol buffer: numbers as they are, all else as bytes."""
     view, at = memoryview(message), 0
     while at < len(view):
-        tag, at = _varint(view, at)
+        tag, at = _read_varint(view, at)
         kind = tag & 7
         if kind == 0:
-            value, at = _varint(view, at)
+            value, at = _read_varint(view, at)
             yield tag >> 3, value
             continue
         if kind == 2:
-            size, at = _varint(view, at)
+            size, at = _read_varint(view, at)
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
@@ -122,7 +124,7 @@ def _fields(message: memoryview | bytes) -> Iterator[tuple[int, Any]]:
         at += size
 
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
+def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         byte = view[at]

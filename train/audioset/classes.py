@@ -13,7 +13,7 @@ GUNSHOT = "Gunshot, gunfire"
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassList:
     """``names`` and ``mids`` by index; ``gunshots`` are the indices of *Gunshot, gunfire* and
     of all that the ontology has under it."""
 
@@ -22,7 +22,7 @@ class Classes:
     gunshots: tuple[int, ...]
 
 
-def read(folder: Path) -> Classes:
+def read_class_list(folder: Path) -> ClassList:
     """The classes of ``class_labels_indices.csv`` and ``ontology.json`` in a folder; raises
     TrainError where one is missing or is not what its name says."""
     listed, tree = folder / "class_labels_indices.csv", folder / "ontology.json"
@@ -40,11 +40,11 @@ def read(folder: Path) -> Classes:
         raise TrainError(f"{folder}: not AudioSet's class list and ontology: {error}") from error
     except StopIteration:
         raise TrainError(f"{tree}: has no class {GUNSHOT!r}") from None
-    below = _below(nodes, root)
-    return Classes(names, mids, tuple(i for i, mid in enumerate(mids) if mid in below))
+    below = _find_descendants(nodes, root)
+    return ClassList(names, mids, tuple(i for i, mid in enumerate(mids) if mid in below))
 
 
-def _below(nodes: dict[str, dict], root: str) -> set[str]:
+def _find_descendants(nodes: dict[str, dict], root: str) -> set[str]:
     found, left = set(), [root]
     while left:
         mid = left.pop()

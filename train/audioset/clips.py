@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from train.audioset.example import sequence_example
-from train.audioset.tfrecord import Damage, payloads, refuse, shards
+from train.audioset.example import make_sequence_example_class
+from train.audioset.tfrecord import DamagedRecord, open_shards, raise_on_damage, read_payloads
 
-WIDTH, LONGEST = 128, 10
+WIDTH, MAX_SECONDS = 128, 10
 _LOWEST, _HIGHEST = -2.0, 2.0
 _HEAD = struct.Struct("<ffBHH")
 
 
-class ClipError(ValueError):
+class AudioSetClipError(ValueError):
     """A payload is no clip; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
-class Clip:
+class AudioSetClip:
     """``labels`` are indices of the class list; ``frames`` (n, 128) uint8, n at most 10."""
 
     video_id: str
@@ -38,23 +38,23 @@ class Clip:
     frames: np.ndarray
 
 
-def parsed(payload: bytes) -> Clip:
+def parse_clip(payload: bytes) -> AudioSetClip:
     """The clip of a SequenceExample; raises ClipError for what is none."""
     try:
-        example = sequence_example().FromString(payload)
+        example = make_sequence_example_class().FromString(payload)
     except DecodeError as error:
-        raise ClipError(f"not a SequenceExample: {error}") from error
+        raise AudioSetClipError(f"not a SequenceExample: {error}") from error
     context, lists = example.context.feature, example.feature_lists.feature_list
     for name in ("video_id", "start_time_seconds", "end_time_seconds", "labels"):
         if name not in context:
-            raise ClipError(f"no {name}")
+            raise AudioSetClipError(f"no {name}")
     if "audio_embedding" not in lists:
-        raise ClipError("no audio_embedding")
-    frames = [f.bytes_list.value[0] for f in lists["audio_embedding"].feature[:LONGEST]]
+        raise AudioSetClipError("no audio_embedding")
+    frames = [f.bytes_list.value[0] for f in lists["audio_embedding"].feature[:MAX_SECONDS]]
     if not frames or any(len(f) != WIDTH for f in frames):
-        raise ClipError(f"its embeddings are not {WIDTH} bytes a second")
+        raise AudioSetClipError(f"its embeddings are not {WIDTH} bytes a second")
     try:
-        return Clip(
+        return AudioSetClip(
             context["video_id"].bytes_list.value[0].decode(),
             context["start_time_seconds"].float_list.value[0],
             context["end_time_seconds"].float_list.value[0],
@@ -62,38 +62,40 @@ def parsed(payload: bytes) -> Clip:
             np.frombuffer(b"".join(frames), np.uint8).reshape(len(frames), WIDTH),
         )
     except (IndexError, UnicodeDecodeError) as error:
-        raise ClipError(f"its context is of another kind: {error}") from error
+        raise AudioSetClipError(f"its context is of another kind: {error}") from error
 
 
-def read(source: Path, on_damage: Callable[[Damage], None] = refuse) -> Iterator[Clip]:
+def read_clips(
+    source: Path, on_damage: Callable[[DamagedRecord], None] = raise_on_damage
+) -> Iterator[AudioSetClip]:
     """Every clip of the TFRecords in a folder or a tar archive; ``on_damage`` is told of each
     damaged record and of each that is no clip, and the next one follows if it returns.
 
     Raises RecordError as `tfrecord.shards` does.
     """
-    for shard, file in shards(source):
-        for index, at, payload in payloads(file, shard, on_damage):
+    for shard, file in open_shards(source):
+        for index, at, payload in read_payloads(file, shard, on_damage):
             try:
-                clip = parsed(payload)
-            except ClipError as error:
-                on_damage(Damage(shard, index, at, str(error)))
+                clip = parse_clip(payload)
+            except AudioSetClipError as error:
+                on_damage(DamagedRecord(shard, index, at, str(error)))
             else:
                 yield clip
 
 
-def packed(clip: Clip) -> bytes:
+def pack_clip(clip: AudioSetClip) -> bytes:
     """A clip in a few bytes more than its embeddings: head, id, labels, frames."""
     name = clip.video_id.encode()
     head = _HEAD.pack(clip.start_s, clip.end_s, len(clip.frames), len(clip.labels), len(name))
     return head + name + np.asarray(clip.labels, "<u2").tobytes() + clip.frames.tobytes()
 
 
-def unpacked(record: bytes) -> Clip:
+def unpack_clip(record: bytes) -> AudioSetClip:
     """The clip that `packed` made of one."""
     start_s, end_s, count, labels, name = _HEAD.unpack_from(record)
     at = _HEAD.size + name
     frames = np.frombuffer(record, np.uint8, count * WIDTH, at + 2 * labels)
-    return Clip(
+    return AudioSetClip(
         record[_HEAD.size : at].decode(),
         start_s,
         end_s,
@@ -102,7 +104,7 @@ def unpacked(record: bytes) -> Clip:
     )
 
 
-def dequantised(frames: np.ndarray) -> np.ndarray:
+def dequantise(frames: np.ndarray) -> np.ndarray:
     """``(..., 128) uint8`` to float32 in about [-2, 2]: each value the middle of its step, as
     the YouTube-8M and AudioSet tools take them."""
     span = _HIGHEST - _LOWEST

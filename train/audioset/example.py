@@ -21,7 +21,7 @@ _LISTS = {
 
 
 @cache
-def sequence_example() -> Any:
+def make_sequence_example_class() -> Any:
     """The message class: ``context.feature`` and ``feature_lists.feature_list``, by name."""
     file = descriptor_pb2.FileDescriptorProto(
         name="streamdet/example.proto", package=_PACKAGE, syntax="proto3"

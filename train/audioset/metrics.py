@@ -17,11 +17,11 @@ POINTS = 1_000
 LEAST = 1e-5
 
 
-def all_figures(
+def compute_metrics(
     scores: np.ndarray, truth: np.ndarray, gunshots: tuple[int, ...] = ()
 ) -> dict[str, float]:
     """Every figure by its name in JSON; those of gunshots where their classes are given."""
-    kept = top_of_each_clip(scores)
+    kept = mark_top_scores(scores)
     figures = {
         "clips": len(scores),
         "hit_at_1": hit_at_1(scores, truth),
@@ -30,7 +30,7 @@ def all_figures(
         "gap": interpolated_ap(scores[kept], truth[kept], int(truth.sum())),
         "avg_loss": average_loss(scores, truth),
         "macro_map": float(np.mean(average_precisions(scores, truth))),
-        **ranking(scores, truth),
+        **compute_ranking_metrics(scores, truth),
     }
     if gunshots:
         some = list(gunshots)
@@ -55,7 +55,7 @@ def perr(scores: np.ndarray, truth: np.ndarray) -> float:
     return float((right.sum(axis=1)[some] / count[some]).mean())
 
 
-def top_of_each_clip(scores: np.ndarray, top: int = TOP) -> np.ndarray:
+def mark_top_scores(scores: np.ndarray, top: int = TOP) -> np.ndarray:
     """(clips, classes) bool: the ``top`` highest scores of each clip."""
     kept = np.zeros(scores.shape, bool)
     top = min(top, scores.shape[1])
@@ -112,7 +112,7 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sum(gained * hits / (ends + 1)))
 
 
-def best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+def find_best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     """The threshold of the highest F1, and the precision and recall there; 0.5 and zeros where
     nothing is true. ``(n,)`` both."""
     order = np.argsort(-scores, kind="stable")
@@ -126,7 +126,7 @@ def best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]
     return float(s[ends[best]]), float(precision[best]), float(recall[best])
 
 
-def ranking(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def compute_ranking_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Macro AUC over the classes with positives and negatives, and its d' = sqrt(2) z(AUC)."""
     each = [
         roc_auc(scores[:, c], truth[:, c])

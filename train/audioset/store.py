@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from train.audioset import clips
-from train.audioset.clips import Clip
-from train.audioset.tfrecord import Damage, refuse
+from train.audioset.clips import AudioSetClip
+from train.audioset.tfrecord import DamagedRecord, raise_on_damage
 from train.errors import TrainError
 
 RECORDS, INDEX, ABOUT = "clips.array_record", "index.npz", "clips.json"
 _SHOWN_EVERY = 500
 
 
-def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, Any]:
+def convert_records(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, Any]:
     """Write the clips of a folder or tar archive of TFRecords to ``to``; returns what
     ``clips.json`` says.
 
@@ -38,7 +38,7 @@ def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, 
     """
     damaged: list[str] = []
 
-    def borne(damage: Damage) -> None:
+    def borne(damage: DamagedRecord) -> None:
         damaged.append(str(damage))
 
     console = Console(stderr=True)
@@ -51,11 +51,11 @@ def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, 
         writer = ArrayRecordWriter(str(part), "group_size:1")
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=None)
-            for clip in clips.read(source, borne if skip_damaged else refuse):
-                writer.write(clips.packed(clip))
+            for clip in clips.read_clips(source, borne if skip_damaged else raise_on_damage):
+                writer.write(clips.pack_clip(clip))
                 labels.extend(clip.labels)
                 offsets.append(len(labels))
-                hashes.append(hash_of(clip.video_id))
+                hashes.append(hash_video_id(clip.video_id))
                 count += 1
                 if count % _SHOWN_EVERY == 0:
                     progress.update(task, completed=count)
@@ -71,7 +71,7 @@ def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, 
             "clips": count,
             "source": source.name,
             "damaged": damaged,
-            "sha256": _sha256(to / RECORDS),
+            "sha256": _hash_file(to / RECORDS),
         }
         (to / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     except OSError as error:
@@ -79,7 +79,7 @@ def convert(source: Path, to: Path, *, skip_damaged: bool = False) -> dict[str, 
     return about
 
 
-class Store:
+class ClipStore:
     """The clips of a folder that `convert` made, by number; raises TrainError for another."""
 
     def __init__(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Store:
         """The class indices of a clip, (n,) uint16, without reading it."""
         return self._labels[self._offsets[number] : self._offsets[number + 1]]
 
-    def of_classes(self, numbers: np.ndarray) -> list[np.ndarray]:
+    def group_by_class(self, numbers: np.ndarray) -> list[np.ndarray]:
         """For each class that any of these clips has, the numbers of the clips that have it."""
         counts = np.diff(self._offsets)[numbers]
         clip = np.repeat(numbers, counts)
@@ -110,15 +110,15 @@ class Store:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def __getitem__(self, number: int) -> Clip:
-        return clips.unpacked(self._source[number])
+    def __getitem__(self, number: int) -> AudioSetClip:
+        return clips.unpack_clip(self._source[number])
 
 
-def hash_of(video_id: str) -> int:
+def hash_video_id(video_id: str) -> int:
     """64 bits that depend on nothing but the id, to split clips by."""
     return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "big")
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

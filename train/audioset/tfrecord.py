@@ -18,7 +18,7 @@ import google_crc32c
 
 from train.errors import TrainError
 
-LARGEST = 64 << 20
+MAX_RECORD_BYTES = 64 << 20
 """Bytes of one record; a longer one is taken for damage."""
 _HEAD, _FOOT = struct.Struct("<QI"), struct.Struct("<I")
 
@@ -28,7 +28,7 @@ class RecordError(TrainError):
 
 
 @dataclass(frozen=True)
-class Damage:
+class DamagedRecord:
     """What is wrong in ``shard`` with its record of that index, which begins at byte ``at``."""
 
     shard: str
@@ -40,7 +40,7 @@ class Damage:
         return f"{self.shard}: record {self.record} at byte {self.at}: {self.what}"
 
 
-def refuse(damage: Damage) -> None:
+def raise_on_damage(damage: DamagedRecord) -> None:
     """Raise RecordError: the answer to damage where none is to be borne."""
     raise RecordError(f"{damage}; leave the shard out or ask for damaged records to be skipped")
 
@@ -51,7 +51,7 @@ def masked_crc(payload: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def shards(source: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def open_shards(source: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """The name and open file of every ``*.tfrecord`` under a folder, in order, or in a tar
     archive (compressed or not), in its order; one at a time, nothing is unpacked to disk.
 
@@ -78,8 +78,8 @@ def shards(source: Path) -> Iterator[tuple[str, IO[bytes]]]:
         raise RecordError(f"{source}: holds no *.tfrecord")
 
 
-def payloads(
-    file: IO[bytes], shard: str, on_damage: Callable[[Damage], None] = refuse
+def read_payloads(
+    file: IO[bytes], shard: str, on_damage: Callable[[DamagedRecord], None] = raise_on_damage
 ) -> Iterator[tuple[int, int, bytes]]:
     """The index, place in bytes and payload of every sound record of an open file, in order and
     one at a time.
@@ -90,24 +90,24 @@ def payloads(
     at = index = 0
     while head := file.read(_HEAD.size):
         if len(head) < _HEAD.size:
-            return on_damage(Damage(shard, index, at, "the file ends within its length"))
+            return on_damage(DamagedRecord(shard, index, at, "the file ends within its length"))
         length, crc = _HEAD.unpack(head)
-        if masked_crc(head[:8]) != crc or length > LARGEST:
-            return on_damage(Damage(shard, index, at, "its length is damaged"))
+        if masked_crc(head[:8]) != crc or length > MAX_RECORD_BYTES:
+            return on_damage(DamagedRecord(shard, index, at, "its length is damaged"))
         body = file.read(length + _FOOT.size)
         if len(body) < length + _FOOT.size:
-            return on_damage(Damage(shard, index, at, "the file ends within it"))
+            return on_damage(DamagedRecord(shard, index, at, "the file ends within it"))
         payload = body[:length]
         if masked_crc(payload) == _FOOT.unpack(body[length:])[0]:
             yield index, at, payload
         else:
-            on_damage(Damage(shard, index, at, "its checksum differs"))
+            on_damage(DamagedRecord(shard, index, at, "its checksum differs"))
         at += _HEAD.size + len(body)
         index += 1
     return None
 
 
-def framed(payload: bytes) -> bytes:
+def frame_payload(payload: bytes) -> bytes:
     """A payload as a record of a TFRecord file."""
     length = struct.pack("<Q", len(payload))
     parts = (length, _FOOT.pack(masked_crc(length)), payload, _FOOT.pack(masked_crc(payload)))

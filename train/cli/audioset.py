@@ -28,14 +28,14 @@ def check(
 
     from train.audioset import classes as class_list
     from train.audioset import clips
-    from train.audioset.tfrecord import Damage
+    from train.audioset.tfrecord import DamagedRecord
 
-    damaged: list[Damage] = []
-    known = class_list.read(classes)
+    damaged: list[DamagedRecord] = []
+    known = class_list.read_class_list(classes)
     seconds: Counter[int] = Counter()
     labelled: Counter[int] = Counter()
     any_gunshot = 0
-    for clip in clips.read(source, damaged.append):
+    for clip in clips.read_clips(source, damaged.append):
         seconds[len(clip.frames)] += 1
         labelled.update(clip.labels)
         any_gunshot += any(label in known.gunshots for label in clip.labels)
@@ -65,7 +65,7 @@ def convert(
     """
     import time
 
-    from train.audioset.store import convert as write
+    from train.audioset.store import convert_records as write
 
     began = time.monotonic()
     about = write(source, to, skip_damaged=skip_damaged)
@@ -90,12 +90,12 @@ def speed(
 
     import numpy as np
 
-    from train.audioset.batches import Batches
-    from train.audioset.store import Store
+    from train.audioset.batches import ClipBatches
+    from train.audioset.store import ClipStore
 
-    store = Store(folder)
-    made = Batches(store, np.arange(len(store)), rows, 1_000, seed=0)
-    drawn = made.from_step(0, batches + 1)
+    store = ClipStore(folder)
+    made = ClipBatches(store, np.arange(len(store)), rows, 1_000, seed=0)
+    drawn = made.iter_batches(0, batches + 1)
     next(drawn)
     began = time.monotonic()
     for _ in range(batches):

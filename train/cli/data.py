@@ -26,12 +26,12 @@ def check(
 
     Example: python -m train data check --data my-sounds
     """
-    from train.data.checks import check as faults_of
+    from train.data.checks import find_faults as faults_of
 
     grave = others = 0
     for fault in faults_of(data, sounds=sounds):
-        grave, others = grave + fault.grave, others + (not fault.grave)
-        typer.echo(f"{'grave' if fault.grave else 'minor'}  {fault.path}: {fault.what}")
+        grave, others = grave + fault.severe, others + (not fault.severe)
+        typer.echo(f"{'grave' if fault.severe else 'minor'}  {fault.path}: {fault.problem}")
     typer.echo(f"{grave} grave, {others} minor" if grave or others else "no faults")
     if grave:
         raise typer.Exit(1)
@@ -50,12 +50,12 @@ def stats(data: Data = DATA) -> None:
 
     rows = checks.read_manifest(data)
     table = Table("split", "category", "clips", "recordings", "sources", "minutes")
-    for split, category, clips, groups, sources, minutes in checks.statistics(rows):
+    for split, category, clips, groups, sources, minutes in checks.summarise_manifest(rows):
         table.add_row(split, category, str(clips), str(groups), str(sources), f"{minutes:.1f}")
     console = Console()
     console.print(table)
     licences = Table("licence", "clips")
-    for licence, clips in checks.licences(rows):
+    for licence, clips in checks.count_licences(rows):
         licences.add_row(licence, str(clips))
     console.print(licences)
 
@@ -86,16 +86,16 @@ def plot(
 
     Example: python -m train data plot 50 --category gunshot --to shots.png
     """
-    from train.data.corpus import boxes_s
-    from train.data.shots import strong_labels
+    from train.data.corpus import read_shot_boxes
+    from train.data.shots import find_strong_labels
     from train.detector import plots
 
-    boxes = boxes_s(data)
+    boxes = read_shot_boxes(data)
     chosen = _chosen(data, count, category, split, seed, surprising)
     try:
         plots.clips(
             [
-                (f"{r['path']}  {note}", x, strong_labels(x, r["kind"], boxes.get(r["path"])))
+                (f"{r['path']}  {note}", x, find_strong_labels(x, r["kind"], boxes.get(r["path"])))
                 for r, x, note in chosen
             ],
             to,
@@ -149,15 +149,15 @@ def select(
 
     Example: python -m train data select .cache/effects --having category=gunshot,kind=effect
     """
-    from train.data.select import BY, part
+    from train.data.subset import UNIT_COLUMNS, write_subset
 
     pairs = [pair.partition("=") for pair in having.split(",")]
     if any(not sign for _, sign, _ in pairs):
         raise TrainError(f"--having {having}: COLUMN=VALUE wanted, more of them by commas")
     wanted = {column: value for column, _, value in pairs}
-    if by not in BY:
-        raise TrainError(f"--by {by}: not one of {', '.join(BY)}")
-    typer.echo(f"{part(data, to, wanted, by, others=others)} clips in {to}")
+    if by not in UNIT_COLUMNS:
+        raise TrainError(f"--by {by}: not one of {', '.join(UNIT_COLUMNS)}")
+    typer.echo(f"{write_subset(data, to, wanted, by, others=others)} clips in {to}")
 
 
 @app.command()
@@ -171,7 +171,7 @@ def fetch(
 
     Example: python -m train data fetch .cache/packages --apart-from ../shared/data
     """
-    from train.data.packages import fetch as made
+    from train.data.packages import fetch_packages as made
 
     typer.echo(f"{made(to, apart_from)} sounds in {to}")
 
@@ -190,11 +190,11 @@ def speed(
     """
     import time
 
-    from train.data.loader import Batches
+    from train.data.loader import SceneBatches
     from train.detector import config as configs
 
     asked = configs.load(config)
-    mixed = Batches(cache, asked.mix, asked.seed, asked.batch)
+    mixed = SceneBatches(cache, asked.mix, asked.seed, asked.batch)
     mixed(0)
     began = time.monotonic()
     for step in range(1, batches + 1):
@@ -212,10 +212,10 @@ def _chosen(data, count, category, split, seed, surprising):
     import soundfile
 
     from train.data import checks
-    from train.data.corpus import exclusions
+    from train.data.corpus import read_exclusions
 
     rows = [r for r in checks.read_manifest(data) if r["category"] == category]
-    left_out = exclusions(data)
+    left_out = read_exclusions(data)
     rows = [r for r in rows if r["split"] == split and r["path"] not in left_out]
     if not rows:
         raise TrainError(f"{data}: no clip of {category} in {split}")
@@ -224,13 +224,13 @@ def _chosen(data, count, category, split, seed, surprising):
         order = np.random.default_rng(seed).permutation(len(rows))
     else:
         from streamdet.model import bundle as bundles
-        from train.evaluation.scored_sets import peak_scores
+        from train.evaluation.scored_sets import compute_peak_scores
 
         try:
             detector = bundles.load(surprising)
         except bundles.BundleError as error:
             raise TrainError(str(error)) from error
-        scores = np.array(peak_scores(detector, [data / r["path"] for r in rows]))
+        scores = np.array(compute_peak_scores(detector, [data / r["path"] for r in rows]))
         order = np.argsort(scores if category == "gunshot" else -scores)
         notes = {r["path"]: f"{s:.2f}" for r, s in zip(rows, scores, strict=True)}
     return [

@@ -70,7 +70,7 @@ def prepare(
 
     Example: python -m train prepare --data ../shared/data --more .cache/packages
     """
-    from train.data.corpus import prepare as decode
+    from train.data.corpus import prepare_corpus as decode
 
     splits = ("train", "val", "test") if test else ("train", "val")
     typer.echo(f"{decode(data, cache, splits, more)} clips in {cache}")
@@ -146,11 +146,11 @@ def mixtures(
     corpus = Corpus(cache)
     ebrs = tuple(float(e) for e in ebr.split(","))
     scenes = chain(
-        make.rare(corpus, split, seed, rare, ebrs),
-        make.film(corpus, split, seed, reels),
-        make.bursts(corpus, split, seed, bursts),
+        make.make_rare_mixtures(corpus, split, seed, rare, ebrs),
+        make.make_film_mixtures(corpus, split, seed, reels),
+        make.make_burst_mixtures(corpus, split, seed, bursts),
     )
-    typer.echo(f"{make.write(scenes, to)} scenes in {to}")
+    typer.echo(f"{make.write_mixtures(scenes, to)} scenes in {to}")
 
 
 @app.command()
@@ -280,16 +280,18 @@ def evaluate(
         raise TrainError("--bundle: one detector at a time; the others go with --peer")
     from train.evaluation import page as pages
     from train.evaluation import report
-    from train.evaluation.scored_sets import write_frames
+    from train.evaluation.scored_sets import write_frame_scores
 
-    done = report.evaluate(
+    done = report.evaluate_bundle(
         _bundle(bundle[0] if bundle else None), scenes, data, split, peer or [], robust=robustness
     )
     if frames_to is not None:
-        write_frames(frames_to, done.grid, done.files)
+        write_frame_scores(frames_to, done.grid, done.files)
     if page is not None:
-        pages.write(done, page)
-    typer.echo(json.dumps(done.figures, indent=2) if as_json else report.as_markdown(done.figures))
+        pages.write_page(done, page)
+    typer.echo(
+        json.dumps(done.metrics, indent=2) if as_json else report.format_markdown(done.metrics)
+    )
 
 
 def _said(line: str) -> None:

@@ -77,13 +77,15 @@ def film_report(
     import json
 
     from train.detector.adaptation import as_markdown
-    from train.evaluation import film
+    from train.evaluation import film_table
 
     if labels is None:
         raise TrainError("--labels is wanted: a folder of movie_HH-MM-SS.mmm.wav, or a CSV file")
-    windows = film.read_labels(labels)
+    windows = film_table.read_film_windows(labels)
     some = [_bundle(folder) for folder in bundle or [None]]
-    rows = [row for b in some for row in film.report(b, films or [], windows, threshold)]
+    rows = [
+        row for b in some for row in film_table.make_film_table(b, films or [], windows, threshold)
+    ]
     typer.echo(json.dumps(rows, indent=2) if as_json else as_markdown(rows))
 
 

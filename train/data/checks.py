@@ -10,9 +10,9 @@ from pathlib import Path
 import soundfile
 
 from streamdet.constants import RATE
-from train.data.corpus import CorpusError, exclusions
-from train.data.fingerprint import duplicates, fingerprint
-from train.data.labels import head_for
+from train.data.corpus import CorpusError, read_exclusions
+from train.data.fingerprint import compute_fingerprint, find_duplicates
+from train.data.labels import find_head
 from train.data.table import read_rows
 
 COLUMNS = (
@@ -25,13 +25,13 @@ _REFUSED = ("nc", "noncommercial", "non-commercial", "research")
 
 
 @dataclass(frozen=True)
-class Fault:
+class DataFault:
     """One thing that is wrong: ``path`` names the file or the manifest; ``grave`` faults make
     figures untrue or training fail."""
 
     path: str
-    what: str
-    grave: bool
+    problem: str
+    severe: bool
 
 
 def read_manifest(data: Path) -> list[dict[str, str]]:
@@ -46,88 +46,92 @@ def read_manifest(data: Path) -> list[dict[str, str]]:
     return rows
 
 
-def check(data: Path, *, sounds: bool = True) -> Iterator[Fault]:
+def find_faults(data: Path, *, sounds: bool = True) -> Iterator[DataFault]:
     """Faults of a folder's manifest and, with ``sounds``, of every file it names, one by one
     as they are found. Raises CorpusError where there is no manifest to check."""
     rows = read_manifest(data)
-    yield from _rows(rows)
-    yield from _splits(rows)
-    yield from _exclusions(data, rows)
+    yield from _row_faults(rows)
+    yield from _split_faults(rows)
+    yield from _exclusion_faults(data, rows)
     if not sounds:
         return
-    prints, left_out = {}, exclusions(data)
+    prints, left_out = {}, read_exclusions(data)
     for row in (r for r in rows if r["path"] not in left_out):
-        fault, words = _sound(data, row)
+        fault, words = _check_sound(data, row)
         if fault:
             yield fault
         prints[row["path"]] = words
     split = {r["path"]: r["split"] for r in rows}
-    for one, other, share in duplicates(prints):
+    for one, other, share in find_duplicates(prints):
         if split[one] != split[other]:
             what = f"the same sound as {other} ({share:.0%} of bits), which is in {split[other]}"
-            yield Fault(one, f"{what}; this one is in {split[one]}", True)
+            yield DataFault(one, f"{what}; this one is in {split[one]}", True)
 
 
-def _rows(rows: list[dict[str, str]]) -> Iterator[Fault]:
+def _row_faults(rows: list[dict[str, str]]) -> Iterator[DataFault]:
     seen: set[str] = set()
     for row in rows:
         path = row["path"]
         if path in seen:
-            yield Fault(path, "named twice", True)
+            yield DataFault(path, "named twice", True)
         seen.add(path)
         if Path(path).is_absolute() or ".." in Path(path).parts:
-            yield Fault(path, "not a path inside the data folder", True)
+            yield DataFault(path, "not a path inside the data folder", True)
         if row["split"] not in SPLITS:
-            yield Fault(path, f"split {row['split']!r} is none of {', '.join(SPLITS)}", True)
+            yield DataFault(path, f"split {row['split']!r} is none of {', '.join(SPLITS)}", True)
         if row["category"] not in CATEGORIES:
-            yield Fault(path, f"category {row['category']!r} is not known", True)
+            yield DataFault(path, f"category {row['category']!r} is not known", True)
         elif row["category"] != "mixture":
-            head_for(row["category"], row["label"])
+            find_head(row["category"], row["label"])
         licence = row["licence"].lower().replace("_", "-")
         if any(word in licence.split("-") or word in licence.split() for word in _REFUSED):
-            yield Fault(path, f"licence {row['licence']!r}: not for a model that is shipped", True)
+            yield DataFault(
+                path, f"licence {row['licence']!r}: not for a model that is shipped", True
+            )
         elif not licence:
-            yield Fault(path, "no licence stated; write `unknown` where nobody knows", False)
+            yield DataFault(path, "no licence stated; write `unknown` where nobody knows", False)
 
 
-def _splits(rows: list[dict[str, str]]) -> Iterator[Fault]:
+def _split_faults(rows: list[dict[str, str]]) -> Iterator[DataFault]:
     of: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         of[row["origin_group"]].add(row["split"])
     for group, splits in of.items():
         if len(splits) > 1:
-            yield Fault("manifest.csv", f"group {group} is in {' and '.join(sorted(splits))}", True)
+            yield DataFault(
+                "manifest.csv", f"group {group} is in {' and '.join(sorted(splits))}", True
+            )
 
 
-def _exclusions(data: Path, rows: list[dict[str, str]]) -> Iterator[Fault]:
+def _exclusion_faults(data: Path, rows: list[dict[str, str]]) -> Iterator[DataFault]:
     known = {row["path"] for row in rows}
-    for path, reason in exclusions(data).items():
+    for path, reason in read_exclusions(data).items():
         if path not in known and (data / "exclusions.csv").is_file():
-            yield Fault(path, "excluded, but not in the manifest", False)
+            yield DataFault(path, "excluded, but not in the manifest", False)
         if not reason:
-            yield Fault(path, "excluded without a reason", False)
+            yield DataFault(path, "excluded without a reason", False)
 
 
-def _sound(data: Path, row: dict[str, str]):
+def _check_sound(data: Path, row: dict[str, str]):
     path = row["path"]
-    nothing = fingerprint(())  # type: ignore[arg-type]
+    nothing = compute_fingerprint(())  # type: ignore[arg-type]
     try:
         samples, rate = soundfile.read(data / path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        return Fault(path, f"does not decode: {error}", True), nothing
-    words = fingerprint(samples[:, 0])
+        return DataFault(path, f"does not decode: {error}", True), nothing
+    words = compute_fingerprint(samples[:, 0])
     if rate != RATE or samples.shape[1] != 1:
         what = f"{rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted"
-        return Fault(path, what, True), words
+        return DataFault(path, what, True), words
     if not samples.any():
-        return Fault(path, "digital silence", True), words
+        return DataFault(path, "digital silence", True), words
     seconds = len(samples) / rate
     if abs(seconds - float(row["duration_s"] or 0)) > 0.1:
-        return Fault(path, f"lasts {seconds:.2f} s, not {row['duration_s']}", False), words
+        return DataFault(path, f"lasts {seconds:.2f} s, not {row['duration_s']}", False), words
     return None, words
 
 
-def statistics(rows: list[dict[str, str]]) -> list[tuple[str, str, int, int, int, float]]:
+def summarise_manifest(rows: list[dict[str, str]]) -> list[tuple[str, str, int, int, int, float]]:
     """(split, category, clips, groups, sources, minutes) for what is there."""
     some: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for row in rows:
@@ -145,6 +149,6 @@ def statistics(rows: list[dict[str, str]]) -> list[tuple[str, str, int, int, int
     ]
 
 
-def licences(rows: list[dict[str, str]]) -> list[tuple[str, int]]:
+def count_licences(rows: list[dict[str, str]]) -> list[tuple[str, int]]:
     """Licences and how many clips have each, the most frequent first."""
     return Counter(row["licence"] or "(none)" for row in rows).most_common()

@@ -18,7 +18,7 @@ from streamdet.audio.ffmpeg import import_pyav
 from streamdet.constants import RATE
 
 
-def round_trip(name: str, x: np.ndarray, quality: float) -> np.ndarray:
+def apply_codec(name: str, x: np.ndarray, quality: float) -> np.ndarray:
     """``x`` through the codec called ``name`` (see NAMES); ``quality`` in [0, 1].
 
     Raises KeyError for a name that is not there.
@@ -27,24 +27,24 @@ def round_trip(name: str, x: np.ndarray, quality: float) -> np.ndarray:
 
 
 def _mp3(x: np.ndarray, quality: float) -> np.ndarray:
-    return _sndfile(x, RATE, "MP3", "MPEG_LAYER_III", 0.98 - 0.96 * quality)
+    return _encode_with_sndfile(x, RATE, "MP3", "MPEG_LAYER_III", 0.98 - 0.96 * quality)
 
 
 def _opus(x: np.ndarray, quality: float) -> np.ndarray:
-    return _sndfile(x, RATE, "OGG", "OPUS", 0.98 - 0.96 * quality)
+    return _encode_with_sndfile(x, RATE, "OGG", "OPUS", 0.98 - 0.96 * quality)
 
 
 def _vorbis(x: np.ndarray, quality: float) -> np.ndarray:
-    return _sndfile(x, RATE, "OGG", "VORBIS", 0.98 - 0.96 * quality)
+    return _encode_with_sndfile(x, RATE, "OGG", "VORBIS", 0.98 - 0.96 * quality)
 
 
 def _gsm(x: np.ndarray, _quality: float) -> np.ndarray:
-    return _narrow(x, lambda y: _sndfile(y, 8_000, "WAV", "GSM610", None))
+    return _apply_at_8_khz(x, lambda y: _encode_with_sndfile(y, 8_000, "WAV", "GSM610", None))
 
 
 def _telephone(x: np.ndarray, _quality: float) -> np.ndarray:
     """8 kHz mu-law, as G.711."""
-    return _narrow(x, lambda y: _sndfile(y, 8_000, "WAV", "ULAW", None))
+    return _apply_at_8_khz(x, lambda y: _encode_with_sndfile(y, 8_000, "WAV", "ULAW", None))
 
 
 def _aac(x: np.ndarray, quality: float) -> np.ndarray:
@@ -60,15 +60,15 @@ def _aac(x: np.ndarray, quality: float) -> np.ndarray:
     sink.seek(0)
     with av.open(sink, "r", format="aac") as container:
         decoded = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
-    return _fitted(decoded, 1_024, len(x))
+    return _fit_length(decoded, 1_024, len(x))
 
 
-def _narrow(x: np.ndarray, codec: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _apply_at_8_khz(x: np.ndarray, codec: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     narrow = codec(soxr.resample(x, RATE, 8_000).astype(np.float32))
-    return _fitted(soxr.resample(narrow, 8_000, RATE), 0, len(x))
+    return _fit_length(soxr.resample(narrow, 8_000, RATE), 0, len(x))
 
 
-def _sndfile(
+def _encode_with_sndfile(
     x: np.ndarray, rate: int, container: str, subtype: str, level: float | None
 ) -> np.ndarray:
     sink = io.BytesIO()
@@ -78,10 +78,10 @@ def _sndfile(
             file.write(x[at : at + RATE])
     sink.seek(0)
     decoded, _ = soundfile.read(sink, dtype="float32")
-    return _fitted(decoded, 0, len(x))
+    return _fit_length(decoded, 0, len(x))
 
 
-def _fitted(x: np.ndarray, delay: int, length: int) -> np.ndarray:
+def _fit_length(x: np.ndarray, delay: int, length: int) -> np.ndarray:
     x = x[delay : delay + length]
     return np.pad(x, (0, length - len(x))).astype(np.float32, copy=False)
 
@@ -94,5 +94,5 @@ _CODECS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "gsm": _gsm,
     "telephone": _telephone,
 }
-NAMES = tuple(_CODECS)
+CODEC_NAMES = tuple(_CODECS)
 """The codecs there are."""

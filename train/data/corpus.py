@@ -20,14 +20,14 @@ import soundfile
 
 from streamdet.constants import RATE
 from train.data import teacher
-from train.data.labels import head_for
-from train.data.shots import strong_labels
+from train.data.labels import find_head
+from train.data.shots import find_strong_labels
 from train.data.table import read_rows
-from train.data.teacher import Teacher
+from train.data.teacher import TeacherScores
 from train.errors import TrainError
 
-TEACHER = "teacher.npz"
-EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
+TEACHER_FILE = "teacher.npz"
+DEFAULT_EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
 
 
 class CorpusError(TrainError):
@@ -35,7 +35,7 @@ class CorpusError(TrainError):
 
 
 @dataclass(frozen=True)
-class Clip:
+class CorpusClip:
     """One row of the manifest, with its place in the array and its strong labels.
 
     ``start`` and ``length`` are in samples; ``active`` holds (first, end) pairs and
@@ -67,21 +67,23 @@ class Corpus:
 
     def __init__(self, folder: Path, own: Path | None = None) -> None:
         self._folders = [folder] if own is None else [folder, own]
-        self.clips = _indexed(folder, 0, own=False)
+        self.clips = _read_index(folder, 0, own=False)
         self._samples = [np.memmap(folder / "clips.i16", np.int16, "r")]
-        self.teacher = Teacher(folder / TEACHER)
+        self.teacher = TeacherScores(folder / TEACHER_FILE)
         if own is not None:
-            self.clips += _indexed(own, len(self.clips), own=True)
+            self.clips += _read_index(own, len(self.clips), own=True)
             self._samples.append(np.memmap(own / "clips.i16", np.int16, "r"))
 
-    def samples(self, clip: Clip, start: int = 0, count: int | None = None) -> np.ndarray:
+    def read_samples(
+        self, clip: CorpusClip, start: int = 0, count: int | None = None
+    ) -> np.ndarray:
         """The clip's sound, (n,) float32 in [-1, 1], a fresh array; or ``count`` samples of
         it from ``start`` on."""
         first = clip.start + start
         last = clip.start + clip.length if count is None else first + count
         return self._samples[clip.own][first:last] * np.float32(1.0 / 32768.0)
 
-    def about(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """How many clips there are, how many of them a user's own, and a hash of every sound and
         label; it reads all of them."""
         digest = hashlib.sha256()
@@ -92,18 +94,18 @@ class Corpus:
         own = sum(clip.own for clip in self.clips)
         return {"clips": len(self.clips), "own": own, "sha256": digest.hexdigest()}
 
-    def select(self, split: str, *categories: str) -> list[Clip]:
+    def select_clips(self, split: str, *categories: str) -> list[CorpusClip]:
         """The clips of a split that are of one of the categories, in manifest order."""
         return [c for c in self.clips if c.split == split and c.category in categories]
 
 
-def _indexed(folder: Path, first: int, *, own: bool) -> list[Clip]:
+def _read_index(folder: Path, first: int, *, own: bool) -> list[CorpusClip]:
     index = folder / "clips.json"
     if not index.is_file():
         raise CorpusError(f"{folder}: no prepared clips; run `python -m train prepare` first")
     rows = json.loads(index.read_text())
     return [
-        Clip(
+        CorpusClip(
             **{
                 **r,
                 "index": i,
@@ -116,7 +118,7 @@ def _indexed(folder: Path, first: int, *, own: bool) -> list[Clip]:
     ]
 
 
-def prepare(
+def prepare_corpus(
     data: Path,
     folder: Path,
     splits: tuple[str, ...] = ("train", "val"),
@@ -127,12 +129,12 @@ def prepare(
 
     Raises CorpusError for a missing manifest or a clip that is not 16 kHz mono audio.
     """
-    rows = _chosen(data, splits)
+    rows = _select_rows(data, splits)
     paths = [data / r["path"] for r in rows]
     if more is not None:
-        added = _chosen(more, splits)
+        added = _select_rows(more, splits)
         rows, paths = rows + added, paths + [more / r["path"] for r in added]
-    boxes = boxes_s(data)
+    boxes = read_shot_boxes(data)
     folder.mkdir(parents=True, exist_ok=True)
     clips, start = [], 0
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with JAX can hang
@@ -152,7 +154,7 @@ def prepare(
             clips.append(
                 {
                     **{k: row[k] for k in ("path", "split", "category", "label", "kind")},
-                    "head": head_for(row["category"], row["label"]),
+                    "head": find_head(row["category"], row["label"]),
                     "source": row["source"],
                     "group": row["origin_group"],
                     "licence": row["licence"],
@@ -165,19 +167,22 @@ def prepare(
                 }
             )
             start += len(pcm)
-    teacher.select(
-        data, [r["path"] for r in rows], [r["split"] == "train" for r in rows], folder / TEACHER
+    teacher.select_teacher_scores(
+        data,
+        [r["path"] for r in rows],
+        [r["split"] == "train" for r in rows],
+        folder / TEACHER_FILE,
     )
     (folder / "clips.i16.part").rename(folder / "clips.i16")
     (folder / "clips.json").write_text(json.dumps(clips))
     return len(clips)
 
 
-def _chosen(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
+def _select_rows(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"{manifest}: no such manifest")
-    excluded = exclusions(data)
+    excluded = read_exclusions(data)
     return [
         row
         for row in read_rows(manifest)
@@ -185,14 +190,14 @@ def _chosen(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
     ]
 
 
-def exclusions(data: Path) -> dict[str, str]:
+def read_exclusions(data: Path) -> dict[str, str]:
     """Reasons by path of the clips that are left out: the folder's own ``exclusions.csv``, or
     where it has none, the list that the project keeps of its shared recordings."""
     own = data / "exclusions.csv"
-    return {r["path"]: r["reason"] for r in read_rows(own if own.is_file() else EXCLUSIONS)}
+    return {r["path"]: r["reason"] for r in read_rows(own if own.is_file() else DEFAULT_EXCLUSIONS)}
 
 
-def boxes_s(data: Path) -> dict[str, tuple[float, float]]:
+def read_shot_boxes(data: Path) -> dict[str, tuple[float, float]]:
     """The box around the shot, in seconds, of each clip that ``events.csv`` gives one."""
     path = data / "events.csv"
     rows = read_rows(path) if path.is_file() else []
@@ -209,7 +214,7 @@ def _decode(
     if rate != RATE or samples.shape[1] != 1:
         raise CorpusError(f"{path}: {rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted")
     pcm = np.clip(np.round(samples[:, 0] * 32768.0), -32768, 32767).astype(np.int16)
-    shots = strong_labels(pcm.astype(np.float32) / 32768.0, kind, box_s)
+    shots = find_strong_labels(pcm.astype(np.float32) / 32768.0, kind, box_s)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shots.active.astype(np.int8), [0]])))
     spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return pcm, spans, shots.onsets.tolist(), shots.sure
+    return pcm, spans, shots.onsets.tolist(), shots.reliable

@@ -20,13 +20,13 @@ from streamdet.constants import RATE
 HOP = 160
 
 
-def varispeed(x: np.ndarray, ratio: float) -> np.ndarray:
+def change_speed(x: np.ndarray, ratio: float) -> np.ndarray:
     """Play ``x`` at ``ratio`` times its speed: pitch and length change together."""
     count = max(1, int(len(x) / ratio))
     return np.interp(np.arange(count) * ratio, np.arange(len(x)), x).astype(np.float32)
 
 
-def distance_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_distance_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Magnitude of air and ground loss over a random distance: highs fall with f squared.
 
     The loss at 8 kHz is drawn up to 50 dB, about 500 m of air at 20 C and 50 % humidity by
@@ -36,28 +36,28 @@ def distance_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.n
     return 10.0 ** (-loss_db * (frequencies / 8_000.0) ** 2 / 20.0)
 
 
-def colour_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_colour_response(frequencies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Magnitude of a random smooth equaliser: six points over log frequency, +-8 dB."""
     points = np.array([3.4, 4.83, 6.21, 7.31, 8.29, 8.99])
     gains = rng.uniform(-8.0, 8.0, points.size)
     return 10.0 ** (np.interp(np.log(frequencies + 1.0), points, gains) / 20.0)
 
 
-def low_pass_response(frequencies: np.ndarray, corner: float, order: int = 8) -> np.ndarray:
+def compute_low_pass(frequencies: np.ndarray, corner: float, order: int = 8) -> np.ndarray:
     """Magnitude of a Butterworth low-pass."""
     return 1.0 / np.sqrt(1.0 + (frequencies / corner) ** (2 * order))
 
 
-def high_pass_response(frequencies: np.ndarray, corner: float, order: int = 2) -> np.ndarray:
+def compute_high_pass(frequencies: np.ndarray, corner: float, order: int = 2) -> np.ndarray:
     """Magnitude of a Butterworth high-pass."""
     return 1.0 / np.sqrt(1.0 + (corner / np.maximum(frequencies, 1e-3)) ** (2 * order))
 
 
-Magnitude = Callable[[np.ndarray], np.ndarray]
+MagnitudeResponse = Callable[[np.ndarray], np.ndarray]
 
 
-def through(
-    x: np.ndarray, response: np.ndarray | None, magnitudes: Sequence[Magnitude]
+def apply_filters(
+    x: np.ndarray, response: np.ndarray | None, magnitudes: Sequence[MagnitudeResponse]
 ) -> np.ndarray:
     """Convolve with an impulse response and apply magnitudes (functions of Hz), in one FFT.
 
@@ -77,14 +77,14 @@ def through(
     return whole[:length].astype(np.float32, copy=False)
 
 
-def soft_limit(x: np.ndarray, drive_db: float) -> np.ndarray:
+def apply_limiter(x: np.ndarray, drive_db: float) -> np.ndarray:
     """A limiter's saturation: tanh after ``drive_db`` of gain, the peak kept."""
     peak = float(np.max(np.abs(x))) + 1e-9
     drive = 10.0 ** (drive_db / 20.0)
     return (np.tanh(x / peak * drive) * peak / np.tanh(drive)).astype(np.float32)
 
 
-def automatic_gain(x: np.ndarray, target_db: float, release_s: float) -> np.ndarray:
+def apply_gain_control(x: np.ndarray, target_db: float, release_s: float) -> np.ndarray:
     """An automatic gain control: the level, followed over ``release_s`` seconds, is brought
     three quarters of the way to ``target_db`` re full scale, by at most 30 dB either way.
 
@@ -101,7 +101,7 @@ def automatic_gain(x: np.ndarray, target_db: float, release_s: float) -> np.ndar
     return (x * 10.0 ** (gain / 20.0)).astype(np.float32)
 
 
-def drop_outs(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def insert_dropouts(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One to three stretches of digital silence, 20 ms to 1 s, with hard edges."""
     x = x.copy()
     for _ in range(rng.integers(1, 4)):
@@ -110,15 +110,15 @@ def drop_outs(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return x
 
 
-def coloured_noise(count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_coloured_noise(count: int, rng: np.random.Generator) -> np.ndarray:
     """Noise between white and brown, about unit RMS, from a fixed bank of sixteen colours."""
-    bank = _noise_bank()
+    bank = _make_noise_bank()
     noise = bank[rng.integers(len(bank))]
     return np.take(noise, np.arange(count) + rng.integers(noise.size), mode="wrap")
 
 
 @cache
-def _noise_bank() -> np.ndarray:
+def _make_noise_bank() -> np.ndarray:
     rng, size = np.random.default_rng(1), 20 * RATE
     bank = np.empty((16, size), np.float32)
     for row, slope in zip(bank, np.linspace(0.0, 1.0, len(bank)), strict=True):

@@ -23,7 +23,7 @@ _STEADY = 3
 """A word that is a clip's own this often says nothing: silence, a tone."""
 
 
-def fingerprint(samples: np.ndarray) -> np.ndarray:
+def compute_fingerprint(samples: np.ndarray) -> np.ndarray:
     """(frames,) uint32 words of ``(n,) float32`` samples; none for less than two windows'
     worth of sound or for silence."""
     samples = np.pad(np.asarray(samples, np.float32), (WINDOW // 2, WINDOW // 2))
@@ -41,7 +41,7 @@ def fingerprint(samples: np.ndarray) -> np.ndarray:
     return (rise @ weights).astype(np.uint32)
 
 
-def duplicates(
+def find_duplicates(
     prints: Mapping[str, np.ndarray], least: float = 0.5, frames: int = 12
 ) -> list[tuple[str, str, float]]:
     """Pairs of names, and the share of bits that agree where the two overlap, for overlaps
@@ -67,14 +67,14 @@ def duplicates(
         offset, shared = counts.most_common(1)[0]
         if shared < _WITNESSES:
             continue
-        agreed, overlap = _agreement(prints[one], prints[other], offset)
+        agreed, overlap = _measure_agreement(prints[one], prints[other], offset)
         shorter = min(len(prints[one]), len(prints[other]))
         if overlap >= max(frames, least * shorter) and agreed >= _AGREED:
             found.append((one, other, agreed))
     return sorted(found)
 
 
-def _agreement(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, int]:
+def _measure_agreement(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, int]:
     """The share of equal bits of one[i] and other[i + offset], and over how many frames."""
     first, last = max(0, -offset), min(len(one), len(other) - offset)
     differing = one[first:last] ^ other[first + offset : last + offset]

@@ -38,7 +38,7 @@ _HARD_NEGATIVES = {
 }  # fmt: skip
 
 
-def head_for(category: str, label: str) -> str:
+def find_head(category: str, label: str) -> str:
     """The detector's label for a manifest row; a hard negative of no class is "impulsive".
 
     Raises ValueError for a category that the manifest format does not know.

@@ -21,7 +21,7 @@ from train.data.mixing import Mixer, Scene
 
 
 @dataclass(frozen=True)
-class Batches:
+class SceneBatches:
     """Makes the batch of a step: `(rows, ...)` arrays in a Scene."""
 
     corpus: Path
@@ -37,32 +37,32 @@ class Batches:
 
     def __call__(self, step: int) -> Scene:
         """The batch of one step."""
-        mixer = _mixer(self.corpus, self.mix, self.mined, self.own)
+        mixer = _open_mixer(self.corpus, self.mix, self.mined, self.own)
         scenes = [
-            mixer.scene(np.random.default_rng([self.seed, int(step), self.first_row + row]))
+            mixer.make_scene(np.random.default_rng([self.seed, int(step), self.first_row + row]))
             for row in range(self.rows)
         ]
         return Scene(*(np.stack(column) for column in zip(*scenes, strict=True)))
 
-    def from_step(self, first: int, last: int, workers: int) -> Iterator[Scene]:
+    def iter_batches(self, first: int, last: int, workers: int) -> Iterator[Scene]:
         """Batches of steps ``first`` to ``last - 1``, mixed ahead in ``workers`` processes
         (0: in a thread of this one)."""
         steps = grain.MapDataset.range(first, last).map(self)
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
         ahead = steps.to_iter_dataset(options)
         if workers:
-            _without_command_line()
+            _accept_default_flags()
             ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(workers, 4))
         return iter(ahead)
 
 
 @cache
-def _mixer(corpus: Path, mix: MixConfig, mined: Path | None, own: Path | None) -> Mixer:
+def _open_mixer(corpus: Path, mix: MixConfig, mined: Path | None, own: Path | None) -> Mixer:
     weights = json.loads(mined.read_text()) if mined else None
     return Mixer(Corpus(corpus, own), mix, mined=weights)
 
 
-def _without_command_line() -> None:
+def _accept_default_flags() -> None:
     """grain reads absl's flags, which nobody parses here: their defaults are meant."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()

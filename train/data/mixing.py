@@ -19,14 +19,14 @@ from streamdet.constants import RATE
 from streamdet.synth import muzzle_blast
 from train.data import effects, sounds
 from train.data.config import MixConfig
-from train.data.corpus import Clip, Corpus, CorpusError
+from train.data.corpus import Corpus, CorpusClip, CorpusError
 from train.data.effects import HOP
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
-from train.data.pool import Mixed, Weighted
-from train.data.recorder import recorded
-from train.data.shots import frame_level_db
-from train.data.sounds import Sound
-from train.data.strikes import struck
+from train.data.pool import OwnSharePool, WeightedPool
+from train.data.recorder import simulate_recorder
+from train.data.shots import compute_level_db
+from train.data.sounds import SceneSound
+from train.data.strikes import synthesise_strike
 from train.data.teacher import TeacherTrack
 
 FRAME = 4
@@ -54,7 +54,7 @@ class Scene(NamedTuple):
     teacher: np.ndarray
 
 
-class _Canvas(NamedTuple):
+class _SceneDraft(NamedTuple):
     """A scene in the making, in 10 ms frames."""
 
     samples: np.ndarray
@@ -78,17 +78,19 @@ class Mixer:
         mined: Mapping[str, float] | None = None,
     ) -> None:
         self.corpus, self.config = corpus, config
-        shots = corpus.select(split, "gunshot")
-        pool = partial(Mixed, share=config.own_share)
+        shots = corpus.select_clips(split, "gunshot")
+        pool = partial(OwnSharePool, share=config.own_share)
         self.near = pool([c for c in shots if c.kind != "field"], by_label=False)
         self.field = pool([c for c in shots if c.kind == "field" and c.located], by_label=False)
         self.weak = pool([c for c in shots if not c.located], by_label=False)
-        others = corpus.select(split, "hard_negative", "explosion", "ambient", "speech", "music")
+        others = corpus.select_clips(
+            split, "hard_negative", "explosion", "ambient", "speech", "music"
+        )
         self.negatives = {h: pool([c for c in others if c.head == h]) for h in LABELS}
-        self.mined = Weighted(others, mined or {})
+        self.mined = WeightedPool(others, mined or {})
         self.beds = self.negatives["ambience"]
-        self.speech = pool(corpus.select(split, "speech"), by_label=False)
-        self.music = pool(corpus.select(split, "music"), by_label=False)
+        self.speech = pool(corpus.select_clips(split, "speech"), by_label=False)
+        self.music = pool(corpus.select_clips(split, "music"), by_label=False)
         heads = [(h, p) for h, p in config.negative_heads if self.negatives[h]]
         if config.own_share == 1.0 and any(c.own for c in others):
             heads = [(h, p) for h, p in heads if self.negatives[h].has_own]
@@ -100,42 +102,44 @@ class Mixer:
         self._head_odds = odds / odds.sum()
         self._ebr_odds = np.array([p for p, _, _ in config.ebr_db])
 
-    def scene(self, rng: np.random.Generator) -> Scene:
+    def make_scene(self, rng: np.random.Generator) -> Scene:
         """One scene of ``config.scene_s`` seconds."""
         cfg = self.config
         count = int(cfg.scene_s * RATE)
         frames = count // HOP
-        canvas = _Canvas(
+        canvas = _SceneDraft(
             np.zeros(count, np.float32),
             np.zeros((frames, len(LABELS)), np.float32),
             np.ones((frames, len(LABELS)), np.float32),
             np.zeros(frames, np.float32),
             TeacherTrack(cfg.scene_s, len(self.corpus.teacher.classes)),
         )
-        self._bed(canvas, rng)
-        bed_db = frame_level_db(canvas.samples)
+        self._add_bed(canvas, rng)
+        bed_db = compute_level_db(canvas.samples)
         for _ in range(0 if rng.random() < cfg.no_shot else rng.integers(1, cfg.max_shots + 1)):
-            shot = self._layered(self._shot(rng), self.near, rng)
-            self._place(canvas, bed_db, shot, GUNSHOT, rng)
+            shot = self._layer_second(self._draw_shot(rng), self.near, rng)
+            self._place_sound(canvas, bed_db, shot, GUNSHOT, rng)
         none = rng.random() < cfg.no_negative
         for _ in range(0 if none else rng.integers(1, cfg.max_negatives + 1)):
-            self._place(canvas, bed_db, *self._other(rng), rng)
-        samples = recorded(cfg, canvas.samples, rng)
-        targets, weights = _by_model_frame(canvas.targets, canvas.weights)
+            self._place_sound(canvas, bed_db, *self._draw_other(rng), rng)
+        samples = simulate_recorder(cfg, canvas.samples, rng)
+        targets, weights = _pool_to_model_frames(canvas.targets, canvas.weights)
         bag = canvas.bag[: len(targets) * FRAME].reshape(-1, FRAME).max(axis=1)
         return Scene(samples, targets, weights, bag, canvas.teacher.rows)
 
-    def _bed(self, canvas: _Canvas, rng: np.random.Generator) -> None:
+    def _add_bed(self, canvas: _SceneDraft, rng: np.random.Generator) -> None:
         """Background layers over a noise floor, at a drawn level; marks the context heads."""
         cfg, bed = self.config, canvas.samples
         level_db = rng.uniform(-62.0, -22.0)
         floor_db = rng.uniform(-96.0, -66.0)
         if rng.random() < cfg.quiet_bed:
             if rng.random() < 0.8:
-                bed += effects.coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
+                bed += effects.draw_coloured_noise(len(bed), rng) * np.float32(
+                    10.0 ** (floor_db / 20.0)
+                )
             return
-        bed += effects.coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
-        layers: list[tuple[str, Mixed]] = [("ambience", self.beds)]
+        bed += effects.draw_coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
+        layers: list[tuple[str, OwnSharePool]] = [("ambience", self.beds)]
         if rng.random() < cfg.second_bed:
             layers.append(("ambience", self.beds))
         if rng.random() < cfg.speech:
@@ -147,22 +151,24 @@ class Mixer:
         for head, pool in layers:
             if not pool:
                 continue
-            layer = self._filled(pool, canvas, rng)
+            layer = self._fill_layer(pool, canvas, rng)
             rms = float(np.sqrt(np.mean(layer**2))) + 1e-9
             layer *= np.float32(10.0 ** ((level_db + rng.uniform(-10.0, 3.0)) / 20.0) / rms)
-            level = frame_level_db(layer)
-            heard = _spread(level > level.max() - 30.0, 15)
+            level = compute_level_db(layer)
+            heard = _widen(level > level.max() - 30.0, 15)
             canvas.targets[heard[: len(canvas.targets)], LABELS.index(head)] = 1.0
             bed += layer
 
-    def _filled(self, pool: Mixed, canvas: _Canvas, rng: np.random.Generator) -> np.ndarray:
+    def _fill_layer(
+        self, pool: OwnSharePool, canvas: _SceneDraft, rng: np.random.Generator
+    ) -> np.ndarray:
         """A scene's length of one clip after another of a pool, joined by short fades."""
         count = len(canvas.samples)
         out = np.zeros(count, np.float32)
         at, clip = 0, pool.draw(rng)
         while at < count:
             start = int(rng.integers(0, max(0, clip.length - count) + 1))
-            x = self.corpus.samples(clip, start, min(count - at, clip.length - start))
+            x = self.corpus.read_samples(clip, start, min(count - at, clip.length - start))
             fade = min(160, len(x) // 2)
             if fade:
                 ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
@@ -170,84 +176,86 @@ class Mixer:
                 x[len(x) - fade :] *= ramp[::-1]
             out[at : at + len(x)] = x
             seconds = np.array([at, start, len(x)]) / RATE
-            canvas.teacher.add(self.corpus.teacher.of(clip.index), *seconds)
+            canvas.teacher.add_clip(self.corpus.teacher.read_scores(clip.index), *seconds)
             at += max(1, len(x))
             if rng.random() < 0.3:
                 clip = pool.draw(rng)
         return out
 
-    def _shot(self, rng: np.random.Generator) -> Sound:
+    def _draw_shot(self, rng: np.random.Generator) -> SceneSound:
         cfg, draw = self.config, rng.random()
         if draw < cfg.synthetic_shot:
-            return self._synthetic(muzzle_blast(rng), rng)
+            return self._process_synthetic(muzzle_blast(rng), rng)
         draw -= cfg.synthetic_shot
         if draw < cfg.field_shot and self.field:
-            return self._sound(self.field.draw(rng), rng)
+            return self._process_clip(self.field.draw(rng), rng)
         draw -= cfg.field_shot
         if 0.0 <= draw < cfg.weak_shot and self.weak:
-            return self._sound(self.weak.draw(rng), rng)
-        return self._sound((self.near or self.field).draw(rng), rng)
+            return self._process_clip(self.weak.draw(rng), rng)
+        return self._process_clip((self.near or self.field).draw(rng), rng)
 
-    def _other(self, rng: np.random.Generator) -> tuple[Sound, int]:
+    def _draw_other(self, rng: np.random.Generator) -> tuple[SceneSound, int]:
         """A sound that is no shot, and its label's index."""
         if rng.random() < self.config.synthetic_strike:
-            return self._synthetic(struck(rng), rng), LABELS.index("impact")
-        clip = self._negative(rng)
-        sound = self._layered(self._sound(clip, rng), self.negatives[clip.head], rng)
+            return self._process_synthetic(synthesise_strike(rng), rng), LABELS.index("impact")
+        clip = self._draw_negative_clip(rng)
+        sound = self._layer_second(self._process_clip(clip, rng), self.negatives[clip.head], rng)
         return sound, LABELS.index(clip.head)
 
-    def _synthetic(self, x: np.ndarray, rng: np.random.Generator) -> Sound:
-        x, onsets = sounds.processed(self.config, x, np.array([0]), rng, repeat=True)
-        return Sound(x, sounds.activity(x), onsets, np.zeros((0, 0), np.float32), True)
+    def _process_synthetic(self, x: np.ndarray, rng: np.random.Generator) -> SceneSound:
+        x, onsets = sounds.process_sound(self.config, x, np.array([0]), rng, repeat=True)
+        return SceneSound(x, sounds.find_activity(x), onsets, np.zeros((0, 0), np.float32), True)
 
-    def _layered(self, sound: Sound, pool: Mixed, rng: np.random.Generator) -> Sound:
-        if not pool or not sound.sure or rng.random() >= self.config.layered:
+    def _layer_second(
+        self, sound: SceneSound, pool: OwnSharePool, rng: np.random.Generator
+    ) -> SceneSound:
+        if not pool or not sound.reliable or rng.random() >= self.config.layered:
             return sound
-        other = self._sound(pool.draw(rng), rng)
-        both = other.sure and len(sound.onsets) and len(other.onsets)
-        return sounds.layered(sound, other, rng) if both else sound
+        other = self._process_clip(pool.draw(rng), rng)
+        both = other.reliable and len(sound.onsets) and len(other.onsets)
+        return sounds.layer_sounds(sound, other, rng) if both else sound
 
-    def _negative(self, rng: np.random.Generator) -> Clip:
+    def _draw_negative_clip(self, rng: np.random.Generator) -> CorpusClip:
         if self.mined and rng.random() < self.config.mined_share:
             return self.mined.draw(rng)
         head = self._heads[rng.choice(len(self._heads), p=self._head_odds)]
         return self.negatives[head].draw(rng)
 
-    def _sound(self, clip: Clip, rng: np.random.Generator) -> Sound:
-        x, onsets = self.corpus.samples(clip), np.asarray(clip.onsets)
+    def _process_clip(self, clip: CorpusClip, rng: np.random.Generator) -> SceneSound:
+        x, onsets = self.corpus.read_samples(clip), np.asarray(clip.onsets)
         if clip.head in CONTEXT and rng.random() < self.config.cut:
-            x, onsets, start = sounds.cut(x, onsets, rng)
+            x, onsets, start = sounds.cut_single_rise(x, onsets, rng)
         else:
-            x, onsets, start = sounds.excerpt(x, onsets, rng)
+            x, onsets, start = sounds.cut_excerpt(x, onsets, rng)
         if clip.kind in ("field", "forest"):
-            x = sounds.faded(x)
+            x = sounds.fade_ends(x)
         elif len(onsets) == 1 and clip.head not in CONTEXT:
-            x = self._reshaped(x, int(onsets[0]), clip, rng)
+            x = self._reshape(x, int(onsets[0]), clip, rng)
         negative = clip.head not in ("gunshot", "explosion", "speech", "music")
         if negative and rng.random() < self.config.machinery:
-            x, onsets = sounds.machinery(x, int(onsets[0]) if len(onsets) else 0, rng)
-        x, onsets = sounds.processed(self.config, x, onsets, rng, repeat=clip.located)
-        active = sounds.activity(x)
-        opinions = self.corpus.teacher.of(clip.index)[round(start / RATE / 0.48) :]
-        return Sound(x, active, np.clip(onsets, 0, len(active) - 1), opinions, clip.located)
+            x, onsets = sounds.make_machinery(x, int(onsets[0]) if len(onsets) else 0, rng)
+        x, onsets = sounds.process_sound(self.config, x, onsets, rng, repeat=clip.located)
+        active = sounds.find_activity(x)
+        opinions = self.corpus.teacher.read_scores(clip.index)[round(start / RATE / 0.48) :]
+        return SceneSound(x, active, np.clip(onsets, 0, len(active) - 1), opinions, clip.located)
 
-    def _reshaped(
-        self, x: np.ndarray, onset: int, clip: Clip, rng: np.random.Generator
+    def _reshape(
+        self, x: np.ndarray, onset: int, clip: CorpusClip, rng: np.random.Generator
     ) -> np.ndarray:
         """A sound of one onset with another's tail or less of its own, at the config's odds: a
         shot with a shot's, what is none with the tail of any that is none."""
         if rng.random() < self.config.spliced:
-            other = self.near.draw(rng) if clip.head == "gunshot" else self._negative(rng)
+            other = self.near.draw(rng) if clip.head == "gunshot" else self._draw_negative_clip(rng)
             if other.onsets:
-                theirs = self.corpus.samples(other, 0, min(other.length, 20 * RATE))
-                x = sounds.spliced(x, onset, theirs, other.onsets[0], rng)
-        return sounds.dried(x, onset, rng) if rng.random() < self.config.dried else x
+                theirs = self.corpus.read_samples(other, 0, min(other.length, 20 * RATE))
+                x = sounds.splice_tail(x, onset, theirs, other.onsets[0], rng)
+        return sounds.shorten_decay(x, onset, rng) if rng.random() < self.config.dried else x
 
-    def _place(
+    def _place_sound(
         self,
-        canvas: _Canvas,
+        canvas: _SceneDraft,
         bed_db: np.ndarray,
-        sound: Sound,
+        sound: SceneSound,
         head: int,
         rng: np.random.Generator,
     ) -> None:
@@ -261,7 +269,7 @@ class Mixer:
         x = sound.samples[skip * HOP :][: (frames - at) * HOP]
         if not active.any() or not len(x):
             return
-        level_db = frame_level_db(x)[: len(active)]
+        level_db = compute_level_db(x)[: len(active)]
         event_db = 10.0 * np.log10(np.mean(10.0 ** (level_db[active] / 10.0)) + 1e-12)
         under = bed_db[at : at + len(active)][active]
         floor_db = max(10.0 * np.log10(np.mean(10.0 ** (under / 10.0)) + 1e-12), -90.0)
@@ -271,18 +279,18 @@ class Mixer:
         canvas.samples[at * HOP : at * HOP + len(x)] += x * np.float32(10.0 ** (gain_db / 20.0))
         if ebr_db > 0.0:
             seconds = (at / 100, skip / 100, len(x) / RATE)
-            canvas.teacher.add(sound.teacher, *seconds)
+            canvas.teacher.add_clip(sound.teacher, *seconds)
         region, targets, weights = slice(at, at + len(active)), canvas.targets, canvas.weights
-        if not sound.sure:
+        if not sound.reliable:
             weights[region, head] *= targets[region, head]
             canvas.bag[region] = ebr_db > -6.0
             return
         above = level_db + gain_db - bed_db[at : at + len(active)]
-        heard = _after(onsets, len(active), REACH) & active & (above > -12.0)
+        heard = _mark_after(onsets, len(active), REACH) & active & (above > -12.0)
         targets[region, head] = np.maximum(targets[region, head], heard)
         open_question = active & ~heard & (targets[region, head] == 0.0)
         if head == GUNSHOT:
-            open_question &= _after(onsets - MARGIN, len(active), MARGIN + DECAY)
+            open_question &= _mark_after(onsets - MARGIN, len(active), MARGIN + DECAY)
         weights[region, head] = np.where(open_question, 0.0, weights[region, head])
         weights[region, head] = np.where(heard, 1.0, weights[region, head])
         if LABELS[head] == "explosion":
@@ -291,7 +299,7 @@ class Mixer:
             )
 
 
-def _after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:
+def _mark_after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:
     """(frames,) bool: within ``reach`` frames from an onset on."""
     inside = np.zeros(frames, bool)
     for onset in onsets:
@@ -299,11 +307,13 @@ def _after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:
     return inside
 
 
-def _spread(mask: np.ndarray, reach: int) -> np.ndarray:
+def _widen(mask: np.ndarray, reach: int) -> np.ndarray:
     return np.convolve(mask.astype(np.float32), np.ones(2 * reach + 1), "same") > 0.0
 
 
-def _by_model_frame(targets: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pool_to_model_frames(
+    targets: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """10 ms rows to 40 ms rows: a target where any is, a weight where none is in question."""
     frames = len(targets) // FRAME
     t = targets[: frames * FRAME].reshape(frames, FRAME, -1).max(axis=1)

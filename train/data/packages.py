@@ -26,20 +26,20 @@ from rich.progress import track
 
 from streamdet.constants import RATE
 from train.data.checks import COLUMNS, read_manifest
-from train.data.fingerprint import duplicates, fingerprint
+from train.data.fingerprint import compute_fingerprint, find_duplicates
 from train.data.table import read_rows
 from train.errors import TrainError
 
 TABLE = Path(__file__).with_name("packages.csv")
 SUFFIXES = (".wav", ".ogg", ".oga", ".flac")
 LONGEST_S, SHORTEST_S = 60, 0.04
-MOST = 240
+MAX_FILES = 240
 """Files of one row of the table; of more, evenly spaced ones."""
-QUIETEST = 1e-3
+MIN_PEAK = 1e-3
 
 
 @dataclass(frozen=True)
-class Effect:
+class PackageSound:
     """One file of a package, decoded: ``samples`` (n,) float32 at 16 kHz."""
 
     name: str
@@ -49,33 +49,33 @@ class Effect:
     native_channels: int
 
 
-def fetch(to: Path, apart_from: Path | None = None) -> int:
+def fetch_packages(to: Path, exclude_from: Path | None = None) -> int:
     """Make the data folder ``to`` of all packages; returns how many sounds it has.
 
     Sounds that val or test clips of the folder ``apart_from`` hold are left out. Raises
     TrainError where a package can't be had, that folder not read, or ``to`` not written.
     """
     table = read_rows(TABLE)
-    theirs = _prints_of(apart_from) if apart_from else {}
+    theirs = _fingerprint_held_out(exclude_from) if exclude_from else {}
     try:
-        return _make(to, table, theirs)
+        return _write_folder(to, table, theirs)
     except OSError as error:
         raise TrainError(f"{to}: can't be written: {error.strerror}") from error
 
 
-def _make(to: Path, table: list[dict[str, str]], theirs: dict[str, np.ndarray]) -> int:
+def _write_folder(to: Path, table: list[dict[str, str]], theirs: dict[str, np.ndarray]) -> int:
     names = sorted({row["package"] for row in table})
     rows: list[dict[str, Any]] = []
     prints: dict[str, np.ndarray] = {}
     console = Console(stderr=True)
     for name in track(names, "packages", console=console, disable=not console.is_terminal):
-        for effect in _effects(name, [r for r in table if r["package"] == name]):
+        for effect in _read_package(name, [r for r in table if r["package"] == name]):
             path = Path("audio") / name / f"{effect.name}.flac"
             (to / path).parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(to / path, effect.samples, RATE, subtype="PCM_16")
             rows.append(_manifest_row(effect, path.as_posix()))
-            prints[path.as_posix()] = fingerprint(effect.samples)
-    held = _held(prints, theirs)
+            prints[path.as_posix()] = compute_fingerprint(effect.samples)
+    held = _find_shared(prints, theirs)
     for path in held:
         (to / path).unlink()
     rows = [r for r in rows if r["path"] not in held]
@@ -89,7 +89,7 @@ def _make(to: Path, table: list[dict[str, str]], theirs: dict[str, np.ndarray]) 
     return len(rows)
 
 
-def _effects(package: str, rows: list[dict[str, str]]) -> Iterator[Effect]:
+def _read_package(package: str, rows: list[dict[str, str]]) -> Iterator[PackageSound]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         _run(["apt-get", "download", package], folder)
@@ -101,15 +101,15 @@ def _effects(package: str, rows: list[dict[str, str]]) -> Iterator[Effect]:
             if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink()
         ]
         seen: set[str] = set()
-        for row, paths in _sorted_out(found, rows):
-            step = max(1, -(-len(paths) // MOST))
+        for row, paths in _assign_files(found, rows):
+            step = max(1, -(-len(paths) // MAX_FILES))
             for path in paths[::step]:
-                effect = _decoded(path, row, seen)
+                effect = _decode(path, row, seen)
                 if effect is not None:
                     yield effect
 
 
-def _sorted_out(
+def _assign_files(
     found: list[Path], rows: list[dict[str, str]]
 ) -> Iterator[tuple[dict[str, str], list[Path]]]:
     """Each row with its files; a file is the first row's whose patterns name it."""
@@ -121,7 +121,7 @@ def _sorted_out(
         yield row, mine
 
 
-def _decoded(path: Path, row: dict[str, str], seen: set[str]) -> Effect | None:
+def _decode(path: Path, row: dict[str, str], seen: set[str]) -> PackageSound | None:
     """A file's sound; None for one that came before, is silent or does not decode."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest in seen:
@@ -132,14 +132,14 @@ def _decoded(path: Path, row: dict[str, str], seen: set[str]) -> Effect | None:
     except soundfile.LibsndfileError:
         return None
     mono = samples[: LONGEST_S * rate].mean(axis=1)
-    if len(mono) < SHORTEST_S * rate or np.abs(mono).max() < QUIETEST:
+    if len(mono) < SHORTEST_S * rate or np.abs(mono).max() < MIN_PEAK:
         return None
     resampled = np.clip(soxr.resample(mono, rate, RATE), -1.0, 1.0)
     name = f"{re.sub(r'[^A-Za-z0-9]+', '-', path.stem).strip('-')}-{digest[:8]}"
-    return Effect(name, row, resampled.astype(np.float32), rate, samples.shape[1])
+    return PackageSound(name, row, resampled.astype(np.float32), rate, samples.shape[1])
 
 
-def _manifest_row(effect: Effect, path: str) -> dict[str, Any]:
+def _manifest_row(effect: PackageSound, path: str) -> dict[str, Any]:
     row = effect.row
     stem = re.sub(r"[-\d]*-[0-9a-f]{8}$", "", effect.name)
     return {
@@ -157,7 +157,7 @@ def _manifest_row(effect: Effect, path: str) -> dict[str, Any]:
     }
 
 
-def _prints_of(other: Path) -> dict[str, np.ndarray]:
+def _fingerprint_held_out(other: Path) -> dict[str, np.ndarray]:
     """The fingerprints of a data folder's val and test clips."""
     prints = {}
     for row in read_manifest(other):
@@ -167,13 +167,13 @@ def _prints_of(other: Path) -> dict[str, np.ndarray]:
                 samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
             except (OSError, soundfile.LibsndfileError) as error:
                 raise TrainError(f"{path}: {error}") from error
-            prints[f"other:{row['path']}"] = fingerprint(samples[:, 0])
+            prints[f"other:{row['path']}"] = compute_fingerprint(samples[:, 0])
     return prints
 
 
-def _held(prints: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> set[str]:
+def _find_shared(prints: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> set[str]:
     """The paths among ``prints`` whose sound is one of ``theirs``."""
-    pairs = duplicates({**prints, **theirs})
+    pairs = find_duplicates({**prints, **theirs})
     return {
         mine
         for one, two, _ in pairs

@@ -12,32 +12,32 @@ CODEC_ODDS = {
 }  # fmt: skip
 
 
-def recorded(cfg: MixConfig, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def simulate_recorder(cfg: MixConfig, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A scene as a recorder would hand it over, (n,) float32 in [-1, 1], not moved in time."""
     shapes = []
     if rng.random() < 0.4:
         corner = rng.uniform(20.0, 250.0)
-        shapes.append(lambda f: effects.high_pass_response(f, corner))
+        shapes.append(lambda f: effects.compute_high_pass(f, corner))
     if rng.random() < cfg.narrow_band:
         edge = float(rng.choice([3_400.0, 3_900.0, 3_900.0, 5_400.0]))
-        shapes.append(lambda f: effects.low_pass_response(f, edge, 16))
+        shapes.append(lambda f: effects.compute_low_pass(f, edge, 16))
     elif rng.random() < 0.3:
-        shapes.append(lambda f: effects.colour_response(f, rng))
+        shapes.append(lambda f: effects.draw_colour_response(f, rng))
     if shapes:
-        x = effects.through(x, None, shapes)
+        x = effects.apply_filters(x, None, shapes)
     if rng.random() < cfg.gain_control:
-        x = effects.automatic_gain(x, rng.uniform(-36.0, -18.0), np.exp(rng.uniform(-2.3, 1.1)))
+        x = effects.apply_gain_control(x, rng.uniform(-36.0, -18.0), np.exp(rng.uniform(-2.3, 1.1)))
     if rng.random() < cfg.limiter:
-        x = effects.soft_limit(x, rng.uniform(0.0, 18.0))
+        x = effects.apply_limiter(x, rng.uniform(0.0, 18.0))
     peak = float(np.max(np.abs(x))) + 1e-9
     x = x * np.float32(10.0 ** (rng.uniform(-40.0, 0.0) / 20.0) / peak)
     if rng.random() < cfg.clipping:
         x = np.clip(x * 10.0 ** (rng.uniform(0.0, 15.0) / 20.0), -0.99, 0.99)
     if rng.random() < cfg.drop_outs:
-        x = effects.drop_outs(x, rng)
+        x = effects.insert_dropouts(x, rng)
     if rng.random() < cfg.offset:
         x = x + np.float32(rng.uniform(-0.02, 0.02))
     if rng.random() < cfg.codec:
         name = list(CODEC_ODDS)[rng.choice(len(CODEC_ODDS), p=list(CODEC_ODDS.values()))]
-        x = codecs.round_trip(name, x.astype(np.float32), float(rng.random()))
+        x = codecs.apply_codec(name, x.astype(np.float32), float(rng.random()))
     return (np.round(np.clip(x, -1.0, 1.0) * 32767.0) / 32768.0).astype(np.float32)

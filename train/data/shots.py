@@ -19,7 +19,7 @@ HOP = 160
 DROP_DB = 25.0
 ONSET_DROP_DB = 15.0
 ONSET_FLUX_DB = 6.0
-APART = 5
+MIN_ONSET_GAP = 5
 FAR_FLUX_DB = 4.0
 FAR_LEAD = 1.3
 _FAR_EDGE = 8
@@ -28,41 +28,41 @@ _FAR_DECAY = 50
 _EDGES = np.unique(np.geomspace(2, 129, 17).astype(int))
 
 
-class Shots(NamedTuple):
+class StrongLabels(NamedTuple):
     """``active``: (frames,) bool; ``onsets``: (n,) int32, n >= 1 for a clip with any sound;
     ``sure``: whether to train on them."""
 
     active: np.ndarray
     onsets: np.ndarray
-    sure: bool
+    reliable: bool
 
 
-def strong_labels(
+def find_strong_labels(
     samples: np.ndarray, kind: str, box_s: tuple[float, float] | None = None
-) -> Shots:
+) -> StrongLabels:
     """The strong labels of a clip of the manifest's ``kind``, with its box if it has one."""
     found = find_shots(samples)
     if kind != "field":
         return found
     onset, sure = find_far_shot(samples, box_s)
-    return Shots(found.active, np.array([onset], np.int32), sure)
+    return StrongLabels(found.active, np.array([onset], np.int32), sure)
 
 
-def find_shots(samples: np.ndarray) -> Shots:
+def find_shots(samples: np.ndarray) -> StrongLabels:
     """Activity and onsets of a clip of ``(n,) float32`` samples at 16 kHz."""
-    level = frame_level_db(samples)
+    level = compute_level_db(samples)
     active = level > level.max() - DROP_DB
-    flux = spectral_flux_db(samples)
+    flux = compute_spectral_flux_db(samples)
     reached = np.maximum(level, np.append(level[1:], level[-1:]))
     strong = (flux > ONSET_FLUX_DB) & (reached > level.max() - ONSET_DROP_DB)
     onsets: list[int] = []
     for frame in np.flatnonzero(strong):
         peak = flux[max(0, frame - 2) : frame + 3].max()
-        if flux[frame] == peak and (not onsets or frame - onsets[-1] >= APART):
+        if flux[frame] == peak and (not onsets or frame - onsets[-1] >= MIN_ONSET_GAP):
             onsets.append(int(frame))
     if not onsets:
         onsets = [int(np.argmax(flux))]
-    return Shots(active, np.asarray(onsets, np.int32), True)
+    return StrongLabels(active, np.asarray(onsets, np.int32), True)
 
 
 def find_far_shot(
@@ -70,7 +70,7 @@ def find_far_shot(
 ) -> tuple[int, bool]:
     """The frame of the sharpest rise in a clip, or in an annotator's ``box_s`` of seconds, and
     whether it is sure: above 4 dB and 1.3 times the next one that is no part of its decay."""
-    flux = spectral_flux_db(samples)
+    flux = compute_spectral_flux_db(samples)
     flux[:_FAR_EDGE] = flux[max(0, len(flux) - _FAR_EDGE) :] = 0.0
     if box_s is not None:
         flux[: max(0, round(box_s[0] * 100) - _FAR_BOX_LEAD)] = 0.0
@@ -87,18 +87,18 @@ def find_event(samples: np.ndarray) -> tuple[int, int]:
     return int(active[0]) * HOP, min(len(samples), int(active[-1] + 1) * HOP)
 
 
-def frame_level_db(samples: np.ndarray) -> np.ndarray:
+def compute_level_db(samples: np.ndarray) -> np.ndarray:
     """RMS of each 10 ms frame in dB re full scale, (frames,) float32."""
-    frames = _framed(samples, HOP)
+    frames = _split_into_frames(samples, HOP)
     return (10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-12)).astype(np.float32)
 
 
-def spectral_flux_db(samples: np.ndarray) -> np.ndarray:
+def compute_spectral_flux_db(samples: np.ndarray) -> np.ndarray:
     """Mean rise of 16 log-spaced bands over 20 ms in dB, falls counted as 0; (frames,)."""
     windows = np.lib.stride_tricks.sliding_window_view(
         np.concatenate([np.zeros(96, np.float32), samples, np.zeros(HOP, np.float32)]), 256
     )[::HOP]
-    count = len(_framed(samples, HOP))
+    count = len(_split_into_frames(samples, HOP))
     power = np.abs(np.fft.rfft(windows[:count] * np.hanning(256).astype(np.float32))) ** 2
     bands = np.add.reduceat(power, _EDGES[:-1], axis=1)
     db = 10.0 * np.log10(bands + 1e-6)
@@ -109,6 +109,6 @@ def spectral_flux_db(samples: np.ndarray) -> np.ndarray:
     return flux
 
 
-def _framed(samples: np.ndarray, hop: int) -> np.ndarray:
+def _split_into_frames(samples: np.ndarray, hop: int) -> np.ndarray:
     whole = -(-max(1, len(samples)) // hop) * hop
     return np.pad(samples, (0, whole - len(samples))).reshape(-1, hop)

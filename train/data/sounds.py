@@ -15,12 +15,12 @@ from streamdet.constants import RATE
 from train.data import effects, spaces
 from train.data.config import MixConfig
 from train.data.effects import HOP
-from train.data.shots import DROP_DB, frame_level_db
+from train.data.shots import DROP_DB, compute_level_db
 
 LONGEST_S = 5.0
 
 
-class Sound(NamedTuple):
+class SceneSound(NamedTuple):
     """A sound ready to place: ``(n,) float32`` samples, its activity (bool) and its onsets
     in 10 ms frames; ``teacher`` (windows, classes) is what the teacher heard in its clip;
     ``sure`` is False where the onsets are not known."""
@@ -29,10 +29,10 @@ class Sound(NamedTuple):
     active: np.ndarray
     onsets: np.ndarray
     teacher: np.ndarray
-    sure: bool
+    reliable: bool
 
 
-def excerpt(
+def cut_excerpt(
     x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """At most 5 s of a clip around one of its onsets, the onsets in it, where it began."""
@@ -44,7 +44,7 @@ def excerpt(
     return x, onsets[(onsets >= 0) & (onsets < len(x) // HOP)], start
 
 
-def cut(
+def cut_single_rise(
     x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """One rise out of a longer sound and 0.08 to 0.8 s of what follows: a sudden sound of its
@@ -58,7 +58,7 @@ def cut(
     return piece, np.array([onset - start // HOP]), start
 
 
-def layered(one: Sound, other: Sound, rng: np.random.Generator) -> Sound:
+def layer_sounds(one: SceneSound, other: SceneSound, rng: np.random.Generator) -> SceneSound:
     """Two sounds at once, their first onsets up to 30 ms apart, the second up to 12 dB lower."""
     late = int(one.onsets[0] - other.onsets[0] + rng.integers(0, 4))
     second = other.samples[max(0, -late) * HOP :]
@@ -67,14 +67,14 @@ def layered(one: Sound, other: Sound, rng: np.random.Generator) -> Sound:
     x[: len(one.samples)] = one.samples
     gain = np.abs(one.samples).max() / (np.abs(second).max(initial=0.0) + 1e-9)
     x[lead : lead + len(second)] += second * np.float32(gain * 10.0 ** rng.uniform(-0.6, 0.0))
-    active = activity(x)
+    active = find_activity(x)
     onsets = np.unique(np.concatenate([one.onsets, other.onsets + late]))
     return one._replace(
         samples=x, active=active, onsets=onsets[(onsets >= 0) & (onsets < len(active))]
     )
 
 
-def spliced(
+def splice_tail(
     x: np.ndarray, onset: int, other: np.ndarray, other_onset: int, rng: np.random.Generator
 ) -> np.ndarray:
     """A sound up to 15 to 120 ms behind its onset, and from there what follows as late on the
@@ -92,7 +92,7 @@ def spliced(
     return np.concatenate([x[:at], tail])
 
 
-def dried(x: np.ndarray, onset: int, rng: np.random.Generator) -> np.ndarray:
+def shorten_decay(x: np.ndarray, onset: int, rng: np.random.Generator) -> np.ndarray:
     """A sound that dies away up to 100 dB a second faster behind its onset, a 10 ms frame."""
     fall_db = rng.uniform(0.0, 100.0) * np.arange(len(x) - onset * HOP) / RATE
     x = x.copy()
@@ -100,7 +100,7 @@ def dried(x: np.ndarray, onset: int, rng: np.random.Generator) -> np.ndarray:
     return x
 
 
-def faded(x: np.ndarray) -> np.ndarray:
+def fade_ends(x: np.ndarray) -> np.ndarray:
     """Ramps of 50 ms at both ends, for clips cut out of a longer noise."""
     ramp = np.linspace(0.0, 1.0, min(800, len(x) // 4), dtype=np.float32)
     x[: len(ramp)] *= ramp
@@ -108,39 +108,41 @@ def faded(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def processed(
+def process_sound(
     cfg: MixConfig, x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator, *, repeat: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Speed, repetition, place, distance and colour: new samples, and where their onsets are."""
     if rng.random() < cfg.varispeed:
         ratio = float(np.exp(rng.uniform(-0.35, 0.35)))
-        x, onsets = effects.varispeed(x, ratio), (onsets / ratio).astype(int)
+        x, onsets = effects.change_speed(x, ratio), (onsets / ratio).astype(int)
     if repeat and len(onsets) == 1 and len(x) < 2 * RATE and rng.random() < cfg.burst:
-        x, onsets = repeated(x, int(onsets[0]), rng)
+        x, onsets = repeat_sound(x, int(onsets[0]), rng)
     response, shapes = None, []
     place = rng.random()
     for kind, odds in (("room", cfg.room), ("open_ground", cfg.outdoor), ("street", cfg.street)):
         if place < odds:
-            some = spaces.bank(kind)
+            some = spaces.make_response_bank(kind)
             response = some[rng.integers(len(some))]
             break
         place -= odds
     if rng.random() < cfg.distance:
-        shapes.append(lambda f: effects.distance_response(f, rng))
+        shapes.append(lambda f: effects.draw_distance_response(f, rng))
     if rng.random() < cfg.colour:
-        shapes.append(lambda f: effects.colour_response(f, rng))
+        shapes.append(lambda f: effects.draw_colour_response(f, rng))
     if response is not None or shapes:
-        x = effects.through(x, response, shapes)
+        x = effects.apply_filters(x, response, shapes)
     return x, onsets
 
 
-def activity(x: np.ndarray) -> np.ndarray:
+def find_activity(x: np.ndarray) -> np.ndarray:
     """(frames,) bool: within 25 dB of the peak, the benchmark's rule."""
-    level = frame_level_db(x)
+    level = compute_level_db(x)
     return level > level.max() - DROP_DB
 
 
-def repeated(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def repeat_sound(
+    x: np.ndarray, onset: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """One sound many times over: aimed (steady, 60 to 500 ms apart), automatic (480 to 1,080
     rounds a minute) or a volley (at random, overlapping); each a little different."""
     draw = rng.random()
@@ -158,10 +160,12 @@ def repeated(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.nd
     gaps = np.maximum(3, np.round(gaps * 100)).astype(int)
     starts = np.concatenate([[0], np.cumsum(gaps)])
     starts = starts[starts < 350]
-    return _laid(x, starts, spread_db, rng), starts + onset
+    return _overlay_copies(x, starts, spread_db, rng), starts + onset
 
 
-def machinery(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def make_machinery(
+    x: np.ndarray, onset: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A hammering made of one knock: its first 25 to 90 ms, 9 to 35 times a second, for 0.5
     to 4 s, as jackhammers, drills and engines do."""
     length = int(rng.uniform(0.025, 0.09) * RATE)
@@ -171,10 +175,10 @@ def machinery(x: np.ndarray, onset: int, rng: np.random.Generator) -> tuple[np.n
     count = int(rng.uniform(0.5, 4.0) / period)
     at = np.cumsum(period * (1.0 + rng.normal(0.0, 0.04, count)))
     starts = np.unique(np.round((at - at[0]) * 100).astype(int))
-    return _laid(knock, starts, 3.0, rng), starts
+    return _overlay_copies(knock, starts, 3.0, rng), starts
 
 
-def _laid(
+def _overlay_copies(
     x: np.ndarray, starts: np.ndarray, spread_db: float, rng: np.random.Generator
 ) -> np.ndarray:
     out = np.zeros(int(starts[-1]) * HOP + len(x), np.float32)

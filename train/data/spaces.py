@@ -15,7 +15,7 @@ from streamdet.constants import RATE
 SOUND_M_S = 343.0
 
 
-def room(rng: np.random.Generator) -> np.ndarray:
+def make_room_response(rng: np.random.Generator) -> np.ndarray:
     """A shoebox room by image sources, then a diffuse tail.
 
     Images of up to the third order (Allen & Berkley, *JASA* 65(4), 1979) give the early
@@ -51,7 +51,7 @@ def room(rng: np.random.Generator) -> np.ndarray:
     return response / response[0]
 
 
-def open_ground(rng: np.random.Generator) -> np.ndarray:
+def make_open_ground_response(rng: np.random.Generator) -> np.ndarray:
     """Open ground: the direct sound, a ground reflection and up to six far, dull echoes."""
     response = np.zeros(int(0.9 * RATE), np.float32)
     response[0] = 1.0
@@ -60,7 +60,7 @@ def open_ground(rng: np.random.Generator) -> np.ndarray:
     return response
 
 
-def street(rng: np.random.Generator) -> np.ndarray:
+def make_street_response(rng: np.random.Generator) -> np.ndarray:
     """A street: dense echoes between facades, 12 to 40 of them, falling 20 to 60 dB a second."""
     response = np.zeros(int(1.2 * RATE), np.float32)
     response[0] = 1.0
@@ -86,7 +86,11 @@ def _add_echoes(
 
 
 @cache
-def bank(kind: str, count: int = 192) -> tuple[np.ndarray, ...]:
+def make_response_bank(kind: str, count: int = 192) -> tuple[np.ndarray, ...]:
     """``count`` responses of a kind ("room", "open_ground" or "street"), always the same."""
-    make = {"room": room, "open_ground": open_ground, "street": street}[kind]
+    make = {
+        "room": make_room_response,
+        "open_ground": make_open_ground_response,
+        "street": make_street_response,
+    }[kind]
     return tuple(make(np.random.default_rng([11, i])) for i in range(count))

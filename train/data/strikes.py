@@ -16,18 +16,18 @@ from streamdet.constants import RATE
 HIGHEST_HZ = 7_600.0
 
 
-def struck(rng: np.random.Generator) -> np.ndarray:
+def synthesise_strike(rng: np.random.Generator) -> np.ndarray:
     """One strike on wood, metal, glass, skin or by hands, ``(n,) float32``, peak 1, at most a
     second, its onset in the first 10 ms."""
     count = int(rng.uniform(0.15, 1.0) * RATE)
-    contact = _contact(count, rng)
+    contact = _make_contact_noise(count, rng)
     if rng.random() < 0.2:
-        return _normalised(contact)
+        return _normalise(contact)
     share = 10.0 ** (rng.uniform(-30.0, 0.0) / 20.0)
-    return _normalised(_normalised(_modes(count, rng)) + share * _normalised(contact))
+    return _normalise(_normalise(_ring_modes(count, rng)) + share * _normalise(contact))
 
 
-def _modes(count: int, rng: np.random.Generator) -> np.ndarray:
+def _ring_modes(count: int, rng: np.random.Generator) -> np.ndarray:
     lowest = np.exp(rng.uniform(np.log(60.0), np.log(2_500.0)))
     number = int(rng.integers(2, 20))
     if rng.random() < 0.3:
@@ -46,7 +46,7 @@ def _modes(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.sum(level[:, None] * turns * np.exp(-6.91 * t / decay_s[:, None]), axis=0)
 
 
-def _contact(count: int, rng: np.random.Generator) -> np.ndarray:
+def _make_contact_noise(count: int, rng: np.random.Generator) -> np.ndarray:
     t = np.arange(count) / RATE
     centre = np.exp(rng.uniform(np.log(500.0), np.log(4_500.0)))
     edges = centre * 2.0 ** (np.array([-0.5, 0.5]) * rng.uniform(0.4, 1.6))
@@ -55,5 +55,5 @@ def _contact(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(sosfilt(band, noise))
 
 
-def _normalised(x: np.ndarray) -> np.ndarray:
+def _normalise(x: np.ndarray) -> np.ndarray:
     return (x / (np.max(np.abs(x)) + 1e-9)).astype(np.float32)

@@ -12,11 +12,11 @@ import numpy as np
 
 HOP_S, WINDOW_S = 0.48, 0.975
 """The tagger's windows, as the data's README states them."""
-CLASSES = 96
-PREFIX = "teacher:"
+TEACHER_CLASSES = 96
+LABEL_PREFIX = "teacher:"
 
 
-def select(data: Path, paths: list[str], train: list[bool], to: Path) -> None:
+def select_teacher_scores(data: Path, paths: list[str], train: list[bool], to: Path) -> None:
     """Write ``to`` (npz) with the opinions on ``paths``, of the classes most present in the
     clips marked ``train``; nothing where the data folder has no teacher."""
     source = data / "teacher_yamnet.npz"
@@ -32,13 +32,13 @@ def select(data: Path, paths: list[str], train: list[bool], to: Path) -> None:
         opinions[a:b].max(axis=0) for (a, b), t in zip(spans, train, strict=True) if t and b > a
     ]
     present = (np.stack(tops).astype(np.float32) / 255.0) ** 2
-    kept = np.sort(np.argsort(-present.mean(axis=0), kind="stable")[:CLASSES])
+    kept = np.sort(np.argsort(-present.mean(axis=0), kind="stable")[:TEACHER_CLASSES])
     ends = np.cumsum([0] + [b - a for a, b in spans])
     chosen = np.concatenate([opinions[a:b][:, kept] for a, b in spans])
     np.savez(to, sqrt_p_u8=chosen, offsets=ends, classes=np.array([classes[k] for k in kept]))
 
 
-class Teacher:
+class TeacherScores:
     """The opinions on a corpus's clips; empty arrays and no classes where there are none."""
 
     def __init__(self, path: Path) -> None:
@@ -46,9 +46,9 @@ class Teacher:
         if path.is_file():
             with np.load(path, allow_pickle=False) as given:
                 self._opinions, self._offsets = given["sqrt_p_u8"], given["offsets"]
-                self.classes = tuple(PREFIX + str(c) for c in given["classes"])
+                self.classes = tuple(LABEL_PREFIX + str(c) for c in given["classes"])
 
-    def of(self, clip: int) -> np.ndarray:
+    def read_scores(self, clip: int) -> np.ndarray:
         """(windows, classes) float32 probabilities of the corpus's clip of that index; none of a
         clip behind those that the teacher heard."""
         if not self.classes or clip + 1 >= len(self._offsets):
@@ -66,7 +66,7 @@ class TeacherTrack:
     def __init__(self, seconds: float, classes: int) -> None:
         self.rows = np.zeros((max(0, int((seconds - 0.96) / HOP_S) + 1), classes), np.float32)
 
-    def add(self, opinions: np.ndarray, at_s: float, start_s: float, length_s: float) -> None:
+    def add_clip(self, opinions: np.ndarray, at_s: float, start_s: float, length_s: float) -> None:
         """A layer whose clip plays from its second ``start_s`` at the scene's ``at_s``; NaN
         where it is a sound that the teacher never heard."""
         begin = np.arange(len(self.rows)) * HOP_S

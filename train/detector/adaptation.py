@@ -19,7 +19,7 @@ from streamdet.model import network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 from train.data.config import MixConfig
-from train.data.corpus import Corpus, prepare
+from train.data.corpus import Corpus, prepare_corpus
 from train.detector import export, loop
 from train.detector.config import TrainConfig
 from train.detector.freezing import frozen
@@ -104,7 +104,7 @@ def run(
     config = config_of(bundle, own, kind)
     prepared = folder / "own"
     if not (prepared / "clips.json").is_file():
-        prepare(own.data, prepared)
+        prepare_corpus(own.data, prepared)
     state = loop.fit(config, cache, folder, workers, hours, bundle.params, prepared)
     if int(state.step) < config.steps:
         return None
@@ -124,7 +124,7 @@ def run(
 def scored(bundle: Bundle, data: Path, split: str = "val") -> dict[str, Any]:
     """Hits and false alarms of a bundle at its default point on the held-out clips of a data
     folder, each clip alone after 0.4 s of faint noise; and its average precision."""
-    clips = scored_sets.hear_clips(bundle, data, split, lead_s=0.4)
+    clips = scored_sets.score_clips(bundle, data, split, lead_s=0.4)
     shot = np.array([c.category == "gunshot" for c in clips], bool)
     scores = np.array([c.score for c in clips])
     alarms = scores >= bundle.operating_points[bundle.default_point].threshold

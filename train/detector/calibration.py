@@ -12,9 +12,9 @@ from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
 from train.data.labels import GUNSHOT
-from train.evaluation import figures
-from train.evaluation.metrics import Counts
-from train.evaluation.scored_sets import ScoredFile, by_kind
+from train.evaluation import scene_metrics
+from train.evaluation.metrics import EventCounts
+from train.evaluation.scored_sets import ScoredFile, group_by_kind
 
 BUDGETS_H = {"balanced": 1.0, "strict": 0.1}
 """False alarms an hour on film-like scenes that these points may cost."""
@@ -79,11 +79,11 @@ def choose_points(grid: FrameGrid, files: Sequence[ScoredFile]) -> dict[str, Ope
     """``sensitive``: the threshold of the best F1 on the rare scenes. For each budget of
     BUDGETS_H the lowest threshold whose false alarms, and those of all higher ones, keep it on
     the film-like ones. Each with what it measured on all."""
-    kinds, candidates = by_kind(files), candidate_thresholds()
-    hours = figures.hours_of(grid, kinds["film"])
+    kinds, candidates = group_by_kind(files), candidate_thresholds()
+    hours = scene_metrics.total_hours(grid, kinds["film"])
 
-    def counts(kind: str, threshold: float) -> Counts:
-        return figures.at_threshold(grid, kinds[kind], DecisionConfig(threshold))
+    def counts(kind: str, threshold: float) -> EventCounts:
+        return scene_metrics.count_at_threshold(grid, kinds[kind], DecisionConfig(threshold))
 
     chosen = {"sensitive": max(candidates, key=lambda t: counts("rare", t).f1)}
     rates = [counts("film", t).false_alarms / hours for t in candidates]
@@ -105,9 +105,9 @@ def candidate_thresholds() -> list[float]:
 def _measured(grid: FrameGrid, kinds: dict[str, list[ScoredFile]], threshold: float) -> dict:
     measured = {}
     for kind, files in kinds.items():
-        row = figures.of_point(grid, files, threshold)
+        row = scene_metrics.compute_point_metrics(grid, files, threshold)
         measured[f"val_{kind}"] = {
-            "hours": round(figures.hours_of(grid, files), 2),
+            "hours": round(scene_metrics.total_hours(grid, files), 2),
             **{name: row[name] for name in ("recall", "false_alarms_h", "f1")},
             **{f"{n}_95": row["interval"][n] for n in ("recall", "false_alarms_h")},
         }

@@ -15,8 +15,8 @@ from train.data.corpus import Corpus
 from train.detector import calibration, loop
 from train.detector.config import TrainConfig
 from train.detector.run import COMMIT
-from train.evaluation.figures import grid_of
-from train.evaluation.scored_sets import hear
+from train.evaluation.scene_metrics import make_frame_grid
+from train.evaluation.scored_sets import score_scenes
 
 DEFAULT_POINT = "sensitive"
 
@@ -40,11 +40,11 @@ def export(
     """Write the bundle, calibrated and with its points, to ``to`` and read it back;
     ``trained_with`` is what its card says of how it was made."""
     raw = uncalibrated(config, corpus, run, to)
-    grid = grid_of(raw)
-    before = calibration.seconds(grid, hear(raw, val))
+    grid = make_frame_grid(raw)
+    before = calibration.seconds(grid, score_scenes(raw, val))
     temperature = calibration.fit_temperature(*before)
     params = calibration.cooled(raw.params, temperature)
-    heard = hear(_write(config, params, raw.operating_points, {}, to), val)
+    heard = score_scenes(_write(config, params, raw.operating_points, {}, to), val)
     after = calibration.seconds(grid, heard)
     about = {
         "licence": "Apache-2.0",

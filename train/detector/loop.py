@@ -25,7 +25,7 @@ from streamdet.model import frontend, network
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
 from train.data.corpus import Corpus
-from train.data.loader import Batches
+from train.data.loader import SceneBatches
 from train.data.mixing import Scene
 from train.detector import loss, memory, mining, validation
 from train.detector.config import TrainConfig
@@ -179,9 +179,9 @@ def fit(
                 (folder / f"mined-{step}.json").write_text(json.dumps(found))
                 log.print(f"{len(found)} sounds mined")
             if run.over(step, state):
-                run.close(corpus.about())
+                run.close(corpus.describe())
                 return state
-    run.close(corpus.about())
+    run.close(corpus.describe())
     return state
 
 
@@ -242,9 +242,9 @@ def _until_mining(
         mined = folder / f"mined-{mined_at}.json" if mined_at else None
     rows = config.batch // jax.process_count()
     first_row = jax.process_index() * rows
-    batches = Batches(corpus, config.mix, config.seed, rows, mined, own, first_row)
+    batches = SceneBatches(corpus, config.mix, config.seed, rows, mined, own, first_row)
     step = first
-    for batch in batches.from_step(first // config.echo, -(-last // config.echo), workers):
+    for batch in batches.iter_batches(first // config.echo, -(-last // config.echo), workers):
         frames = features(config, jnp.asarray(batch.samples))
         batch = batch._replace(samples=np.zeros((rows, 0), np.float32))
         for _ in range(config.echo - step % config.echo):

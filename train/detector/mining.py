@@ -13,7 +13,7 @@ from collections import defaultdict
 import numpy as np
 
 from streamdet.model.config import Params
-from train.data.corpus import Clip, Corpus
+from train.data.corpus import Corpus, CorpusClip
 from train.detector.config import TrainConfig
 from train.detector.validation import hear
 
@@ -25,7 +25,7 @@ LEAD_S = 0.4
 
 def mine(config: TrainConfig, params: Params, corpus: Corpus) -> dict[str, float]:
     """Weights by clip path, for the clips whose score is not negligible."""
-    clips = corpus.select("train", *CATEGORIES)
+    clips = corpus.select_clips("train", *CATEGORIES)
     return {
         clip.path: round(score**2, 6)
         for clip, score in zip(clips, peaks(config, params, corpus, clips), strict=True)
@@ -33,7 +33,9 @@ def mine(config: TrainConfig, params: Params, corpus: Corpus) -> dict[str, float
     }
 
 
-def peaks(config: TrainConfig, params: Params, corpus: Corpus, clips: list[Clip]) -> list[float]:
+def peaks(
+    config: TrainConfig, params: Params, corpus: Corpus, clips: list[CorpusClip]
+) -> list[float]:
     """The highest gunshot probability of each clip, heard alone after 0.4 s of faint noise."""
     rate = config.frontend.sample_rate
     noise = np.random.default_rng(5).standard_normal(60 * rate).astype(np.float32) * 2e-5
@@ -49,7 +51,7 @@ def peaks(config: TrainConfig, params: Params, corpus: Corpus, clips: list[Clip]
             batch = np.tile(noise[: seconds * rate], (step, 1))
             for row, i in zip(batch, some, strict=False):
                 first = int(LEAD_S * rate)
-                x = corpus.samples(clips[i])[: len(row) - first]
+                x = corpus.read_samples(clips[i])[: len(row) - first]
                 row[first : first + len(x)] += x
             heard = hear(config, params, batch)
             scores[some] = heard[: len(some)].max(axis=1)

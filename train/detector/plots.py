@@ -11,10 +11,12 @@ import numpy as np
 from streamdet.constants import RATE
 from streamdet.model import frontend
 from streamdet.model.config import FrontendConfig
-from train.data.shots import Shots
+from train.data.shots import StrongLabels
 
 
-def clips(sounds: Sequence[tuple[str, np.ndarray, Shots]], to: Path, columns: int = 5) -> None:
+def clips(
+    sounds: Sequence[tuple[str, np.ndarray, StrongLabels]], to: Path, columns: int = 5
+) -> None:
     """Write a sheet of ``(title, (n,) float32 samples, strong labels)`` to ``to`` (png, svg or
     pdf): log-mel over time, activity as a bar along the bottom, onsets as lines, dotted where
     they are not sure."""
@@ -34,7 +36,10 @@ def clips(sounds: Sequence[tuple[str, np.ndarray, Shots]], to: Path, columns: in
         )
         for onset in found.onsets:
             axis.axvline(
-                onset / 100, color="tab:red", linewidth=0.8, linestyle="-" if found.sure else ":"
+                onset / 100,
+                color="tab:red",
+                linewidth=0.8,
+                linestyle="-" if found.reliable else ":",
             )
         axis.set_title(title, fontsize=6)
         axis.tick_params(labelsize=5)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from streamdet.model.config import Params
 from train.data import mixtures, packages
-from train.data.corpus import Corpus, prepare
+from train.data.corpus import Corpus, prepare_corpus
 from train.detector import config as configs
 from train.detector import export, loop
 from train.detector.config import TrainConfig
@@ -39,11 +39,11 @@ def run(
     road = lineage(name)
     if not (cache / "clips.json").is_file():
         if more is not None and not (more / "manifest.csv").is_file():
-            log.print(f"{packages.fetch(more, data)} sounds of packages in {more}")
-        log.print(f"{prepare(data, cache, more=more)} clips in {cache}")
+            log.print(f"{packages.fetch_packages(more, data)} sounds of packages in {more}")
+        log.print(f"{prepare_corpus(data, cache, more=more)} clips in {cache}")
     corpus = Corpus(cache)
     if not (val / "truth.csv").is_file():
-        mixtures.write(val_set(corpus), val)
+        mixtures.write_mixtures(val_set(corpus), val)
         log.print(f"val scenes in {val}")
     for config_name, config in road.items():
         left = max(ends - time.monotonic(), 0.0) / 3600
@@ -54,7 +54,7 @@ def run(
             return f"{where}: run this again to go on"
     how = f"python -m train recipe {name}"
     bundle = export.export(road[name], how, corpus, runs / name, val, to)
-    return report.as_markdown(report.evaluate(bundle, val, data, "val").figures)
+    return report.format_markdown(report.evaluate_bundle(bundle, val, data, "val").metrics)
 
 
 def lineage(name: str) -> dict[str, TrainConfig]:
@@ -72,6 +72,6 @@ def first_weights(config: TrainConfig, corpus: Corpus, runs: Path) -> Params | N
 
 def val_set(corpus: Corpus) -> Iterator[mixtures.Mixture]:
     """The scenes that thresholds are chosen on: 2 h of rare shots, 10 h of film, bursts."""
-    yield from mixtures.rare(corpus, "val", VAL_SEED, RARE, EBRS_DB)
-    yield from mixtures.film(corpus, "val", VAL_SEED, REELS)
-    yield from mixtures.bursts(corpus, "val", VAL_SEED, BURSTS)
+    yield from mixtures.make_rare_mixtures(corpus, "val", VAL_SEED, RARE, EBRS_DB)
+    yield from mixtures.make_film_mixtures(corpus, "val", VAL_SEED, REELS)
+    yield from mixtures.make_burst_mixtures(corpus, "val", VAL_SEED, BURSTS)

@@ -75,7 +75,7 @@ def _score(
     place = folder / re.sub(r"[^a-z0-9]+", "-", trial.lower()).strip("-")
     loop.fit(config, cache, place, workers)
     bundle = export.uncalibrated(config, Corpus(cache), place, place / "bundle")
-    figures = report.evaluate(bundle, val, data, "val").figures
+    figures = report.evaluate_bundle(bundle, val, data, "val").metrics
     row: dict[str, Any] = {}
     for kind in ("rare", "film"):
         names = ("best_error_rate", "best_f1", "recall_at_6_fa_h")

@@ -18,7 +18,7 @@ from streamdet.model import frontend, network
 from streamdet.model.config import Params
 from train.data.corpus import Corpus
 from train.data.labels import GUNSHOT
-from train.data.mixtures import Mixture, film, rare
+from train.data.mixtures import Mixture, make_film_mixtures, make_rare_mixtures
 from train.detector.config import TrainConfig
 from train.evaluation import metrics
 
@@ -29,8 +29,8 @@ RATES_H = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 def val_scenes(corpus: Corpus) -> list[Mixture]:
     """The scenes a run validates on: 240 rare mixtures and eight film-like reels."""
-    rares = rare(corpus, "val", 17, RARE, (-6.0, 0.0, 6.0))
-    return [*rares, *film(corpus, "val", 17, REELS)]
+    rares = make_rare_mixtures(corpus, "val", 17, RARE, (-6.0, 0.0, 6.0))
+    return [*rares, *make_film_mixtures(corpus, "val", 17, REELS)]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -78,17 +78,19 @@ def validate(config: TrainConfig, params: Params, scenes: Sequence[Mixture]) -> 
             scores = hear(config, params, np.stack([s.samples for s in part]))
             truths = [[(t.onset_s, t.offset_s) for t in s.truth] for s in part]
             files += list(zip(scores, truths, strict=True))
-        thresholds = metrics.thresholds_for(files)
-        rows = metrics.sweep(files, hop_s, thresholds)
-        spaced = metrics.sweep(files, hop_s, thresholds, metrics.spaced_match)
+        thresholds = metrics.choose_thresholds(files)
+        rows = metrics.sweep_thresholds(files, hop_s, thresholds)
+        spaced = metrics.sweep_thresholds(files, hop_s, thresholds, metrics.match_spaced)
         hours = sum(len(s.samples) for s in some) / config.frontend.sample_rate / 3600
         best = min(rows, key=lambda r: r.error_rate)
         row |= {
             f"{kind}_error_rate": round(best.error_rate, 3),
             f"{kind}_f1": round(max(r.f1 for r in rows), 3),
-            f"{kind}_recall_at_6": round(metrics.recall_at(rows, hours, 6.0), 3),
+            f"{kind}_recall_at_6": round(metrics.find_recall_at_rate(rows, hours, 6.0), 3),
             f"{kind}_miss_rate": round(
-                1.0 - float(np.mean([metrics.recall_at(spaced, hours, n) for n in RATES_H])), 4
+                1.0
+                - float(np.mean([metrics.find_recall_at_rate(spaced, hours, n) for n in RATES_H])),
+                4,
             ),
         }
     rates = [row[f"{kind}_miss_rate"] for kind in kinds]

@@ -16,14 +16,14 @@ import numpy as np
 from streamdet.scoring.matching import COLLAR_S, match_spans
 
 MERGE_S = 1.0
-SPACE_S = 10.0
+SPACING_S = 10.0
 
 Span = tuple[float, float]
 Alarm = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Counts:
+class EventCounts:
     """Hits, misses and false alarms at a threshold."""
 
     threshold: float
@@ -49,7 +49,7 @@ class Counts:
         return self.hits / events if events else float("nan")
 
 
-def alarms(
+def find_alarms(
     scores: np.ndarray, hop_s: float, threshold: float, window_s: float | None = None
 ) -> list[Alarm]:
     """(onset_s, offset_s, score) of the runs of ``(t,)`` scores at or above a threshold; a
@@ -66,13 +66,13 @@ def alarms(
     return found
 
 
-def match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
+def match_events(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
     """Which truths are found, and how many alarms found none."""
     true, hits = match_spans(events, truth, COLLAR_S)
     return hits, len(true) - sum(true)
 
 
-def onset_match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
+def match_strongest_onset(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
     """DCASE 2017 task 2: the strongest alarm's onset within 0.5 s of the only truth's."""
     if not events:
         return [False] * len(truth), 0
@@ -82,21 +82,23 @@ def onset_match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bo
     return [False] * len(truth), 1
 
 
-def spaced_match(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
+def match_spaced(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
     """`match`, false alarms of the same 10 s counted once: a bed that fools a detector fools it
     all along, which says no more of it than the first time does."""
-    hits, _ = match(events, truth)
-    false = [e for e in events if match([e], truth)[1]]
-    return hits, len({int(e[0] // SPACE_S) for e in false})
+    hits, _ = match_events(events, truth)
+    false = [e for e in events if match_events([e], truth)[1]]
+    return hits, len({int(e[0] // SPACING_S) for e in false})
 
 
-Rule = Callable[[Sequence[Alarm], Sequence[Span]], tuple[list[bool], int]]
+MatchRule = Callable[[Sequence[Alarm], Sequence[Span]], tuple[list[bool], int]]
 """`match` or one like it: which truths are found, and how many alarms are false."""
 
 
-def count(
-    threshold: float, files: Iterable[tuple[Sequence[Alarm], Sequence[Span]]], rule: Rule = match
-) -> Counts:
+def count_events(
+    threshold: float,
+    files: Iterable[tuple[Sequence[Alarm], Sequence[Span]]],
+    rule: MatchRule = match_events,
+) -> EventCounts:
     """Counts over ``(alarms, truth)`` pairs, one a file."""
     hits = misses = false_alarms = 0
     for events, truth in files:
@@ -104,32 +106,34 @@ def count(
         hits += sum(found)
         misses += len(found) - sum(found)
         false_alarms += false
-    return Counts(threshold, hits, misses, false_alarms)
+    return EventCounts(threshold, hits, misses, false_alarms)
 
 
-def sweep(
+def sweep_thresholds(
     files: Sequence[tuple[np.ndarray, Sequence[Span]]],
     hop_s: float,
     thresholds: Sequence[float],
-    rule: Rule = match,
+    rule: MatchRule = match_events,
     window_s: float | None = None,
-) -> list[Counts]:
+) -> list[EventCounts]:
     """Counts over ``(scores, truth)`` pairs at each threshold."""
     return [
-        count(
-            float(t), ((alarms(scores, hop_s, t, window_s), truth) for scores, truth in files), rule
+        count_events(
+            float(t),
+            ((find_alarms(scores, hop_s, t, window_s), truth) for scores, truth in files),
+            rule,
         )
         for t in thresholds
     ]
 
 
-def thresholds_for(files: Sequence[tuple[np.ndarray, Sequence[Span]]], count: int = 80) -> list:
+def choose_thresholds(files: Sequence[tuple[np.ndarray, Sequence[Span]]], count: int = 80) -> list:
     """Thresholds at the scores' upper quantiles, from rare to common."""
     everything = np.concatenate([scores for scores, _ in files])
     return np.unique(np.quantile(everything, 1 - np.logspace(-5, -0.7, count))).tolist()
 
 
-def recall_at(rows: Sequence[Counts], hours: float, rate: float) -> float:
+def find_recall_at_rate(rows: Sequence[EventCounts], hours: float, rate: float) -> float:
     """The best recall with at most ``rate`` false alarms an hour."""
     allowed = [r.recall for r in rows if r.false_alarms / hours <= rate]
     return max(allowed, default=0.0)

@@ -7,58 +7,62 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import TrainError
-from train.evaluation import pictures
-from train.evaluation.pictures import Moment
-from train.evaluation.report import Report, as_markdown
+from train.evaluation import plots
+from train.evaluation.plots import MisjudgedMoment
+from train.evaluation.report import EvaluationReport, format_markdown
 
 WORST = 10
 
 
-def write(report: Report, folder: Path) -> Path:
+def write_page(report: EvaluationReport, folder: Path) -> Path:
     """Write ``page.md``, ``det.png``, ``ebr.png``, ``misses.jpg`` and ``alarms.jpg``."""
     grid, files = report.grid, report.files
     point = report.bundle.operating_points[report.bundle.default_point].threshold
-    misses = pictures.worst_misses(grid, files, point, WORST)
-    alarms = pictures.worst_alarms(grid, files, point, WORST)
+    misses = plots.find_worst_misses(grid, files, point, WORST)
+    alarms = plots.find_worst_alarms(grid, files, point, WORST)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pictures.trade_off(grid, files, report.curves, folder / "det.png")
-        pictures.recall_against_ebr(grid, files, point, folder / "ebr.png")
-        pictures.timelines(grid, misses, point, folder / "misses.jpg")
-        pictures.timelines(grid, alarms, point, folder / "alarms.jpg")
+        plots.plot_det_curve(grid, files, report.curves, folder / "det.png")
+        plots.plot_recall_by_ebr(grid, files, point, folder / "ebr.png")
+        plots.plot_timelines(grid, misses, point, folder / "misses.jpg")
+        plots.plot_timelines(grid, alarms, point, folder / "alarms.jpg")
         page = folder / "page.md"
-        page.write_text("\n".join(_lines(report, misses, alarms)) + "\n")
+        page.write_text("\n".join(_make_lines(report, misses, alarms)) + "\n")
     except OSError as error:
         raise TrainError(f"{folder}: can't be written: {error.strerror}") from error
     return page
 
 
-def _lines(report: Report, misses: Sequence[Moment], alarms: Sequence[Moment]) -> list[str]:
-    figures, point = report.figures, report.bundle.default_point
-    lines = [f"# {figures['bundle']}", "", as_markdown(figures), ""]
+def _make_lines(
+    report: EvaluationReport, misses: Sequence[MisjudgedMoment], alarms: Sequence[MisjudgedMoment]
+) -> list[str]:
+    figures, point = report.metrics, report.bundle.default_point
+    lines = [f"# {figures['bundle']}", "", format_markdown(figures), ""]
     lines += ["![misses against false alarms](det.png)", "", "![recall by EBR](ebr.png)"]
     for kind in ("rare", "film", "bursts"):
         row = figures.get(kind, {}).get("points", {}).get(point, {})
-        lines += _table(
+        lines += _make_table(
             f"False alarms an hour by what is heard: {kind}, {point}",
             row.get("false_alarms_h_by_label", {}),
         )
-        lines += _table(f"Found by EBR in dB: {kind}, {point}", row.get("recall_by_ebr", {}))
+        lines += _make_table(f"Found by EBR in dB: {kind}, {point}", row.get("recall_by_ebr", {}))
         if "rounds" in row:
-            lines += _table("Rounds counted in found bursts", row["rounds"])
+            lines += _make_table("Rounds counted in found bursts", row["rounds"])
     for name, row in figures.get("clips", {}).items():
-        lines += _table(f"Clips, {name}: shots found at {point}", row.get("found_by_source", {}))
-        lines += _table(
+        lines += _make_table(
+            f"Clips, {name}: shots found at {point}", row.get("found_by_source", {})
+        )
+        lines += _make_table(
             f"Clips, {name}: the others that rank with the highest 1 %",
             row.get("false_at_1_percent", {}),
         )
-    lines += _robustness(figures.get("robustness", {}))
-    lines += _worst("The ten worst misses", misses, "misses.jpg")
-    lines += _worst("The ten worst false alarms", alarms, "alarms.jpg")
+    lines += _make_robustness_table(figures.get("robustness", {}))
+    lines += _make_worst_section("The ten worst misses", misses, "misses.jpg")
+    lines += _make_worst_section("The ten worst false alarms", alarms, "alarms.jpg")
     return lines
 
 
-def _table(title: str, rows: dict[str, Any]) -> list[str]:
+def _make_table(title: str, rows: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     return [
@@ -71,7 +75,7 @@ def _table(title: str, rows: dict[str, Any]) -> list[str]:
     ]
 
 
-def _robustness(rows: dict[str, Any]) -> list[str]:
+def _make_robustness_table(rows: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     kinds = list(next(iter(rows.values())))
@@ -93,7 +97,7 @@ def _robustness(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _worst(title: str, moments: Sequence[Moment], picture: str) -> list[str]:
+def _make_worst_section(title: str, moments: Sequence[MisjudgedMoment], picture: str) -> list[str]:
     if not moments:
         return ["", f"## {title}", "", "None."]
     rows = [f"| {m.file.name} | {m.at_s:.1f} | {m.score:.3f} | {m.what} |" for m in moments]

@@ -21,15 +21,15 @@ truth's long decays, so PSDS's usual 0.5 or 0.7 would ask for something else."""
 MOST_FALSE_ALARMS_H = 20.0
 
 
-def available() -> bool:
+def is_installed() -> bool:
     """Whether sed-scores-eval is installed."""
     return importlib.util.find_spec("sed_scores_eval") is not None
 
 
-def psds(grid: FrameGrid, files: Sequence[ScoredFile]) -> float | None:
+def compute_psds(grid: FrameGrid, files: Sequence[ScoredFile]) -> float | None:
     """PSDS in [0, 1] with DTC = GTC = 0.05 up to 20 false alarms an hour; None where the
     library is not installed."""
-    if not available():
+    if not is_installed():
         return None
     from sed_scores_eval import intersection_based  # type: ignore[import-not-found]
     from sed_scores_eval.base_modules.scores import (  # type: ignore[import-not-found]

@@ -13,57 +13,60 @@ import soxr
 from streamdet.constants import RATE
 from streamdet.model.bundle import Bundle
 from train.data import codecs, effects, spaces
-from train.evaluation import figures, metrics
-from train.evaluation.scored_sets import Change, by_kind, hear
+from train.evaluation import metrics, scene_metrics
+from train.evaluation.scored_sets import SampleTransform, group_by_kind, score_scenes
 
 CLIP_AT_DB = 12.0
 
 
-def changes() -> dict[str, Change]:
+def list_changes() -> dict[str, SampleTransform]:
     """What scenes are put through, by name; each keeps length, timing and the 16 kHz."""
-    rows: dict[str, Change] = {"as it is": lambda x: x}
-    for name in codecs.NAMES:
-        rows[f"{name}, low rate"] = partial(_through_codec, name)
-    rows["8 kHz"] = _narrow
-    rows[f"clipped, {CLIP_AT_DB:.0f} dB under the peak"] = _clipped
+    rows: dict[str, SampleTransform] = {"as it is": lambda x: x}
+    for name in codecs.CODEC_NAMES:
+        rows[f"{name}, low rate"] = partial(_apply_codec, name)
+    rows["8 kHz"] = _resample_through_8_khz
+    rows[f"clipped, {CLIP_AT_DB:.0f} dB under the peak"] = _clip
     rows["-20 dB"] = lambda x: x * np.float32(0.1)
-    rows["room"] = partial(_reverberated, "room")
-    rows["street"] = partial(_reverberated, "street")
+    rows["room"] = partial(_reverberate, "room")
+    rows["street"] = partial(_reverberate, "street")
     return rows
 
 
-def rows(bundle: Bundle, scenes: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def compute_robustness(bundle: Bundle, scenes: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, best ER, F1 and recall of each kind of scene) for every change, as computed."""
-    grid = figures.grid_of(bundle)
-    for name, change in changes().items():
+    grid = scene_metrics.make_frame_grid(bundle)
+    for name, change in list_changes().items():
         row: dict[str, Any] = {}
-        for kind, files in by_kind(hear(bundle, scenes, change)).items():
+        for kind, files in group_by_kind(score_scenes(bundle, scenes, change)).items():
             if kind == "bursts":
                 continue
-            curve, hours = figures.curve(grid, files), figures.hours_of(grid, files)
+            curve, hours = (
+                scene_metrics.compute_curve(grid, files),
+                scene_metrics.total_hours(grid, files),
+            )
             row[kind] = {
                 "best_error_rate": round(min(r.error_rate for r in curve), 3),
                 "best_f1": round(max(r.f1 for r in curve), 3),
-                "recall_at_6_fa_h": round(metrics.recall_at(curve, hours, 6.0), 3),
+                "recall_at_6_fa_h": round(metrics.find_recall_at_rate(curve, hours, 6.0), 3),
             }
         yield name, row
 
 
-def _through_codec(name: str, x: np.ndarray) -> np.ndarray:
-    return codecs.round_trip(name, x, 0.0)
+def _apply_codec(name: str, x: np.ndarray) -> np.ndarray:
+    return codecs.apply_codec(name, x, 0.0)
 
 
-def _narrow(x: np.ndarray) -> np.ndarray:
+def _resample_through_8_khz(x: np.ndarray) -> np.ndarray:
     back = soxr.resample(soxr.resample(x, RATE, RATE / 2), RATE / 2, RATE)
     return np.pad(back, (0, max(0, len(x) - len(back))))[: len(x)].astype(np.float32)
 
 
-def _clipped(x: np.ndarray) -> np.ndarray:
+def _clip(x: np.ndarray) -> np.ndarray:
     limit = float(np.abs(x).max(initial=1e-9)) * 10.0 ** (-CLIP_AT_DB / 20.0)
     return np.clip(x, -limit, limit)
 
 
-def _reverberated(kind: str, x: np.ndarray) -> np.ndarray:
-    response = spaces.bank(kind)[0]
-    wet = effects.through(x, response, [])[: len(x)]
+def _reverberate(kind: str, x: np.ndarray) -> np.ndarray:
+    response = spaces.make_response_bank(kind)[0]
+    wet = effects.apply_filters(x, response, [])[: len(x)]
     return wet * np.float32(min(1.0, 0.95 / (float(np.abs(wet).max(initial=0.0)) + 1e-9)))

@@ -23,7 +23,7 @@ from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
-from train.data.corpus import exclusions
+from train.data.corpus import read_exclusions
 from train.data.table import read_rows
 from train.errors import TrainError
 from train.evaluation.metrics import Span
@@ -31,16 +31,16 @@ from train.evaluation.metrics import Span
 KINDS = ("rare", "film", "bursts")
 BLOCK_S, CLIP_BLOCK_S = 5.12, 1.0
 
-Change = Callable[[np.ndarray], np.ndarray]
+SampleTransform = Callable[[np.ndarray], np.ndarray]
 """What a scene goes through before it is heard: ``(n,) float32`` at 16 kHz to the same."""
 
 
-class SetError(TrainError):
+class SceneSetError(TrainError):
     """The folder is no set; the message says why."""
 
 
 @dataclass(frozen=True)
-class Event:
+class TrueEvent:
     """One true event: its span in seconds, its recording, its EBR in dB as written, its rounds."""
 
     span: Span
@@ -50,7 +50,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Heard:
+class SceneContent:
     """A labelled clip within a scene: ``role`` is ``bed`` or ``sound``."""
 
     span: Span
@@ -66,8 +66,8 @@ class ScoredFile:
     name: str
     path: Path
     frames: ScoredFrames
-    events: tuple[Event, ...]
-    contents: tuple[Heard, ...]
+    events: tuple[TrueEvent, ...]
+    contents: tuple[SceneContent, ...]
 
     @property
     def kind(self) -> str:
@@ -93,28 +93,30 @@ class ScoredClip:
     score: float
 
 
-def hear(bundle: Bundle, folder: Path, change: Change | None = None) -> list[ScoredFile]:
+def score_scenes(
+    bundle: Bundle, folder: Path, change: SampleTransform | None = None
+) -> list[ScoredFile]:
     """Run every file of a set, through ``change`` if given, through the engine; raises SetError
     where the folder is no set or a file can't be read."""
-    truth, contents = _truth(folder), _contents(folder)
+    truth, contents = _read_truth(folder), _read_contents(folder)
     paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
     if not paths:
-        raise SetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
+        raise SceneSetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
     heard = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
-        samples = samples_of(path, engine.grid.rate)
-        frames = frames_of(engine, samples if change is None else change(samples))
+        samples = read_samples(path, engine.grid.rate)
+        frames = score_samples(engine, samples if change is None else change(samples))
         events, other = tuple(truth.get(name, [])), tuple(contents.get(name, []))
         heard.append(ScoredFile(name, path, frames, events, other))
     return heard
 
 
-def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> list[ScoredClip]:
+def score_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> list[ScoredClip]:
     """Every clip of a split but mixtures and those left out, each alone, after ``lead_s`` of
     faint noise; explosions, neither shots nor others, are not scored."""
-    left_out = exclusions(data)
+    left_out = read_exclusions(data)
     rows = [
         row
         for row in read_manifest(data)
@@ -122,7 +124,7 @@ def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> l
         and row["category"] not in ("mixture", "explosion")
         and row["path"] not in left_out
     ]
-    scores = peak_scores(bundle, [data / row["path"] for row in rows], lead_s)
+    scores = compute_peak_scores(bundle, [data / row["path"] for row in rows], lead_s)
     columns = ("path", "category", "label", "source", "origin_group", "kind")
     return [
         ScoredClip(*(row[c] for c in columns), score=score)
@@ -130,31 +132,31 @@ def hear_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> l
     ]
 
 
-def peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
+def compute_peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
     """The highest gunshot probability of each file, alone, after ``lead_s`` of faint noise."""
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, CLIP_BLOCK_S))
     noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
     peaks = []
     for path in paths:
-        samples = np.concatenate([lead, samples_of(path, engine.grid.rate)])
-        peaks.append(float(frames_of(engine, samples).scores[:, 0].max(initial=0.0)))
+        samples = np.concatenate([lead, read_samples(path, engine.grid.rate)])
+        peaks.append(float(score_samples(engine, samples).scores[:, 0].max(initial=0.0)))
     return peaks
 
 
-def samples_of(path: Path, rate: int) -> np.ndarray:
+def read_samples(path: Path, rate: int) -> np.ndarray:
     """A whole file as the detector would be fed it: ``(n,) float32``, mono, at ``rate`` Hz."""
     try:
         source = FileSource(path)
         converter = MonoResampler(source.rate, source.channels, rate)
         blocks = [converter.feed(block.samples) for block in source.blocks()]
     except SourceError as error:
-        raise SetError(str(error)) from error
+        raise SceneSetError(str(error)) from error
     source.close()
     return np.concatenate([*blocks, converter.finish()])
 
 
-def frames_of(engine: Engine, samples: np.ndarray) -> ScoredFrames:
+def score_samples(engine: Engine, samples: np.ndarray) -> ScoredFrames:
     """The frames of ``(n,) float32`` samples, from a cold start."""
     stream = engine.stream()
     frames = stream.feed(samples) + stream.finish()
@@ -163,7 +165,7 @@ def frames_of(engine: Engine, samples: np.ndarray) -> ScoredFrames:
     return ScoredFrames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
 
 
-def write_frames(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> None:
+def write_frame_scores(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> None:
     """The frame scores as the benchmark's ruler reads them, a JSON line a file."""
     hop = grid.frame / grid.rate
     with path.open("w") as sink:
@@ -173,7 +175,7 @@ def write_frames(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> No
             sink.write(json.dumps({"file": file.name, "win": hop, "frames": frames}) + "\n")
 
 
-def by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
+def group_by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
     """Files by ``kind``, in the order of KINDS."""
     kinds: dict[str, list[ScoredFile]] = defaultdict(list)
     for file in files:
@@ -181,22 +183,22 @@ def by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
     return {kind: kinds[kind] for kind in KINDS if kind in kinds}
 
 
-def _truth(folder: Path) -> dict[str, list[Event]]:
+def _read_truth(folder: Path) -> dict[str, list[TrueEvent]]:
     path = folder / "truth.csv"
     if not path.is_file():
-        raise SetError(f"{path}: no such file; is {folder} a set of scenes?")
-    truth: dict[str, list[Event]] = defaultdict(list)
+        raise SceneSetError(f"{path}: no such file; is {folder} a set of scenes?")
+    truth: dict[str, list[TrueEvent]] = defaultdict(list)
     for row in read_rows(path):
         span = (float(row["onset_s"]), float(row["offset_s"]))
         rounds = int(row["rounds"]) if row.get("rounds") else None
-        truth[row["file"]].append(Event(span, row["group"], row["ebr_db"], rounds))
+        truth[row["file"]].append(TrueEvent(span, row["group"], row["ebr_db"], rounds))
     return truth
 
 
-def _contents(folder: Path) -> dict[str, list[Heard]]:
+def _read_contents(folder: Path) -> dict[str, list[SceneContent]]:
     path = folder / "contents.csv"
-    found: dict[str, list[Heard]] = defaultdict(list)
+    found: dict[str, list[SceneContent]] = defaultdict(list)
     for row in read_rows(path) if path.is_file() else ():
         span = (float(row["onset_s"]), float(row["offset_s"]))
-        found[row["file"]].append(Heard(span, row["role"], row["label"], row["path"]))
+        found[row["file"]].append(SceneContent(span, row["role"], row["label"], row["path"]))
     return found

@@ -11,8 +11,8 @@ import numpy as np
 from streamdet.model import tagger
 from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, metrics
-from train.audioset.batches import in_order
-from train.audioset.store import Store
+from train.audioset.batches import batch_in_order
+from train.audioset.store import ClipStore
 from train.detector.freezing import frozen
 from train.errors import TrainError
 from train.tagging import loop
@@ -47,7 +47,7 @@ def run(
     is made anew, which only ``share`` 1 allows.
     """
     model, params, card = load(base)
-    known = classes.read(class_list)
+    known = classes.read_class_list(class_list)
     if share < 1.0 and len(known.names) != model.classes:
         raise TrainError(
             f"{class_list}: {len(known.names)} classes; {base} has {model.classes}, and old clips "
@@ -123,15 +123,15 @@ def _row(
     gunshots: tuple[int, ...],
     held_out: float,
 ) -> dict[str, Any]:
-    store = Store(own)
+    store = ClipStore(own)
     _, held = split(store, held_out)
-    batches = in_order((store[n] for n in held), AT_ONCE, model.classes)
+    batches = batch_in_order((store[n] for n in held), AT_ONCE, model.classes)
     scores, truth = scored(model, params, batches)
     some = list(gunshots)
     shot, highest = np.asarray(truth[:, some].any(axis=1)), scores[:, some].max(axis=1)
     point = card.get("operating_points", {}).get(card.get("default_point"), {"threshold": 0.5})
     alarms = highest >= point["threshold"]
-    figures = metrics.all_figures(scores, truth)
+    figures = metrics.compute_metrics(scores, truth)
     return {
         "model": name,
         "threshold": round(point["threshold"], 3),

@@ -11,8 +11,8 @@ import numpy as np
 from streamdet.model import tagger_bundle
 from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, metrics
-from train.audioset.batches import in_order
-from train.audioset.store import Store
+from train.audioset.batches import batch_in_order
+from train.audioset.store import ClipStore
 from train.detector import journal
 from train.errors import TrainError
 from train.tagging import calibration
@@ -36,10 +36,10 @@ def export(
     ended = journal.concluded(run)
     if ended is None:
         raise TrainError(f"{run}: no ended run; `python -m train fit` goes on with it")
-    known = classes.read(class_list)
+    known = classes.read_class_list(class_list)
     if len(known.names) != config.model.classes:
         raise TrainError(f"{class_list}: {len(known.names)} classes, not {config.model.classes}")
-    store, params = Store(records), best_params(config, run)
+    store, params = ClipStore(records), best_params(config, run)
     train, held = split(store, config.validation)
     model, params, changed = _calibrated(config, params, store, train, held)
     about = {
@@ -66,12 +66,12 @@ def export(
 
 
 def _calibrated(
-    config: TaggerConfig, params: Params, store: Store, train: np.ndarray, held: np.ndarray
+    config: TaggerConfig, params: Params, store: ClipStore, train: np.ndarray, held: np.ndarray
 ) -> tuple[TaggerModelConfig, Params, dict[str, float]]:
     """The tagger with a calibration that is fitted on the held-out clips; what it changed."""
     if config.model.calibrated:
         return config.model, params, {}
-    batches = in_order((store[n] for n in held), AT_ONCE, config.model.classes)
+    batches = batch_in_order((store[n] for n in held), AT_ONCE, config.model.classes)
     scores, truth = scored(config.model, params, batches)
     counts = np.bincount(np.concatenate([store.labels(n) for n in train]),
                          minlength=config.model.classes)  # fmt: skip
@@ -89,14 +89,14 @@ def _calibrated(
 def _point(
     model: TaggerModelConfig,
     params: Params,
-    store: Store,
+    store: ClipStore,
     held: np.ndarray,
     gunshots: tuple[int, ...],
 ) -> dict[str, Any]:
-    batches = in_order((store[n] for n in held), AT_ONCE, model.classes)
+    batches = batch_in_order((store[n] for n in held), AT_ONCE, model.classes)
     scores, truth = scored(model, params, batches)
     shots = list(gunshots)
-    threshold, precision, recall = metrics.best_f1(
+    threshold, precision, recall = metrics.find_best_f1(
         scores[:, shots].max(axis=1), np.asarray(truth[:, shots].any(axis=1))
     )
     figures = {"precision": round(precision, 3), "recall": round(recall, 3), "clips": len(held)}

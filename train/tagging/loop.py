@@ -18,7 +18,7 @@ import optax
 
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.config import Params
-from train.audioset.batches import Batch
+from train.audioset.batches import ClipBatch
 from train.detector.freezing import leaving
 from train.detector.parallel import Spread
 from train.detector.run import Run, ended, local, moving_loss, to_stderr
@@ -87,7 +87,7 @@ def _begun(config: TaggerConfig, fresh: Params, start: Params) -> Params:
 
 @partial(jax.jit, static_argnums=0)
 def train_step(
-    config: TaggerConfig, state: TaggerState, batch: Batch
+    config: TaggerConfig, state: TaggerState, batch: ClipBatch
 ) -> tuple[TaggerState, jax.Array]:
     """One update, and the loss: cross-entropy summed over the classes, averaged over the rows."""
     key = jax.random.fold_in(jax.random.key(config.seed), state.step)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from streamdet.model.config import Params
-from train.audioset.batches import in_order
-from train.audioset.store import Store
+from train.audioset.batches import batch_in_order
+from train.audioset.store import ClipStore
 from train.detector import journal
 from train.errors import TrainError
 from train.tagging.config import TaggerConfig
@@ -27,7 +27,7 @@ def best_params(config: TaggerConfig, run: Path) -> Params:
     return params
 
 
-def probabilities(config: TaggerConfig, store: Store, runs: Path) -> np.ndarray | None:
+def probabilities(config: TaggerConfig, store: ClipStore, runs: Path) -> np.ndarray | None:
     """The mean of what the config's teachers, whose runs lie in ``runs``, say of every clip of
     the store, (clips, classes) float16; None where it has none. Raises TrainError where one of
     them has not ended."""
@@ -41,6 +41,8 @@ def probabilities(config: TaggerConfig, store: Store, runs: Path) -> np.ndarray 
                 f"{config.name}: its teacher {name} has no ended run in {runs}; "
                 f"run `python -m train fit {name}` first"
             )
-        batches = in_order((store[n] for n in range(len(store))), AT_ONCE, taught.model.classes)
+        batches = batch_in_order(
+            (store[n] for n in range(len(store))), AT_ONCE, taught.model.classes
+        )
         total = total + scored(taught.model, best_params(taught, runs / name), batches)[0]
     return (total / len(config.teachers)).astype(np.float16) if config.teachers else None

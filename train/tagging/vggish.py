@@ -16,7 +16,7 @@ from train.errors import TrainError
 def fetch(network: Path, pca: Path) -> Params:
     """The weights of ``vggish_model.ckpt`` and ``vggish_pca_params.npz`` as our layers; raises
     TrainError where a file can't be read or is not VGGish's."""
-    tensors = checkpoint.read(network)
+    tensors = checkpoint.read_checkpoint(network)
     flat: dict[str, np.ndarray] = {}
     for name, *_ in (*vggish.CONVOLUTIONS, *vggish.DENSE):
         group, _, several = name.partition("_")

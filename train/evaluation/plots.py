@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from streamdet.detection.frames import FrameGrid
 from train.detector.plots import spectrogram
-from train.evaluation import figures, metrics
-from train.evaluation.scored_sets import ScoredFile, by_kind, samples_of
+from train.evaluation import metrics, scene_metrics
+from train.evaluation.scored_sets import ScoredFile, group_by_kind, read_samples
 
 SIDE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Moment:
+class MisjudgedMoment:
     """A second of a file that was misjudged: when, how high the score, and what it was."""
 
     file: ScoredFile
@@ -28,9 +28,9 @@ class Moment:
     what: str
 
 
-def worst_misses(
+def find_worst_misses(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, count: int
-) -> list[Moment]:
+) -> list[MisjudgedMoment]:
     """The true events with the lowest peak score, of those that score under ``threshold``."""
     hop_s, found = grid.frame / grid.rate, []
     for file in files:
@@ -41,23 +41,25 @@ def worst_misses(
             score = float(scores[first:last].max(initial=0.0))
             if score < threshold:
                 what = f"{event.group}, EBR {float(event.ebr_db):.0f} dB"
-                found.append(Moment(file, event.span[0], score, what))
+                found.append(MisjudgedMoment(file, event.span[0], score, what))
     return sorted(found, key=lambda m: m.score)[:count]
 
 
-def worst_alarms(
+def find_worst_alarms(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, count: int
-) -> list[Moment]:
+) -> list[MisjudgedMoment]:
     """The false alarms with the highest score, of each known cause the highest one alone."""
     hop_s, found = grid.frame / grid.rate, []
     for file in files:
         scores = file.frames.scores[:, 0]
-        for alarm in metrics.alarms(scores, hop_s, threshold):
-            hits, false = metrics.match([alarm], file.truth)
+        for alarm in metrics.find_alarms(scores, hop_s, threshold):
+            hits, false = metrics.match_events([alarm], file.truth)
             if false and not any(hits):
                 first, last = (round(t / hop_s) for t in alarm[:2])
                 at_s = (first + int(np.argmax(scores[first : last + 1]))) * hop_s
-                found.append(Moment(file, at_s, alarm[2], figures.cause_of(alarm, file)))
+                found.append(
+                    MisjudgedMoment(file, at_s, alarm[2], scene_metrics.find_cause(alarm, file))
+                )
     ranked, known = [], set()
     for moment in sorted(found, key=lambda m: -m.score):
         if moment.what not in known:
@@ -66,7 +68,9 @@ def worst_alarms(
     return ranked[:count]
 
 
-def timelines(grid: FrameGrid, moments: Sequence[Moment], threshold: float, to: Path) -> None:
+def plot_timelines(
+    grid: FrameGrid, moments: Sequence[MisjudgedMoment], threshold: float, to: Path
+) -> None:
     """Write a sheet: the spectrogram around each moment, the score over it, truths as bars."""
     columns = 2
     rows = max(1, -(-len(moments) // columns))
@@ -76,14 +80,14 @@ def timelines(grid: FrameGrid, moments: Sequence[Moment], threshold: float, to: 
         axis.set_axis_off()
     for axis, moment in zip(axes, moments, strict=False):
         axis.set_axis_on()
-        _timeline(grid, axis, moment, threshold)
+        _plot_timeline(grid, axis, moment, threshold)
     figure.supxlabel("seconds", fontsize=8)
     figure.supylabel("mel band; the score from 0 to 1 over it, a true event in green", fontsize=8)
     figure.savefig(to, dpi=90, pil_kwargs={"quality": 80})
 
 
-def _timeline(grid: FrameGrid, axis: Axes, moment: Moment, threshold: float) -> None:
-    samples = samples_of(moment.file.path, grid.rate)
+def _plot_timeline(grid: FrameGrid, axis: Axes, moment: MisjudgedMoment, threshold: float) -> None:
+    samples = read_samples(moment.file.path, grid.rate)
     start_s = max(0.0, moment.at_s - SIDE_S)
     first, last = int(start_s * grid.rate), int((moment.at_s + SIDE_S) * grid.rate)
     spectrogram(axis, samples[first:last], start_s)
@@ -101,7 +105,7 @@ def _timeline(grid: FrameGrid, axis: Axes, moment: Moment, threshold: float) -> 
         each.tick_params(labelsize=6)
 
 
-def trade_off(
+def plot_det_curve(
     grid: FrameGrid,
     files: Sequence[ScoredFile],
     peers: dict[str, dict[str, list[tuple[float, float]]]],
@@ -109,13 +113,13 @@ def trade_off(
 ) -> None:
     """Write the DET curve of each kind of scene: misses against false alarms an hour, ours and
     the ``peers``' (name -> kind -> (false alarms an hour, recall) pairs)."""
-    kinds = {k: v for k, v in by_kind(files).items() if k != "bursts"}
+    kinds = {k: v for k, v in group_by_kind(files).items() if k != "bursts"}
     figure = Figure(figsize=(5 * len(kinds), 3.8), layout="constrained")
     for axis, (kind, some) in zip(
         figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True
     ):
-        hours = figures.hours_of(grid, some)
-        ours = [(r.false_alarms / hours, r.recall) for r in figures.curve(grid, some)]
+        hours = scene_metrics.total_hours(grid, some)
+        ours = [(r.false_alarms / hours, r.recall) for r in scene_metrics.compute_curve(grid, some)]
         for name, pairs in {"streamdet": ours, **{n: p[kind] for n, p in peers.items()}}.items():
             rate, recall = np.array(sorted(pairs)).T
             axis.step(np.maximum(rate, 0.3), 1.0 - recall, where="post", label=name)
@@ -130,18 +134,18 @@ def trade_off(
     figure.savefig(to, dpi=110)
 
 
-def recall_against_ebr(
+def plot_recall_by_ebr(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, to: Path
 ) -> None:
     """Write the share of events found at a threshold in each 6 dB of EBR."""
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()
     hop_s = grid.frame / grid.rate
-    for kind, some in by_kind(files).items():
+    for kind, some in group_by_kind(files).items():
         found: dict[float, list[bool]] = {}
         for file in some:
-            alarms = metrics.alarms(file.frames.scores[:, 0], hop_s, threshold)
-            hits, _ = metrics.match(alarms, file.truth)
+            alarms = metrics.find_alarms(file.frames.scores[:, 0], hop_s, threshold)
+            hits, _ = metrics.match_events(alarms, file.truth)
             for hit, event in zip(hits, file.events, strict=True):
                 found.setdefault(6.0 * round(float(event.ebr_db) / 6.0), []).append(hit)
         ebrs = sorted(found)

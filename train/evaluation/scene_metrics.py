@@ -19,7 +19,7 @@ from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
 from streamdet.scoring.matching import overlaps
 from train.evaluation import metrics
-from train.evaluation.metrics import Alarm, Counts, Rule, Span
+from train.evaluation.metrics import Alarm, EventCounts, MatchRule, Span
 from train.evaluation.scored_sets import ScoredFile
 
 NEAR_S = 0.5
@@ -29,18 +29,18 @@ BUDGETS = (1, 6, 20)
 """False alarms an hour at which recall is reported."""
 
 
-def grid_of(bundle: Bundle) -> FrameGrid:
+def make_frame_grid(bundle: Bundle) -> FrameGrid:
     """How a bundle's frames lie on samples."""
     front, model = bundle.frontend, bundle.model
     return FrameGrid(front.sample_rate, front.hop, model.stride, model.labels)
 
 
-def hours_of(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
+def total_hours(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
     """The length of all files together."""
     return sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
 
 
-def detections(
+def detect_events(
     grid: FrameGrid, config: DecisionConfig, file: ScoredFile
 ) -> list[tuple[Alarm, decision.Detection]]:
     """A file's final events as (onset_s, offset_s, score), each with what was said."""
@@ -53,30 +53,35 @@ def detections(
     ]
 
 
-def alarms_of(grid: FrameGrid, config: DecisionConfig, file: ScoredFile) -> list[Alarm]:
+def detect_alarms(grid: FrameGrid, config: DecisionConfig, file: ScoredFile) -> list[Alarm]:
     """`detections` without what was said."""
-    return [alarm for alarm, _ in detections(grid, config, file)]
+    return [alarm for alarm, _ in detect_events(grid, config, file)]
 
 
-def at_threshold(
-    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig, rule: Rule = metrics.match
-) -> Counts:
+def count_at_threshold(
+    grid: FrameGrid,
+    files: Sequence[ScoredFile],
+    config: DecisionConfig,
+    rule: MatchRule = metrics.match_events,
+) -> EventCounts:
     """Counts of the decision's events by a rule: the benchmark's, or `metrics.onset_match`."""
-    heard = ((alarms_of(grid, config, file), file.truth) for file in files)
-    return metrics.count(config.threshold, heard, rule)
+    heard = ((detect_alarms(grid, config, file), file.truth) for file in files)
+    return metrics.count_events(config.threshold, heard, rule)
 
 
-def curve(grid: FrameGrid, files: Sequence[ScoredFile], rule: Rule = metrics.match) -> list[Counts]:
+def compute_curve(
+    grid: FrameGrid, files: Sequence[ScoredFile], rule: MatchRule = metrics.match_events
+) -> list[EventCounts]:
     """Counts of the frame scores at 120 thresholds, as the benchmark's ruler takes them."""
     scored = [(f.frames.scores[:, 0], f.truth) for f in files]
-    thresholds = metrics.thresholds_for(scored, 120)
-    return metrics.sweep(scored, grid.frame / grid.rate, thresholds, rule)
+    thresholds = metrics.choose_thresholds(scored, 120)
+    return metrics.sweep_thresholds(scored, grid.frame / grid.rate, thresholds, rule)
 
 
-def of_scenes(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
+def compute_scene_metrics(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
     """The figures of scenes of one kind; a plain dict for JSON."""
-    grid = grid_of(bundle)
-    hours, rows = hours_of(grid, files), curve(grid, files)
+    grid = make_frame_grid(bundle)
+    hours, rows = total_hours(grid, files), compute_curve(grid, files)
     best = min(rows, key=lambda r: r.error_rate)
     out: dict[str, Any] = {
         "files": len(files),
@@ -85,25 +90,30 @@ def of_scenes(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
         "best_error_rate": round(best.error_rate, 3),
         "best_f1": round(max(r.f1 for r in rows), 3),
         "best_threshold": round(best.threshold, 4),
-        **{f"recall_at_{n}_fa_h": round(metrics.recall_at(rows, hours, n), 3) for n in BUDGETS},
-        "interval": _interval_at(grid, files, best.threshold),
+        **{
+            f"recall_at_{n}_fa_h": round(metrics.find_recall_at_rate(rows, hours, n), 3)
+            for n in BUDGETS
+        },
+        "interval": _compute_interval(grid, files, best.threshold),
     }
     if files[0].kind == "rare":
-        onsets = curve(grid, files, metrics.onset_match)
+        onsets = compute_curve(grid, files, metrics.match_strongest_onset)
         out["best_onset_error_rate"] = round(min(r.error_rate for r in onsets), 3)
         out["best_onset_f1"] = round(max(r.f1 for r in onsets), 3)
-        out["recall_by_ebr"] = recall_by_ebr(grid, files, best.threshold)
+        out["recall_by_ebr"] = compute_recall_by_ebr(grid, files, best.threshold)
     out["points"] = {
-        name: of_point(grid, files, point.threshold)
+        name: compute_point_metrics(grid, files, point.threshold)
         for name, point in bundle.operating_points.items()
     }
     return out
 
 
-def of_point(grid: FrameGrid, files: Sequence[ScoredFile], threshold: float) -> dict[str, Any]:
+def compute_point_metrics(
+    grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
+) -> dict[str, Any]:
     """The figures of the decision's own events at a threshold."""
     config = DecisionConfig(threshold)
-    counts, hours = at_threshold(grid, files, config), hours_of(grid, files)
+    counts, hours = count_at_threshold(grid, files, config), total_hours(grid, files)
     row: dict[str, Any] = {
         "threshold": round(threshold, 4),
         "recall": round(counts.recall, 3),
@@ -112,44 +122,52 @@ def of_point(grid: FrameGrid, files: Sequence[ScoredFile], threshold: float) -> 
         "f1": round(counts.f1, 3),
     }
     if files[0].kind == "rare":
-        row["onset_f1"] = round(at_threshold(grid, files, config, metrics.onset_match).f1, 3)
-    errors = onset_errors(grid, files, config)
+        row["onset_f1"] = round(
+            count_at_threshold(grid, files, config, metrics.match_strongest_onset).f1, 3
+        )
+    errors = compute_onset_errors(grid, files, config)
     if errors:
         row["onset_error_s"] = {
             "median": round(float(np.median(errors)), 3),
             "p90": round(float(np.quantile(errors, 0.9)), 3),
         }
-    found = [alarms_of(grid, config, f) for f in files]
-    row["interval"] = bootstrap(hits_by_group(found, files), alarms_by_minute(grid, found, files))
-    row["recall_by_ebr"] = _share_by(found, files, lambda e: _ebr_bin(e.ebr_db))
+    found = [detect_alarms(grid, config, f) for f in files]
+    row["interval"] = bootstrap_intervals(
+        count_hits_by_group(found, files), count_alarms_by_minute(grid, found, files)
+    )
+    row["recall_by_ebr"] = _share_found_by(found, files, lambda e: _name_ebr_bin(e.ebr_db))
     if any(f.contents for f in files):
-        row["false_alarms_h_by_label"] = false_alarms_by_label(grid, found, files)
+        row["false_alarms_h_by_label"] = count_false_alarms_by_label(grid, found, files)
     if files[0].kind == "bursts":
-        row["rounds"] = rounds(grid, files, config)
+        row["rounds"] = compare_rounds(grid, files, config)
     return row
 
 
-def onset_errors(
+def compute_onset_errors(
     grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
 ) -> list[float]:
     """Seconds from each found event's true onset to its nearest alarm's."""
     errors: list[float] = []
     for file in files:
-        found = alarms_of(grid, config, file)
-        for hit, (onset, _) in zip(metrics.match(found, file.truth)[0], file.truth, strict=True):
+        found = detect_alarms(grid, config, file)
+        for hit, (onset, _) in zip(
+            metrics.match_events(found, file.truth)[0], file.truth, strict=True
+        ):
             if hit:
                 errors.append(min(abs(alarm[0] - onset) for alarm in found))
     return errors
 
 
-def rounds(grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig) -> dict[str, Any]:
+def compare_rounds(
+    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
+) -> dict[str, Any]:
     """Rounds counted in found bursts against the truth: how many are exact, within one, and
     the median of count over truth."""
     pairs = []
     for file in files:
-        found = detections(grid, config, file)
+        found = detect_events(grid, config, file)
         for event in file.events:
-            near = [d.rounds for alarm, d in found if _meets(alarm, event.span)]
+            near = [d.rounds for alarm, d in found if _overlaps(alarm, event.span)]
             if near and event.rounds is not None:
                 pairs.append((sum(near), event.rounds))
     if not pairs:
@@ -163,62 +181,64 @@ def rounds(grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig)
     }
 
 
-def recall_by_ebr(grid: FrameGrid, files: Sequence[ScoredFile], threshold: float) -> dict[str, str]:
+def compute_recall_by_ebr(
+    grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
+) -> dict[str, str]:
     """Found of all by EBR, from the frame scores."""
     hop_s = grid.frame / grid.rate
-    found = [metrics.alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
-    return _share_by(found, files, lambda e: _ebr_bin(e.ebr_db))
+    found = [metrics.find_alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
+    return _share_found_by(found, files, lambda e: _name_ebr_bin(e.ebr_db))
 
 
-def false_alarms_by_label(
+def count_false_alarms_by_label(
     grid: FrameGrid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> dict[str, float]:
     """False alarms an hour by the label of the sound that begins nearest, or of the beds."""
     labels: Counter[str] = Counter()
     for alarms, file in zip(found, files, strict=True):
         for alarm in alarms:
-            if not any(_meets(alarm, span) for span in file.truth):
-                labels[cause_of(alarm, file)] += 1
-    hours = hours_of(grid, files)
+            if not any(_overlaps(alarm, span) for span in file.truth):
+                labels[find_cause(alarm, file)] += 1
+    hours = total_hours(grid, files)
     return {label: round(count / hours, 2) for label, count in labels.most_common()}
 
 
-def cause_of(alarm: Alarm, file: ScoredFile) -> str:
+def find_cause(alarm: Alarm, file: ScoredFile) -> str:
     """The label of the sound that begins nearest to an alarm; its beds' where there is none."""
-    here = [c for c in file.contents if _meets(alarm, c.span)]
+    here = [c for c in file.contents if _overlaps(alarm, c.span)]
     sounds = [c for c in here if c.role == "sound"]
     if sounds:
         return min(sounds, key=lambda c: abs(c.span[0] - alarm[0])).label
     return " + ".join(sorted({c.label for c in here})) or UNKNOWN
 
 
-def hits_by_group(
+def count_hits_by_group(
     found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> list[tuple[int, int]]:
     """(hits, events) of each recording that true events come from."""
     groups: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for alarms, file in zip(found, files, strict=True):
-        hits, _ = metrics.match(alarms, file.truth)
+        hits, _ = metrics.match_events(alarms, file.truth)
         for hit, event in zip(hits, file.events, strict=True):
             groups[event.group][0] += hit
             groups[event.group][1] += 1
     return [(hits, events) for hits, events in groups.values()]
 
 
-def alarms_by_minute(
+def count_alarms_by_minute(
     grid: FrameGrid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> list[tuple[int, float]]:
     """(false alarms, minutes) of each minute, or what is left of one, of each file."""
     pieces = []
     for alarms, file in zip(found, files, strict=True):
         minutes = len(file.frames.level) * grid.frame / grid.rate / 60
-        false = [a for a in alarms if not any(_meets(a, span) for span in file.truth)]
+        false = [a for a in alarms if not any(_overlaps(a, span) for span in file.truth)]
         counted = Counter(min(int(a[0] // 60), max(0, int(np.ceil(minutes)) - 1)) for a in false)
         pieces += [(counted[m], min(1.0, minutes - m)) for m in range(int(np.ceil(minutes)))]
     return pieces
 
 
-def bootstrap(
+def bootstrap_intervals(
     groups: Sequence[tuple[int, int]], minutes: Sequence[tuple[int, float]]
 ) -> dict[str, list[float]]:
     """95 % percentile intervals of recall, false alarms an hour, ER and F1, 1,000 draws."""
@@ -241,18 +261,20 @@ def bootstrap(
     }
 
 
-def _interval_at(
+def _compute_interval(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
 ) -> dict[str, list[float]]:
     hop_s = grid.frame / grid.rate
-    found = [metrics.alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
-    return bootstrap(hits_by_group(found, files), alarms_by_minute(grid, found, files))
+    found = [metrics.find_alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
+    return bootstrap_intervals(
+        count_hits_by_group(found, files), count_alarms_by_minute(grid, found, files)
+    )
 
 
-def _share_by(found, files, key) -> dict[str, str]:
+def _share_found_by(found, files, key) -> dict[str, str]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for alarms, file in zip(found, files, strict=True):
-        hits, _ = metrics.match(alarms, file.truth)
+        hits, _ = metrics.match_events(alarms, file.truth)
         for hit, event in zip(hits, file.events, strict=True):
             counts[key(event)][0] += hit
             counts[key(event)][1] += 1
@@ -260,7 +282,7 @@ def _share_by(found, files, key) -> dict[str, str]:
     return {name: f"{a}/{b}" for name, (a, b) in ordered}
 
 
-def _ebr_bin(ebr_db: str) -> str:
+def _name_ebr_bin(ebr_db: str) -> str:
     """The EBR itself where it is whole (a protocol's), its 6 dB range where it is drawn."""
     value = float(ebr_db)
     if value == int(value):
@@ -269,5 +291,5 @@ def _ebr_bin(ebr_db: str) -> str:
     return f"{low} to {low + 6}"
 
 
-def _meets(alarm: Alarm, span: Span) -> bool:
+def _overlaps(alarm: Alarm, span: Span) -> bool:
     return overlaps(alarm, span, NEAR_S)

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 from train.data.checks import COLUMNS, read_manifest
-from train.data.corpus import CorpusError, exclusions
+from train.data.corpus import CorpusError, read_exclusions
 
-BY = {"source": "source", "recording": "origin_group", "clip": "path"}
+UNIT_COLUMNS = {"source": "source", "recording": "origin_group", "clip": "path"}
 """The column of what is kept or left as a whole."""
 
 
-def part(data: Path, to: Path, wanted: dict[str, str], by: str, *, others: bool) -> int:
+def write_subset(data: Path, to: Path, wanted: dict[str, str], by: str, *, others: bool) -> int:
     """Write ``to`` with every clip of the sources (or recordings, or the clips alone: ``by``) that
     have one whose columns are as ``wanted``, or, for ``others``, every other clip; returns how
     many. The files stay where they are.
@@ -23,7 +23,7 @@ def part(data: Path, to: Path, wanted: dict[str, str], by: str, *, others: bool)
     rows = read_manifest(data)
     if unknown := wanted.keys() - set(COLUMNS):
         raise CorpusError(f"{data / 'manifest.csv'}: no column {', '.join(sorted(unknown))}")
-    whole = BY[by]
+    whole = UNIT_COLUMNS[by]
     having = {r[whole] for r in rows if all(r[k] == v for k, v in wanted.items())}
     chosen = [r for r in rows if (r[whole] in having) != others]
     if not chosen:
@@ -35,7 +35,7 @@ def part(data: Path, to: Path, wanted: dict[str, str], by: str, *, others: bool)
         table = csv.DictWriter(sink, list(chosen[0]))
         table.writeheader()
         table.writerows(chosen)
-    left_out = exclusions(data)
+    left_out = read_exclusions(data)
     with (to / "exclusions.csv").open("w", newline="", encoding="utf-8") as sink:
         table = csv.writer(sink)
         table.writerow(["path", "reason"])

@@ -20,7 +20,7 @@ def is_far(clip: ScoredClip) -> bool:
     return clip.kind in FAR
 
 
-def of_clips(clips: Sequence[ScoredClip], threshold: float) -> dict[str, Any]:
+def compute_clip_metrics(clips: Sequence[ScoredClip], threshold: float) -> dict[str, Any]:
     """AP and AUC with intervals by recording; which negatives rank among the highest 1 %; the
     recall of each source of shots at ``threshold``."""
     if not clips:
@@ -32,7 +32,7 @@ def of_clips(clips: Sequence[ScoredClip], threshold: float) -> dict[str, Any]:
         "others": int((~shot).sum()),
         "ap": round(metrics.average_precision(shot, scores), 3),
         "auc": round(metrics.roc_auc(shot, scores), 4),
-        "interval": _intervals(clips, shot, scores),
+        "interval": _bootstrap_intervals(clips, shot, scores),
     }
     if not shot.any() or shot.all():
         return out
@@ -40,11 +40,11 @@ def of_clips(clips: Sequence[ScoredClip], threshold: float) -> dict[str, Any]:
     out["recall_at_1_percent_false"] = round(float((scores[shot] > limit).mean()), 3)
     worst = (c.label for c, s, y in zip(clips, scores, shot, strict=True) if s > limit and not y)
     out["false_at_1_percent"] = dict(Counter(worst).most_common())
-    out["found_by_source"] = _found(clips, threshold, lambda c: c.source)
+    out["found_by_source"] = _count_found(clips, threshold, lambda c: c.source)
     return out
 
 
-def _found(clips: Sequence[ScoredClip], threshold: float, key) -> dict[str, str]:
+def _count_found(clips: Sequence[ScoredClip], threshold: float, key) -> dict[str, str]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for clip in clips:
         if clip.category == "gunshot":
@@ -53,7 +53,7 @@ def _found(clips: Sequence[ScoredClip], threshold: float, key) -> dict[str, str]
     return {name: f"{a}/{b}" for name, (a, b) in sorted(counts.items())}
 
 
-def _intervals(
+def _bootstrap_intervals(
     clips: Sequence[ScoredClip], shot: np.ndarray, scores: np.ndarray
 ) -> dict[str, list[float]]:
     rng = np.random.default_rng(0)
