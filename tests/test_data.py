@@ -1,4 +1,4 @@
-"""The clips: decoded once, labelled by a stated rule, checked, fingerprinted, drawn."""
+"""The training clips: decoding, strong labels, checks, fingerprints and draws."""
 
 import csv
 import shutil
@@ -20,17 +20,17 @@ from train.data.table import read_rows
 from train.errors import TrainError
 
 
-def test_test_clips_are_never_in_reach_unless_asked_for(cache):
+def test_test_clips_are_prepared_only_on_request(cache):
     assert {c.split for c in Corpus(cache).clips} == {"train", "val"}
 
 
-def test_the_corpus_gives_back_the_files_samples(data, cache):
+def test_the_corpus_returns_the_files_samples(data, cache):
     clip = Corpus(cache).select_clips("train", "gunshot")[0]
-    there = soundfile.read(data / clip.path, dtype="float32")[0]
-    np.testing.assert_allclose(Corpus(cache).read_samples(clip), there, atol=2 / 32768)
+    expected = soundfile.read(data / clip.path, dtype="float32")[0]
+    np.testing.assert_allclose(Corpus(cache).read_samples(clip), expected, atol=2 / 32768)
 
 
-def test_a_corpus_that_is_not_there_is_named(tmp_path):
+def test_a_missing_corpus_is_named(tmp_path):
     with pytest.raises(CorpusError, match="prepare"):
         Corpus(tmp_path)
     with pytest.raises(CorpusError, match=r"manifest\.csv"):
@@ -56,16 +56,16 @@ def test_packages_become_a_data_folder(tmp_path, monkeypatch):
         "sound-theme-freedesktop,CC-BY-SA-3.0,music,chime,bell comp* camera*\n"
     )
     monkeypatch.setattr(packages, "TABLE", small)
-    asked = ["apt-get", "download", "--print-uris", "sound-theme-freedesktop"]
-    if not shutil.which("apt-get") or subprocess.run(asked, capture_output=True).returncode:
-        pytest.skip("wants apt and its lists: `apt-get update`")
+    apt = ["apt-get", "download", "--print-uris", "sound-theme-freedesktop"]
+    if not shutil.which("apt-get") or subprocess.run(apt, capture_output=True).returncode:
+        pytest.skip("apt and its package lists are missing: `apt-get update`")
     count = packages.fetch_packages(tmp_path / "more")
     rows = checks.read_manifest(tmp_path / "more")
     assert count == len(rows) == 4
     assert {r["label"] for r in rows} == {"click", "chime"}
     assert [f for f in checks.find_faults(tmp_path / "more") if f.severe] == []
-    kept = packages.fetch_packages(tmp_path / "less", exclude_from=_as_val(tmp_path / "more"))
-    assert kept < 4, "the chimes are long enough to be known again"
+    remaining = packages.fetch_packages(tmp_path / "less", exclude_from=_as_val(tmp_path / "more"))
+    assert remaining < 4, "the chimes are long enough to be recognised"
 
 
 def _as_val(folder):
@@ -74,7 +74,7 @@ def _as_val(folder):
     return folder
 
 
-def test_a_package_that_is_not_to_be_had_is_named(tmp_path, monkeypatch):
+def test_a_package_that_does_not_exist_is_named(tmp_path, monkeypatch):
     bad = tmp_path / "bad.csv"
     bad.write_text("package,licence,category,label,files\nno-such-package,CC0,music,x,*\n")
     monkeypatch.setattr(packages, "TABLE", bad)
@@ -82,7 +82,7 @@ def test_a_package_that_is_not_to_be_had_is_named(tmp_path, monkeypatch):
         packages.fetch_packages(tmp_path / "more")
 
 
-def test_the_table_of_packages_is_sound():
+def test_the_table_of_packages_is_valid():
     for row in read_rows(packages.TABLE):
         assert row["category"] in checks.CATEGORIES
         is_shot = labels.find_head(row["category"], row["label"]) == "gunshot"
@@ -119,7 +119,7 @@ def test_shots_are_found_where_they_are():
     assert 2.0 < offset / 16_000 < 2.3
 
 
-def test_a_far_shot_is_the_sharpest_rise_and_sure_only_if_alone():
+def test_a_far_shot_is_the_sharpest_rise_and_reliable_only_if_alone():
     rng = np.random.default_rng(3)
     x = noise(rng, 4.0, 3e-3)
     for at, level in ((1.0, 0.1), (2.5, 0.05)):
@@ -131,7 +131,7 @@ def test_a_far_shot_is_the_sharpest_rise_and_sure_only_if_alone():
     assert not shots.find_far_shot(noise(rng, 4.0, 3e-3))[1]
 
 
-def test_a_fingerprint_knows_a_recording_again_and_no_other():
+def test_a_fingerprint_matches_the_same_recording_only():
     rng = np.random.default_rng(0)
     one, other = noise(rng, 3.0), noise(rng, 3.0)
     cut = 0.3 * one[8_000:40_000] + noise(rng, 2.0, 1e-4)
@@ -141,7 +141,7 @@ def test_a_fingerprint_knows_a_recording_again_and_no_other():
     assert len(compute_fingerprint(np.zeros(16_000, "f"))) == 0
 
 
-def test_a_pool_weighs_recordings_and_not_their_number_of_clips(cache):
+def test_a_pool_weights_recordings_and_not_their_number_of_clips(cache):
     clips = Corpus(cache).select_clips("train", "hard_negative")
     rng = np.random.default_rng(0)
     drawn = [ClipPool(clips).draw(rng).label for _ in range(2_000)]
@@ -165,29 +165,29 @@ def broken(data, tmp_path, change):
     return [(f.path, f.problem) for f in checks.find_faults(folder)]
 
 
-def test_a_sound_folder_has_no_grave_fault(data):
+def test_a_valid_folder_has_no_severe_fault(data):
     assert [f for f in checks.find_faults(data) if f.severe] == []
 
 
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (lambda d, r: r[1].update(origin_group=r[45]["origin_group"]), "is in test and train"),
+        (lambda d, r: r[1].update(origin_group=r[45]["origin_group"]), "in more than one split: test, train"),
         (lambda d, r: r[0].update(split="dev"), "split 'dev'"),
         (lambda d, r: r[0].update(category="bang"), "category 'bang'"),
-        (lambda d, r: r[0].update(licence="CC-BY-NC-4.0"), "not for a model that is shipped"),
-        (lambda d, r: r[0].update(path="../x.flac"), "not a path inside"),
-        (lambda d, r: r[0].update(path=r[1]["path"]), "named twice"),
-        (lambda d, r: r[0].update(duration_s="9"), "not 9"),
-        (lambda d, r: (d / r[0]["path"]).write_bytes(b"x"), "does not decode"),
-        (lambda d, r: (d / r[0]["path"]).unlink(), "does not decode"),
+        (lambda d, r: r[0].update(licence="CC-BY-NC-4.0"), "does not allow use in a distributed model"),
+        (lambda d, r: r[0].update(path="../x.flac"), "path outside"),
+        (lambda d, r: r[0].update(path=r[1]["path"]), "listed twice"),
+        (lambda d, r: r[0].update(duration_s="9"), "duration_s is 9"),
+        (lambda d, r: (d / r[0]["path"]).write_bytes(b"x"), "can't be decoded"),
+        (lambda d, r: (d / r[0]["path"]).unlink(), "can't be decoded"),
         (lambda d, r: soundfile.write(d / r[0]["path"], np.zeros(32_000), 16_000), "silence"),
         (lambda d, r: soundfile.write(d / r[0]["path"], np.ones(4_800), 8_000), "8000 Hz"),
         (lambda d, r: shutil.copy(d / r[16]["path"], d / r[56]["path"]), "the same sound as"),
     ],
 )
 def test_every_fault_of_a_data_folder_is_named(data, tmp_path, fault, says):
-    assert any(says in what for _, what in broken(data, tmp_path, fault))
+    assert any(says in problem for _, problem in broken(data, tmp_path, fault))
 
 
 def command(*arguments):
@@ -201,8 +201,8 @@ def command(*arguments):
 
 
 def test_the_data_commands(data, cache, tmp_path):
-    lost = command("fetch", tmp_path / "more", "--apart-from", tmp_path / "nowhere")
-    assert (lost.returncode, len(lost.stderr.splitlines())) == (2, 1)
+    missing = command("fetch", tmp_path / "more", "--apart-from", tmp_path / "nowhere")
+    assert (missing.returncode, len(missing.stderr.splitlines())) == (2, 1)
     speed = command("speed", "first", "--cache", cache, "--batches", 1)
     assert "scenes a second" in speed.stdout, speed.stderr
     good = command("check", "--data", data)

@@ -1,4 +1,4 @@
-"""Scenes and what happens to sounds on their way into them: each effect by what it does."""
+"""Scenes, and the effects on the sounds in them."""
 
 from dataclasses import replace
 

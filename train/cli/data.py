@@ -194,7 +194,8 @@ def speed(
     from train.detector import config as configs
 
     asked = configs.load(config)
-    mixed = SceneBatches(cache, asked.mix, asked.seed, asked.batch)
+    frame = asked.frontend.hop * asked.model.stride
+    mixed = SceneBatches(cache, asked.mix, asked.seed, asked.batch, frame=frame)
     mixed(0)
     began = time.monotonic()
     for step in range(1, batches + 1):

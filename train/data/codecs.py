@@ -1,7 +1,7 @@
-"""Sound through a codec and back, in memory, aligned to the sample it came from.
+"""Encode and decode sound in memory, so that training covers compressed recordings.
 
-Each round trip takes and gives ``(n,) float32`` samples at 16 kHz. Codecs delay; what they
-delay by is a constant of each, and is taken off here (a test holds every one to it).
+Each codec takes and returns ``(n,) float32`` samples at 16 kHz. The delay of a codec is a
+constant and is removed, so that sounds stay where they were.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ import soxr
 from streamdet.audio.ffmpeg import import_pyav
 from streamdet.constants import RATE
 
+NARROW_RATE = RATE // 2
+AAC_DELAY = 1_024
+"""Samples that FFmpeg's AAC encoder puts before the first one."""
+
 
 def apply_codec(name: str, x: np.ndarray, quality: float) -> np.ndarray:
-    """``x`` through the codec called ``name`` (see NAMES); ``quality`` in [0, 1].
+    """Encode and decode ``x`` with a codec of CODEC_NAMES; ``quality`` is in [0, 1].
 
-    Raises KeyError for a name that is not there.
+    Raises KeyError for an unknown name.
     """
     return _CODECS[name](np.clip(x, -1.0, 1.0), quality)
 
@@ -39,12 +43,12 @@ def _vorbis(x: np.ndarray, quality: float) -> np.ndarray:
 
 
 def _gsm(x: np.ndarray, _quality: float) -> np.ndarray:
-    return _apply_at_8_khz(x, lambda y: _encode_with_sndfile(y, 8_000, "WAV", "GSM610", None))
+    return _apply_at_8_khz(x, "GSM610")
 
 
 def _telephone(x: np.ndarray, _quality: float) -> np.ndarray:
-    """8 kHz mu-law, as G.711."""
-    return _apply_at_8_khz(x, lambda y: _encode_with_sndfile(y, 8_000, "WAV", "ULAW", None))
+    """8 kHz mu-law, as in G.711."""
+    return _apply_at_8_khz(x, "ULAW")
 
 
 def _aac(x: np.ndarray, quality: float) -> np.ndarray:
@@ -60,12 +64,13 @@ def _aac(x: np.ndarray, quality: float) -> np.ndarray:
     sink.seek(0)
     with av.open(sink, "r", format="aac") as container:
         decoded = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
-    return _fit_length(decoded, 1_024, len(x))
+    return _fit_length(decoded, AAC_DELAY, len(x))
 
 
-def _apply_at_8_khz(x: np.ndarray, codec: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    narrow = codec(soxr.resample(x, RATE, 8_000).astype(np.float32))
-    return _fit_length(soxr.resample(narrow, 8_000, RATE), 0, len(x))
+def _apply_at_8_khz(x: np.ndarray, subtype: str) -> np.ndarray:
+    narrow = soxr.resample(x, RATE, NARROW_RATE).astype(np.float32)
+    narrow = _encode_with_sndfile(narrow, NARROW_RATE, "WAV", subtype, None)
+    return _fit_length(soxr.resample(narrow, NARROW_RATE, RATE), 0, len(x))
 
 
 def _encode_with_sndfile(
@@ -74,8 +79,8 @@ def _encode_with_sndfile(
     sink = io.BytesIO()
     options: dict[str, Any] = {} if level is None else {"compression_level": level}
     with soundfile.SoundFile(sink, "w", rate, 1, subtype, format=container, **options) as file:
-        for at in range(0, len(x), RATE):  # libsndfile overflows its stack on long Ogg writes
-            file.write(x[at : at + RATE])
+        for start in range(0, len(x), RATE):  # long Ogg writes overflow libsndfile's stack
+            file.write(x[start : start + RATE])
     sink.seek(0)
     decoded, _ = soundfile.read(sink, dtype="float32")
     return _fit_length(decoded, 0, len(x))
@@ -95,4 +100,3 @@ _CODECS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "telephone": _telephone,
 }
 CODEC_NAMES = tuple(_CODECS)
-"""The codecs there are."""

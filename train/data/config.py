@@ -1,4 +1,4 @@
-"""What scenes are made of: every odds and level of the mixer in one frozen record."""
+"""The mixer's settings: the probability and range of everything a scene is made of."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MixConfig:
-    """How scenes are made; odds in [0, 1] unless a unit is named.
+    """How scenes are mixed; a field without a unit is a probability in [0, 1].
 
-    ``own_share`` of the sounds and beds are a user's own, where there are any of the kind.
-    ``mined_share`` of the hard negatives are drawn from those that alarmed last, once any
-    have; ``weak_shot`` of the shots are clips whose onset nobody knows; ``at_start`` of the
-    sounds begin with the scene, as in a clip that was cut to its sound. ``synthetic_strike`` of
-    the other sounds are synthetic; ``cut`` of those that come from ambience, speech or music
-    are a single rise of theirs; ``layered`` of all are two of a kind at once. Of the shots and
-    impulsive sounds with one onset ``spliced`` go on as another does, shots as shots and others as
-    others, and ``dried`` die away faster.
+    Shots: ``field_shot`` of them are far shots of forest recorders, ``weak_shot`` are clips whose
+    onset is not known, ``synthetic_shot`` are synthesised.
+    Other sounds: ``synthetic_strike`` of them are synthesised, ``mined_share`` are drawn from the
+    clips that caused false alarms last, once there are any. ``cut`` of those from ambience, speech
+    or music are one sudden rise of the clip.
+    All sounds: ``layered`` of them are two of a kind at once, ``at_start`` begin with the scene, as
+    in a clip cut to its sound. Of those with one onset, ``spliced`` take over the tail of another
+    sound (a shot that of a shot, others that of others), and ``dried`` decay faster.
+    ``own_share`` of the sounds and beds come from the user's own clips, if there are any of the
+    kind.
     """
 
     scene_s: float = 6.0
@@ -43,7 +45,7 @@ class MixConfig:
         (0.30, 8.0, 20.0),
         (0.25, 20.0, 60.0),
     )
-    """(odds, from, to): a range is drawn, then an event-to-background ratio in it, in dB."""
+    """(probability, lowest, highest): the event-to-background ratio in dB is uniform in a range."""
     second_bed: float = 0.35
     speech: float = 0.3
     music: float = 0.3

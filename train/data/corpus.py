@@ -1,8 +1,8 @@
 """The manifest's clips, decoded once into one array of int16 that every process maps.
 
-`prepare` writes ``clips.i16`` (all samples, end to end) and ``clips.json`` (one row a clip:
-the manifest's columns, where its samples lie, its activity and its onsets) into a folder
-that git ignores; `Corpus` reads them back.
+`prepare_corpus` writes ``clips.i16`` (all samples, end to end) and ``clips.json`` (one row per
+clip: the manifest's columns, its position in the array, its activity and its onsets) into a
+folder that git ignores. `Corpus` reads them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ DEFAULT_EXCLUSIONS = Path(__file__).with_name("exclusions.csv")
 
 
 class CorpusError(TrainError):
-    """The corpus can't be read or built; the message says what and where."""
+    """The corpus can't be read or built; the message says what is wrong and where."""
 
 
 @dataclass(frozen=True)
 class CorpusClip:
-    """One row of the manifest, with its place in the array and its strong labels.
+    """One row of the manifest, with its position in the array and its strong labels.
 
-    ``start`` and ``length`` are in samples; ``active`` holds (first, end) pairs and
-    ``onsets`` single frames, both in frames of 10 ms. ``own`` clips are of a user's folder.
+    ``start`` and ``length`` are in samples. ``active`` holds (first, end) pairs and ``onsets``
+    single frames, both in frames of 10 ms. ``located`` is False if the onsets are not reliable.
+    ``own`` is True for a clip of the user's own folder.
     """
 
     index: int
@@ -62,8 +63,11 @@ class CorpusClip:
 
 
 class Corpus:
-    """The prepared clips of ``folder``, behind them those of the folder ``own``, if given;
-    ``corpus.samples(clip)`` is a clip's ``(n,) float32`` sound."""
+    """The prepared clips of ``folder``, followed by those of the user's folder ``own``, if given.
+
+    ``corpus.read_samples(clip)`` returns the sound of a clip. Raises CorpusError if a folder has
+    no prepared clips.
+    """
 
     def __init__(self, folder: Path, own: Path | None = None) -> None:
         self._folders = [folder] if own is None else [folder, own]
@@ -77,15 +81,19 @@ class Corpus:
     def read_samples(
         self, clip: CorpusClip, start: int = 0, count: int | None = None
     ) -> np.ndarray:
-        """The clip's sound, (n,) float32 in [-1, 1], a fresh array; or ``count`` samples of
-        it from ``start`` on."""
+        """Return a clip's samples from ``start`` on, all or ``count`` of them.
+
+        The result is a new ``(n,) float32`` array in [-1, 1].
+        """
         first = clip.start + start
         last = clip.start + clip.length if count is None else first + count
         return self._samples[clip.own][first:last] * np.float32(1.0 / 32768.0)
 
     def describe(self) -> dict[str, Any]:
-        """How many clips there are, how many of them a user's own, and a hash of every sound and
-        label; it reads all of them."""
+        """Return the number of clips, the number of the user's own, and a hash of everything.
+
+        It reads all samples and labels.
+        """
         digest = hashlib.sha256()
         for folder in self._folders:
             for name in ("clips.json", "clips.i16"):
@@ -95,14 +103,14 @@ class Corpus:
         return {"clips": len(self.clips), "own": own, "sha256": digest.hexdigest()}
 
     def select_clips(self, split: str, *categories: str) -> list[CorpusClip]:
-        """The clips of a split that are of one of the categories, in manifest order."""
+        """Return the clips of a split in any of the categories, in manifest order."""
         return [c for c in self.clips if c.split == split and c.category in categories]
 
 
 def _read_index(folder: Path, first: int, *, own: bool) -> list[CorpusClip]:
     index = folder / "clips.json"
     if not index.is_file():
-        raise CorpusError(f"{folder}: no prepared clips; run `python -m train prepare` first")
+        raise CorpusError(f"{folder}: no prepared clips. Run `python -m train prepare` first.")
     rows = json.loads(index.read_text())
     return [
         CorpusClip(
@@ -124,10 +132,10 @@ def prepare_corpus(
     splits: tuple[str, ...] = ("train", "val"),
     more: Path | None = None,
 ) -> int:
-    """Decode the splits' clips of a data folder, and of one ``more``, into ``folder``; returns
-    the number of clips.
+    """Decode the clips of a data folder, and of a second one, ``more``, into ``folder``.
 
-    Raises CorpusError for a missing manifest or a clip that is not 16 kHz mono audio.
+    Returns the number of clips. Raises CorpusError for a missing manifest or a clip that is not
+    16 kHz mono audio.
     """
     rows = _select_rows(data, splits)
     paths = [data / r["path"] for r in rows]
@@ -181,7 +189,7 @@ def prepare_corpus(
 def _select_rows(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
     manifest = data / "manifest.csv"
     if not manifest.is_file():
-        raise CorpusError(f"{manifest}: no such manifest")
+        raise CorpusError(f"{manifest}: no such file. docs/data.md describes the format.")
     excluded = read_exclusions(data)
     return [
         row
@@ -191,14 +199,18 @@ def _select_rows(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def read_exclusions(data: Path) -> dict[str, str]:
-    """Reasons by path of the clips that are left out: the folder's own ``exclusions.csv``, or
-    where it has none, the list that the project keeps of its shared recordings."""
+    """Read the excluded clips: their paths and the reasons.
+
+    They stand in the folder's ``exclusions.csv``. A folder without one gets the exclusions of the
+    project's shared recordings.
+    """
     own = data / "exclusions.csv"
-    return {r["path"]: r["reason"] for r in read_rows(own if own.is_file() else DEFAULT_EXCLUSIONS)}
+    rows = read_rows(own if own.is_file() else DEFAULT_EXCLUSIONS)
+    return {r["path"]: r["reason"] for r in rows}
 
 
 def read_shot_boxes(data: Path) -> dict[str, tuple[float, float]]:
-    """The box around the shot, in seconds, of each clip that ``events.csv`` gives one."""
+    """Read ``events.csv``, if any: the (onset, offset) around the shot of a clip, in seconds."""
     path = data / "events.csv"
     rows = read_rows(path) if path.is_file() else []
     return {r["path"]: (float(r["onset_s"]), float(r["offset_s"])) for r in rows}
@@ -212,9 +224,11 @@ def _decode(
     except (OSError, soundfile.LibsndfileError) as error:
         raise CorpusError(f"{path}: {error}") from error
     if rate != RATE or samples.shape[1] != 1:
-        raise CorpusError(f"{path}: {rate} Hz, {samples.shape[1]} channels; 16 kHz mono wanted")
+        raise CorpusError(
+            f"{path}: {rate} Hz, {samples.shape[1]} channels. Convert it to {RATE} Hz mono."
+        )
     pcm = np.clip(np.round(samples[:, 0] * 32768.0), -32768, 32767).astype(np.int16)
-    shots = find_strong_labels(pcm.astype(np.float32) / 32768.0, kind, box_s)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], shots.active.astype(np.int8), [0]])))
+    labels = find_strong_labels(pcm.astype(np.float32) / 32768.0, kind, box_s)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels.active.astype(np.int8), [0]])))
     spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return pcm, spans, shots.onsets.tolist(), shots.reliable
+    return pcm, spans, labels.onsets.tolist(), labels.reliable

@@ -1,8 +1,7 @@
-"""What the manifest's labels mean to the detector's heads.
+"""Map the manifest's labels to the detector's heads.
 
-The detector's labels are multi-label: a scene may hold several at once. The first is the
-one it is for; the next six are the neighbours that fool detectors; the last three are
-context.
+A scene may have several labels at once. The first label is the detector's purpose, the next six
+are sounds that cause false alarms, and the last three are context.
 """
 
 from __future__ import annotations
@@ -39,12 +38,13 @@ _HARD_NEGATIVES = {
 
 
 def find_head(category: str, label: str) -> str:
-    """The detector's label for a manifest row; a hard negative of no class is "impulsive".
+    """Return the detector's label for a manifest row.
 
-    Raises ValueError for a category that the manifest format does not know.
+    A hard negative without a class of its own is "impulsive". Raises ValueError for an unknown
+    category.
     """
     if category == "hard_negative":
-        return next((head for head, of in _HARD_NEGATIVES.items() if label in of), "impulsive")
+        return next((h for h, labels in _HARD_NEGATIVES.items() if label in labels), "impulsive")
     heads = {
         "gunshot": "gunshot",
         "explosion": "explosion",
@@ -53,5 +53,5 @@ def find_head(category: str, label: str) -> str:
         "music": "music",
     }
     if category not in heads:
-        raise ValueError(f"no label for the category {category!r}")
+        raise ValueError(f"no head for the category {category!r}")
     return heads[category]

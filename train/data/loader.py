@@ -1,6 +1,6 @@
-"""Batches of scenes, each a function of (seed, step) alone, mixed ahead by `grain`.
+"""Batches of scenes, mixed ahead by `grain`; a batch depends on (seed, step) alone.
 
-A worker process holds no model and imports no JAX; it opens the corpus for itself.
+A worker process opens the corpus itself. It holds no model and does not import JAX.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from absl import flags
 
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
-from train.data.mixing import Mixer, Scene
+from train.data.mixing import FRAME, Mixer, Scene
 
 
 @dataclass(frozen=True)
 class SceneBatches:
-    """Makes the batch of a step: `(rows, ...)` arrays in a Scene."""
+    """The training batches of a run: ``batches(step)`` is a Scene of ``(rows, ...)`` arrays."""
 
     corpus: Path
     mix: MixConfig
     seed: int
     rows: int
     mined: Path | None = None
-    """A JSON file of clip paths and their weights, by hard-negative mining."""
+    """A JSON file of clip paths and their weights, written by hard-negative mining."""
     own: Path | None = None
-    """A user's own prepared clips, to be mixed in."""
+    """The user's own prepared clips, to be mixed in."""
     first_row: int = 0
-    """Of the rows of a batch that hosts share, this one's first."""
+    """This host's first row of a batch that several hosts share."""
+    frame: int = FRAME
+    """Samples in a frame of the model: the frontend's hop times the model's stride."""
 
     def __call__(self, step: int) -> Scene:
-        """The batch of one step."""
-        mixer = _open_mixer(self.corpus, self.mix, self.mined, self.own)
+        """Make the batch of one step."""
+        mixer = _open_mixer(self.corpus, self.mix, self.mined, self.own, self.frame)
         scenes = [
             mixer.make_scene(np.random.default_rng([self.seed, int(step), self.first_row + row]))
             for row in range(self.rows)
@@ -45,8 +47,10 @@ class SceneBatches:
         return Scene(*(np.stack(column) for column in zip(*scenes, strict=True)))
 
     def iter_batches(self, first: int, last: int, workers: int) -> Iterator[Scene]:
-        """Batches of steps ``first`` to ``last - 1``, mixed ahead in ``workers`` processes
-        (0: in a thread of this one)."""
+        """Iterate over the batches of steps ``first`` to ``last - 1``.
+
+        They are mixed ahead in ``workers`` processes; with 0, in a thread of this process.
+        """
         steps = grain.MapDataset.range(first, last).map(self)
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
         ahead = steps.to_iter_dataset(options)
@@ -57,12 +61,14 @@ class SceneBatches:
 
 
 @cache
-def _open_mixer(corpus: Path, mix: MixConfig, mined: Path | None, own: Path | None) -> Mixer:
+def _open_mixer(
+    corpus: Path, mix: MixConfig, mined: Path | None, own: Path | None, frame: int
+) -> Mixer:
     weights = json.loads(mined.read_text()) if mined else None
-    return Mixer(Corpus(corpus, own), mix, mined=weights)
+    return Mixer(Corpus(corpus, own), mix, mined=weights, frame=frame)
 
 
 def _accept_default_flags() -> None:
-    """grain reads absl's flags, which nobody parses here: their defaults are meant."""
+    """Mark absl's flags as parsed: grain reads them, and this program does not parse them."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()

@@ -1,10 +1,10 @@
-"""Scenes mixed on the fly: real clips into real backgrounds, labelled by frame.
+"""Mix scenes on the fly: real clips over real backgrounds, labelled by frame.
 
-`Mixer(corpus, config).scene(rng)` is a pure function of the generator it is handed; the
-trainer seeds one from (seed, step, row), so any scene can be made again alone.
+`Mixer.make_scene(rng)` depends only on the generator it is given. The training loop seeds one from
+(seed, step, row), so any scene can be made again on its own.
 
-Event-to-background ratio (EBR) as DCASE 2017 task 2 defines it: the RMS of the event over
-its activity against the RMS of the background under it.
+The event-to-background ratio (EBR) is that of DCASE 2017 task 2: the RMS of the event over its
+activity against the RMS of the background under it.
 """
 
 from __future__ import annotations
@@ -27,24 +27,26 @@ from train.data.recorder import simulate_recorder
 from train.data.shots import compute_level_db
 from train.data.sounds import SceneSound
 from train.data.strikes import synthesise_strike
-from train.data.teacher import TeacherTrack
+from train.data.teacher import HOP_S, TeacherTrack
 
-FRAME = 4
-"""10 ms frames in one frame of targets: the detector's stride."""
+FRAME = 640
+"""Samples in a frame of targets, unless the model's frame is given: 40 ms."""
 REACH = 50
-"""10 ms frames from an onset on in which a shot is a shot; its later decay counts neither way."""
-
-
+"""10 ms frames from an onset on that are labelled; the rest of the decay has weight 0."""
 DECAY, MARGIN = 200, 5
-"""10 ms frames behind and before an onset beyond which a shot's clip is but its noise."""
+"""10 ms frames after and before an onset that may belong to a shot; the rest of its clip is
+noise."""
+LONGEST_TAIL_S = 20
+"""Seconds of another sound that are read to take its tail."""
 
 
 class Scene(NamedTuple):
-    """``samples`` (n,) float32; ``targets`` and ``weights`` (frames, labels) and ``bag``
-    (frames,) float32, a frame being 40 ms and ending where the detector's frame of the same
-    index ends; ``teacher`` (windows, classes) float32, one every 0.48 s.
+    """A mixed scene and its targets.
 
-    Somewhere in the frames of ``bag``, where there are any, a shot is heard.
+    ``samples`` is (n,) float32. ``targets`` and ``weights`` are (frames, labels) float32 and
+    ``bag`` is (frames,) float32; a frame ends where the model's frame of the same index ends.
+    ``teacher`` is (windows, classes) float32, one row every 0.48 s. The frames with a ``bag`` above
+    0, if any, hold a shot at an unknown position.
     """
 
     samples: np.ndarray
@@ -55,7 +57,7 @@ class Scene(NamedTuple):
 
 
 class _SceneDraft(NamedTuple):
-    """A scene in the making, in 10 ms frames."""
+    """An unfinished scene, in 10 ms frames."""
 
     samples: np.ndarray
     targets: np.ndarray
@@ -67,7 +69,10 @@ class _SceneDraft(NamedTuple):
 class Mixer:
     """Makes scenes from one split of a corpus.
 
-    ``mined`` weighs clips, by path, that the model of the moment takes for shots.
+    ``mined`` gives weights to clips, by path, that the current model mistakes for shots. ``frame``
+    is the number of samples in a frame of the model: the frontend's hop times the model's stride.
+    Raises CorpusError for a frame that is not a multiple of 10 ms, and if the split has no shots
+    or no other sounds.
     """
 
     def __init__(
@@ -76,8 +81,14 @@ class Mixer:
         config: MixConfig,
         split: str = "train",
         mined: Mapping[str, float] | None = None,
+        frame: int = FRAME,
     ) -> None:
-        self.corpus, self.config = corpus, config
+        if frame <= 0 or frame % HOP:
+            raise CorpusError(
+                f"scenes are labelled in steps of {HOP} samples, but a frame of the model has "
+                f"{frame}. Choose a hop and a stride whose product is a multiple of {HOP}."
+            )
+        self.corpus, self.config, self._stride = corpus, config, frame // HOP
         shots = corpus.select_clips(split, "gunshot")
         pool = partial(OwnSharePool, share=config.own_share)
         self.near = pool([c for c in shots if c.kind != "field"], by_label=False)
@@ -96,49 +107,48 @@ class Mixer:
             heads = [(h, p) for h, p in heads if self.negatives[h].has_own]
         if not (self.near or self.field) or not heads:
             missing = "gunshot" if heads else "other sound"
-            raise CorpusError(f"no {missing} among the {split} clips, which scenes are made of")
+            raise CorpusError(f"no {missing} among the {split} clips; scenes need both")
         self._heads = [h for h, _ in heads]
         odds = np.array([p for _, p in heads])
         self._head_odds = odds / odds.sum()
         self._ebr_odds = np.array([p for p, _, _ in config.ebr_db])
 
     def make_scene(self, rng: np.random.Generator) -> Scene:
-        """One scene of ``config.scene_s`` seconds."""
+        """Make one scene of ``config.scene_s`` seconds."""
         cfg = self.config
         count = int(cfg.scene_s * RATE)
         frames = count // HOP
-        canvas = _SceneDraft(
+        draft = _SceneDraft(
             np.zeros(count, np.float32),
             np.zeros((frames, len(LABELS)), np.float32),
             np.ones((frames, len(LABELS)), np.float32),
             np.zeros(frames, np.float32),
             TeacherTrack(cfg.scene_s, len(self.corpus.teacher.classes)),
         )
-        self._add_bed(canvas, rng)
-        bed_db = compute_level_db(canvas.samples)
+        self._add_bed(draft, rng)
+        bed_db = compute_level_db(draft.samples)
         for _ in range(0 if rng.random() < cfg.no_shot else rng.integers(1, cfg.max_shots + 1)):
             shot = self._layer_second(self._draw_shot(rng), self.near, rng)
-            self._place_sound(canvas, bed_db, shot, GUNSHOT, rng)
-        none = rng.random() < cfg.no_negative
-        for _ in range(0 if none else rng.integers(1, cfg.max_negatives + 1)):
-            self._place_sound(canvas, bed_db, *self._draw_other(rng), rng)
-        samples = simulate_recorder(cfg, canvas.samples, rng)
-        targets, weights = _pool_to_model_frames(canvas.targets, canvas.weights)
-        bag = canvas.bag[: len(targets) * FRAME].reshape(-1, FRAME).max(axis=1)
-        return Scene(samples, targets, weights, bag, canvas.teacher.rows)
+            self._place_sound(draft, bed_db, shot, GUNSHOT, rng)
+        no_negative = rng.random() < cfg.no_negative
+        for _ in range(0 if no_negative else rng.integers(1, cfg.max_negatives + 1)):
+            self._place_sound(draft, bed_db, *self._draw_other(rng), rng)
+        samples = simulate_recorder(cfg, draft.samples, rng)
+        targets, weights = _pool_to_model_frames(draft.targets, draft.weights, self._stride)
+        bag = draft.bag[: len(targets) * self._stride].reshape(-1, self._stride).max(axis=1)
+        return Scene(samples, targets, weights, bag, draft.teacher.rows)
 
-    def _add_bed(self, canvas: _SceneDraft, rng: np.random.Generator) -> None:
-        """Background layers over a noise floor, at a drawn level; marks the context heads."""
-        cfg, bed = self.config, canvas.samples
+    def _add_bed(self, draft: _SceneDraft, rng: np.random.Generator) -> None:
+        """Add background layers over a noise floor and mark the context heads."""
+        cfg, bed = self.config, draft.samples
         level_db = rng.uniform(-62.0, -22.0)
         floor_db = rng.uniform(-96.0, -66.0)
+        floor_gain = np.float32(10.0 ** (floor_db / 20.0))
         if rng.random() < cfg.quiet_bed:
             if rng.random() < 0.8:
-                bed += effects.draw_coloured_noise(len(bed), rng) * np.float32(
-                    10.0 ** (floor_db / 20.0)
-                )
+                bed += effects.draw_coloured_noise(len(bed), rng) * floor_gain
             return
-        bed += effects.draw_coloured_noise(len(bed), rng) * np.float32(10.0 ** (floor_db / 20.0))
+        bed += effects.draw_coloured_noise(len(bed), rng) * floor_gain
         layers: list[tuple[str, OwnSharePool]] = [("ambience", self.beds)]
         if rng.random() < cfg.second_bed:
             layers.append(("ambience", self.beds))
@@ -151,33 +161,33 @@ class Mixer:
         for head, pool in layers:
             if not pool:
                 continue
-            layer = self._fill_layer(pool, canvas, rng)
+            layer = self._fill_layer(pool, draft, rng)
             rms = float(np.sqrt(np.mean(layer**2))) + 1e-9
             layer *= np.float32(10.0 ** ((level_db + rng.uniform(-10.0, 3.0)) / 20.0) / rms)
             level = compute_level_db(layer)
-            heard = _widen(level > level.max() - 30.0, 15)
-            canvas.targets[heard[: len(canvas.targets)], LABELS.index(head)] = 1.0
+            audible = _widen(level > level.max() - 30.0, 15)
+            draft.targets[audible[: len(draft.targets)], LABELS.index(head)] = 1.0
             bed += layer
 
     def _fill_layer(
-        self, pool: OwnSharePool, canvas: _SceneDraft, rng: np.random.Generator
+        self, pool: OwnSharePool, draft: _SceneDraft, rng: np.random.Generator
     ) -> np.ndarray:
-        """A scene's length of one clip after another of a pool, joined by short fades."""
-        count = len(canvas.samples)
+        """Clips of a pool, one after another with short fades, over the length of the scene."""
+        count = len(draft.samples)
         out = np.zeros(count, np.float32)
-        at, clip = 0, pool.draw(rng)
-        while at < count:
+        position, clip = 0, pool.draw(rng)
+        while position < count:
             start = int(rng.integers(0, max(0, clip.length - count) + 1))
-            x = self.corpus.read_samples(clip, start, min(count - at, clip.length - start))
+            x = self.corpus.read_samples(clip, start, min(count - position, clip.length - start))
             fade = min(160, len(x) // 2)
             if fade:
                 ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
                 x[:fade] *= ramp
                 x[len(x) - fade :] *= ramp[::-1]
-            out[at : at + len(x)] = x
-            seconds = np.array([at, start, len(x)]) / RATE
-            canvas.teacher.add_clip(self.corpus.teacher.read_scores(clip.index), *seconds)
-            at += max(1, len(x))
+            out[position : position + len(x)] = x
+            seconds = np.array([position, start, len(x)]) / RATE
+            draft.teacher.add_clip(self.corpus.teacher.read_scores(clip.index), *seconds)
+            position += max(1, len(x))
             if rng.random() < 0.3:
                 clip = pool.draw(rng)
         return out
@@ -195,7 +205,7 @@ class Mixer:
         return self._process_clip((self.near or self.field).draw(rng), rng)
 
     def _draw_other(self, rng: np.random.Generator) -> tuple[SceneSound, int]:
-        """A sound that is no shot, and its label's index."""
+        """A sound that is not a shot, and the index of its label."""
         if rng.random() < self.config.synthetic_strike:
             return self._process_synthetic(synthesise_strike(rng), rng), LABELS.index("impact")
         clip = self._draw_negative_clip(rng)
@@ -204,7 +214,8 @@ class Mixer:
 
     def _process_synthetic(self, x: np.ndarray, rng: np.random.Generator) -> SceneSound:
         x, onsets = sounds.process_sound(self.config, x, np.array([0]), rng, repeat=True)
-        return SceneSound(x, sounds.find_activity(x), onsets, np.zeros((0, 0), np.float32), True)
+        no_scores = np.zeros((0, 0), np.float32)
+        return SceneSound(x, sounds.find_activity(x), onsets, no_scores, True)
 
     def _layer_second(
         self, sound: SceneSound, pool: OwnSharePool, rng: np.random.Generator
@@ -230,69 +241,74 @@ class Mixer:
         if clip.kind in ("field", "forest"):
             x = sounds.fade_ends(x)
         elif len(onsets) == 1 and clip.head not in CONTEXT:
-            x = self._reshape(x, int(onsets[0]), clip, rng)
+            x = self._reshape_tail(x, int(onsets[0]), clip, rng)
         negative = clip.head not in ("gunshot", "explosion", "speech", "music")
         if negative and rng.random() < self.config.machinery:
             x, onsets = sounds.make_machinery(x, int(onsets[0]) if len(onsets) else 0, rng)
         x, onsets = sounds.process_sound(self.config, x, onsets, rng, repeat=clip.located)
         active = sounds.find_activity(x)
-        opinions = self.corpus.teacher.read_scores(clip.index)[round(start / RATE / 0.48) :]
-        return SceneSound(x, active, np.clip(onsets, 0, len(active) - 1), opinions, clip.located)
+        scores = self.corpus.teacher.read_scores(clip.index)[round(start / RATE / HOP_S) :]
+        return SceneSound(x, active, np.clip(onsets, 0, len(active) - 1), scores, clip.located)
 
-    def _reshape(
+    def _reshape_tail(
         self, x: np.ndarray, onset: int, clip: CorpusClip, rng: np.random.Generator
     ) -> np.ndarray:
-        """A sound of one onset with another's tail or less of its own, at the config's odds: a
-        shot with a shot's, what is none with the tail of any that is none."""
+        """Replace or shorten the tail of a sound with one onset, as often as the config says.
+
+        A shot gets the tail of another shot; other sounds get the tail of a sound that is not one.
+        """
         if rng.random() < self.config.spliced:
             other = self.near.draw(rng) if clip.head == "gunshot" else self._draw_negative_clip(rng)
             if other.onsets:
-                theirs = self.corpus.read_samples(other, 0, min(other.length, 20 * RATE))
-                x = sounds.splice_tail(x, onset, theirs, other.onsets[0], rng)
+                length = min(other.length, LONGEST_TAIL_S * RATE)
+                tail = self.corpus.read_samples(other, 0, length)
+                x = sounds.splice_tail(x, onset, tail, other.onsets[0], rng)
         return sounds.shorten_decay(x, onset, rng) if rng.random() < self.config.dried else x
 
     def _place_sound(
         self,
-        canvas: _SceneDraft,
+        draft: _SceneDraft,
         bed_db: np.ndarray,
         sound: SceneSound,
         head: int,
         rng: np.random.Generator,
     ) -> None:
-        """Add a sound to the canvas, and what it means to targets and weights."""
+        """Add a sound to the scene and to its targets and weights."""
         frames = len(bed_db)
-        at = int(rng.integers(-len(sound.active) // 4, frames - 5))
-        at = 0 if rng.random() < self.config.at_start else at
-        skip, at = max(0, -at), max(0, at)
-        active = sound.active[skip : skip + frames - at]
+        position = int(rng.integers(-len(sound.active) // 4, frames - 5))
+        position = 0 if rng.random() < self.config.at_start else position
+        skip, first = max(0, -position), max(0, position)
+        active = sound.active[skip : skip + frames - first]
         onsets = sound.onsets[(sound.onsets >= skip) & (sound.onsets < skip + len(active))] - skip
-        x = sound.samples[skip * HOP :][: (frames - at) * HOP]
+        x = sound.samples[skip * HOP :][: (frames - first) * HOP]
         if not active.any() or not len(x):
             return
+        region = slice(first, first + len(active))
         level_db = compute_level_db(x)[: len(active)]
         event_db = 10.0 * np.log10(np.mean(10.0 ** (level_db[active] / 10.0)) + 1e-12)
-        under = bed_db[at : at + len(active)][active]
+        under = bed_db[region][active]
         floor_db = max(10.0 * np.log10(np.mean(10.0 ** (under / 10.0)) + 1e-12), -90.0)
         _, lowest, highest = self.config.ebr_db[rng.choice(len(self._ebr_odds), p=self._ebr_odds)]
         ebr_db = rng.uniform(lowest, highest)
         gain_db = min(floor_db + ebr_db, -6.0) - event_db
-        canvas.samples[at * HOP : at * HOP + len(x)] += x * np.float32(10.0 ** (gain_db / 20.0))
+        gain = np.float32(10.0 ** (gain_db / 20.0))
+        draft.samples[first * HOP : first * HOP + len(x)] += x * gain
         if ebr_db > 0.0:
-            seconds = (at / 100, skip / 100, len(x) / RATE)
-            canvas.teacher.add_clip(sound.teacher, *seconds)
-        region, targets, weights = slice(at, at + len(active)), canvas.targets, canvas.weights
+            seconds = (first / 100, skip / 100, len(x) / RATE)
+            draft.teacher.add_clip(sound.teacher, *seconds)
+        targets, weights = draft.targets, draft.weights
         if not sound.reliable:
             weights[region, head] *= targets[region, head]
-            canvas.bag[region] = ebr_db > -6.0
+            draft.bag[region] = ebr_db > -6.0
             return
-        above = level_db + gain_db - bed_db[at : at + len(active)]
-        heard = _mark_after(onsets, len(active), REACH) & active & (above > -12.0)
-        targets[region, head] = np.maximum(targets[region, head], heard)
-        open_question = active & ~heard & (targets[region, head] == 0.0)
+        over_bed_db = level_db + gain_db - bed_db[region]
+        audible = _mark_after(onsets, len(active), REACH) & active & (over_bed_db > -12.0)
+        targets[region, head] = np.maximum(targets[region, head], audible)
+        uncertain = active & ~audible & (targets[region, head] == 0.0)
         if head == GUNSHOT:
-            open_question &= _mark_after(onsets - MARGIN, len(active), MARGIN + DECAY)
-        weights[region, head] = np.where(open_question, 0.0, weights[region, head])
-        weights[region, head] = np.where(heard, 1.0, weights[region, head])
+            uncertain &= _mark_after(onsets - MARGIN, len(active), MARGIN + DECAY)
+        weights[region, head] = np.where(uncertain, 0.0, weights[region, head])
+        weights[region, head] = np.where(audible, 1.0, weights[region, head])
         if LABELS[head] == "explosion":
             weights[region, GUNSHOT] = np.where(
                 active & (targets[region, GUNSHOT] == 0.0), 0.0, weights[region, GUNSHOT]
@@ -300,11 +316,11 @@ class Mixer:
 
 
 def _mark_after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:
-    """(frames,) bool: within ``reach`` frames from an onset on."""
-    inside = np.zeros(frames, bool)
+    """(frames,) bool: the ``reach`` frames from each onset on."""
+    marked = np.zeros(frames, bool)
     for onset in onsets:
-        inside[max(0, onset) : max(0, onset + reach)] = True
-    return inside
+        marked[max(0, onset) : max(0, onset + reach)] = True
+    return marked
 
 
 def _widen(mask: np.ndarray, reach: int) -> np.ndarray:
@@ -312,10 +328,13 @@ def _widen(mask: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _pool_to_model_frames(
-    targets: np.ndarray, weights: np.ndarray
+    targets: np.ndarray, weights: np.ndarray, stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """10 ms rows to 40 ms rows: a target where any is, a weight where none is in question."""
-    frames = len(targets) // FRAME
-    t = targets[: frames * FRAME].reshape(frames, FRAME, -1).max(axis=1)
-    w = weights[: frames * FRAME].reshape(frames, FRAME, -1)
+    """Pool 10 ms rows to the model's frames.
+
+    A frame has a target if any of its rows has, and a weight if none of its rows is uncertain.
+    """
+    frames = len(targets) // stride
+    t = targets[: frames * stride].reshape(frames, stride, -1).max(axis=1)
+    w = weights[: frames * stride].reshape(frames, stride, -1)
     return t, np.where(t > 0.0, w.max(axis=1), w.min(axis=1)).astype(np.float32)

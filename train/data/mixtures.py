@@ -1,12 +1,14 @@
-"""Fixed sets of scenes to measure on: a folder of FLAC files with a truth.csv.
+"""Make fixed sets of scenes for evaluation: a folder of FLAC files with a truth.csv.
 
-`rare` follows the DCASE 2017 task 2 protocol: 30 s of background, half of the files with
-one gunshot event at a stated event-to-background ratio. `film` makes reels of ten minutes:
-beds of ambience and music, speech, impulsive sounds, and about one burst a minute. `bursts`
-has 30 s of background with one single shot fired several times, to count rounds in.
-The same split, seed and settings give the same samples. Clips of 8 kHz forest recorders
-are left out: they hold far shots in noise of their own and are counted apart. Beside
-truth.csv a ``contents.csv`` says which clip is heard where, to name false alarms by.
+`make_rare_mixtures` follows the DCASE 2017 task 2 protocol: 30 s of background, half of the files
+with one gunshot event at a given event-to-background ratio (EBR). `make_film_mixtures` makes reels
+of ten minutes: beds of ambience and music, speech, impulsive sounds, and about one burst a minute.
+`make_burst_mixtures` makes 30 s of background with one shot fired several times, to evaluate the
+count of rounds.
+
+The same split, seed and settings give the same samples. Clips of 8 kHz forest recorders are left
+out: they hold far shots in noise of their own and are evaluated separately. Beside truth.csv,
+``contents.csv`` lists which clip plays where, so that false alarms can be attributed.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from train.data.pool import ClipPool
 from train.data.shots import find_event
 
 SHORTEST_BED_S = 4.0
-"""A bed is a recording of a place: shorter clips are of single sounds, and looping one would
-make a rhythm that no place has."""
+"""Shorter clips are single sounds: a bed made of one would repeat it in a rhythm."""
 CROSSFADE = 1_600
+"""Samples."""
 
 TRUTH_COLUMNS = ("file", "onset_s", "offset_s", "group", "ebr_db", "rounds")
 CONTENTS_COLUMNS = ("file", "onset_s", "offset_s", "role", "label", "path")
@@ -36,8 +38,7 @@ CONTENTS_COLUMNS = ("file", "onset_s", "offset_s", "role", "label", "path")
 
 @dataclass(frozen=True)
 class MixtureEvent:
-    """One event: onset and offset in seconds, the recording it came from, its EBR in dB, and
-    its rounds where they are known."""
+    """One event: its onset, offset, recording, EBR in dB and, if known, number of rounds."""
 
     onset_s: float
     offset_s: float
@@ -48,7 +49,7 @@ class MixtureEvent:
 
 @dataclass(frozen=True)
 class MixtureContent:
-    """What else is heard from ``onset_s`` to ``offset_s``: a clip as a ``bed`` or a ``sound``."""
+    """A clip that plays from ``onset_s`` to ``offset_s``; its role is ``bed`` or ``sound``."""
 
     onset_s: float
     offset_s: float
@@ -59,7 +60,7 @@ class MixtureContent:
 
 @dataclass(frozen=True)
 class Mixture:
-    """``samples`` (n,) float32 at 16 kHz under a name like ``rare/000.flac``."""
+    """A scene: (n,) float32 ``samples`` at 16 kHz and a ``name`` like ``rare/000.flac``."""
 
     name: str
     samples: np.ndarray
@@ -68,6 +69,8 @@ class Mixture:
 
 
 class _MixtureClips:
+    """The clips of one split that scenes are made of."""
+
     def __init__(self, corpus: Corpus, split: str) -> None:
         self.corpus = corpus
         shots = [c for c in corpus.select_clips(split, "gunshot") if c.kind != "field"]
@@ -78,59 +81,63 @@ class _MixtureClips:
         self.music = ClipPool(corpus.select_clips(split, "music"), by_label=False)
         self.speech = ClipPool(corpus.select_clips(split, "speech"), by_label=False)
 
-    def shot(self, rng: np.random.Generator) -> tuple[CorpusClip, np.ndarray]:
+    def draw_shot(self, rng: np.random.Generator) -> tuple[CorpusClip, np.ndarray]:
         clip = self.shots.draw(rng)
         return clip, self.corpus.read_samples(clip)[: 4 * RATE]
 
-    def single(self, rng: np.random.Generator) -> tuple[CorpusClip, np.ndarray]:
-        """A short clip with one onset."""
+    def draw_single_shot(self, rng: np.random.Generator) -> tuple[CorpusClip, np.ndarray]:
+        """Draw a short clip with one onset."""
         while True:
-            clip, x = self.shot(rng)
+            clip, x = self.draw_shot(rng)
             if len(clip.onsets) == 1 and clip.length < 2 * RATE:
                 return clip, x
 
-    def bed(
+    def draw_bed(
         self, pool: ClipPool, count: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, CorpusClip]:
-        """One clip of the pool, looped from a random place over ``count`` samples, each
-        turn cross-faded into the next over 100 ms."""
+        """Draw a clip and loop it from a random position over ``count`` samples.
+
+        The end of the clip is cross-faded into its beginning over 100 ms.
+        """
         clip = pool.draw(rng)
         x = self.corpus.read_samples(clip)
-        join = min(CROSSFADE, len(x) // 2)
-        ramp = np.linspace(0.0, 1.0, join, dtype=np.float32)
-        turn = x[join:].copy()
-        turn[len(turn) - join :] = turn[len(turn) - join :] * (1.0 - ramp) + x[:join] * ramp
-        return np.take(turn, np.arange(count) + rng.integers(len(turn)), mode="wrap"), clip
+        fade = min(CROSSFADE, len(x) // 2)
+        ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+        loop = x[fade:].copy()
+        loop[len(loop) - fade :] = loop[len(loop) - fade :] * (1.0 - ramp) + x[:fade] * ramp
+        return np.take(loop, np.arange(count) + rng.integers(len(loop)), mode="wrap"), clip
 
 
 def make_rare_mixtures(
     corpus: Corpus, split: str, seed: int, count: int, ebrs: tuple[float, ...]
 ) -> Iterator[Mixture]:
-    """``count`` mixtures of 30 s; the even ones hold one event, the EBRs in turn."""
-    sources = _MixtureClips(corpus, split)
+    """Make ``count`` mixtures of 30 s; every second one holds an event, at each EBR in turn."""
+    clips = _MixtureClips(corpus, split)
     for i in range(count):
         rng = np.random.default_rng([seed, i])
-        bed, clip = sources.bed(sources.beds, 30 * RATE, rng)
+        bed, clip = clips.draw_bed(clips.beds, 30 * RATE, rng)
         x = _scale_to_level(bed, rng.uniform(-45.0, -28.0))
         contents = (MixtureContent(0.0, 30.0, "bed", clip.label, clip.path),)
         truth: tuple[MixtureEvent, ...] = ()
         if i % 2 == 0:
             ebr = ebrs[i // 2 % len(ebrs)]
-            x, event = _add_shot(x, 0, len(x), *sources.shot(rng), ebr, rng)
+            x, event = _add_shot(x, 0, len(x), *clips.draw_shot(rng), ebr, rng)
             truth = (event,)
         yield Mixture(f"rare/{i:03d}.flac", _limit_peak(x), truth, contents)
 
 
 def make_burst_mixtures(corpus: Corpus, split: str, seed: int, count: int) -> Iterator[Mixture]:
-    """``count`` mixtures of 30 s with one burst each, 6 to 18 dB over its background: aimed
-    fire, automatic fire or a volley of one shot, its rounds known."""
-    sources = _MixtureClips(corpus, split)
+    """Make ``count`` mixtures of 30 s with one burst each, 6 to 18 dB over the background.
+
+    A burst is one shot repeated as aimed fire, automatic fire or a volley; its rounds are known.
+    """
+    clips = _MixtureClips(corpus, split)
     for i in range(count):
         rng = np.random.default_rng([seed, 2, i])
-        bed, clip = sources.bed(sources.beds, 30 * RATE, rng)
+        bed, clip = clips.draw_bed(clips.beds, 30 * RATE, rng)
         x = _scale_to_level(bed, rng.uniform(-45.0, -28.0))
         contents = (MixtureContent(0.0, 30.0, "bed", clip.label, clip.path),)
-        shot, samples = sources.single(rng)
+        shot, samples = clips.draw_single_shot(rng)
         burst, onsets = sounds.repeat_sound(samples, shot.onsets[0], rng)
         ebr = float(rng.uniform(6.0, 18.0))
         x, event = _add_shot(x, 0, len(x), shot, burst, ebr, rng)
@@ -139,48 +146,49 @@ def make_burst_mixtures(corpus: Corpus, split: str, seed: int, count: int) -> It
 
 
 def make_film_mixtures(corpus: Corpus, split: str, seed: int, reels: int) -> Iterator[Mixture]:
-    """``reels`` reels of 10 min, as the module's docstring says."""
-    sources = _MixtureClips(corpus, split)
+    """Make ``reels`` reels of 10 min: 100 impulsive sounds and 10 shots over 20 beds each."""
+    clips = _MixtureClips(corpus, split)
     for i in range(reels):
         rng = np.random.default_rng([seed, 1, i])
-        takes = [_make_film_bed(sources, 30.0 * k, rng) for k in range(20)]
+        takes = [_make_film_bed(clips, 30.0 * k, rng) for k in range(20)]
         x = np.concatenate([samples for samples, _ in takes])
-        contents = [content for _, some in takes for content in some]
+        contents = [content for _, bed_contents in takes for content in bed_contents]
         for _ in range(100):
-            clip = sources.negatives.draw(rng)
-            sound = sources.corpus.read_samples(clip)[: 5 * RATE]
-            at = int(rng.integers(0, len(x) - len(sound)))
+            clip = clips.negatives.draw(rng)
+            sound = clips.corpus.read_samples(clip)[: 5 * RATE]
+            start = int(rng.integers(0, len(x) - len(sound)))
+            stop = start + len(sound)
             peak = float(np.max(np.abs(sound))) + 1e-9
-            x[at : at + len(sound)] += sound * 10.0 ** (rng.uniform(-28.0, -14.0) / 20.0) / peak
-            span = (at / RATE, (at + len(sound)) / RATE)
+            x[start:stop] += sound * 10.0 ** (rng.uniform(-28.0, -14.0) / 20.0) / peak
+            span = (start / RATE, stop / RATE)
             contents.append(MixtureContent(*span, "sound", clip.label, clip.path))
         events = []
         for minute in range(10):
             start = minute * 60 * RATE
             ebr = float(rng.uniform(0.0, 18.0))
-            x, event = _add_shot(x, start, start + 55 * RATE, *sources.shot(rng), ebr, rng)
+            x, event = _add_shot(x, start, start + 55 * RATE, *clips.draw_shot(rng), ebr, rng)
             events.append(event)
         name = f"film/{i:03d}.flac"
         yield Mixture(name, _limit_peak(x), tuple(events), tuple(contents))
 
 
 def _make_film_bed(
-    sources: _MixtureClips, start_s: float, rng: np.random.Generator
+    clips: _MixtureClips, start_s: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[MixtureContent]]:
-    """30 s of a film's bed: ambience, mostly with music or speech over it; what it is."""
+    """30 s of a film's bed and its contents: ambience, mostly with music or speech over it."""
     count = 30 * RATE
-    bed, clip = sources.bed(sources.beds, count, rng)
-    x, clips = _scale_to_level(bed, rng.uniform(-50.0, -32.0)), [clip]
+    bed, clip = clips.draw_bed(clips.beds, count, rng)
+    x, layers = _scale_to_level(bed, rng.uniform(-50.0, -32.0)), [clip]
     draw = rng.random()
     if draw < 0.4:
-        music, clip = sources.bed(sources.music, count, rng)
+        music, clip = clips.draw_bed(clips.music, count, rng)
         x += _scale_to_level(music, rng.uniform(-38.0, -22.0))
-        clips.append(clip)
+        layers.append(clip)
     elif draw < 0.8:
-        speech, clip = sources.bed(sources.speech, count, rng)
+        speech, clip = clips.draw_bed(clips.speech, count, rng)
         x += _scale_to_level(speech, rng.uniform(-36.0, -24.0))
-        clips.append(clip)
-    return x, [MixtureContent(start_s, start_s + 30.0, "bed", c.label, c.path) for c in clips]
+        layers.append(clip)
+    return x, [MixtureContent(start_s, start_s + 30.0, "bed", c.label, c.path) for c in layers]
 
 
 def _add_shot(
@@ -192,13 +200,14 @@ def _add_shot(
     ebr_db: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, MixtureEvent]:
+    """Add a shot at a random position between two samples; return the sum and the event."""
     onset, offset = find_event(shot)
-    at = int(rng.integers(first + RATE // 2, last - len(shot) - RATE // 2))
-    under = x[at + onset : at + offset]
+    start = int(rng.integers(first + RATE // 2, last - len(shot) - RATE // 2))
+    under = x[start + onset : start + offset]
     gain = np.sqrt((np.mean(under**2) + 1e-10) / (np.mean(shot[onset:offset] ** 2) + 1e-12))
     x = x.copy()
-    x[at : at + len(shot)] += shot * np.float32(gain * 10.0 ** (ebr_db / 20.0))
-    return x, MixtureEvent((at + onset) / RATE, (at + offset) / RATE, clip.group, ebr_db)
+    x[start : start + len(shot)] += shot * np.float32(gain * 10.0 ** (ebr_db / 20.0))
+    return x, MixtureEvent((start + onset) / RATE, (start + offset) / RATE, clip.group, ebr_db)
 
 
 def _scale_to_level(x: np.ndarray, rms_db: float) -> np.ndarray:
@@ -206,13 +215,15 @@ def _scale_to_level(x: np.ndarray, rms_db: float) -> np.ndarray:
 
 
 def _limit_peak(x: np.ndarray) -> np.ndarray:
-    """Scaled down, where needed, to a peak of 0.95."""
+    """Scale down to a peak of 0.95 where it is higher."""
     return (x * min(1.0, 0.95 / (float(np.max(np.abs(x))) + 1e-9))).astype(np.float32)
 
 
 def write_mixtures(mixtures: Iterable[Mixture], folder: Path) -> int:
-    """Write the files as they are made, at last ``folder/contents.csv`` and, once all else is
-    there, ``folder/truth.csv``; returns how many."""
+    """Write scenes as they are made, then ``contents.csv`` and ``truth.csv``; return their number.
+
+    ``truth.csv`` is written last: a folder that has one is complete.
+    """
     truth: list[list[object]] = []
     contents: list[list[object]] = []
     count = 0

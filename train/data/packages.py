@@ -1,8 +1,8 @@
-"""More sounds, most of them no shots: a data folder made of Debian packages' sound effects.
+"""Make a data folder from the sound effects in Debian packages, most of them not shots.
 
-``packages.csv`` says which files of which package are what, by patterns on their names. The
-packages are downloaded by apt and unpacked, never installed; all of it is for training, and a
-sound that a val or test clip of another folder holds too is left out.
+``packages.csv`` gives the category and label of each package's files, by patterns on their names.
+The packages are downloaded with apt and unpacked, not installed. All sounds are for training; a
+sound that is also in a val or test clip of another folder is left out.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ TABLE = Path(__file__).with_name("packages.csv")
 SUFFIXES = (".wav", ".ogg", ".oga", ".flac")
 LONGEST_S, SHORTEST_S = 60, 0.04
 MAX_FILES = 240
-"""Files of one row of the table; of more, evenly spaced ones."""
+"""Files used for one row of the table; if there are more, evenly spaced ones."""
 MIN_PEAK = 1e-3
+"""Files with a lower peak are taken for silence."""
 
 
 @dataclass(frozen=True)
 class PackageSound:
-    """One file of a package, decoded: ``samples`` (n,) float32 at 16 kHz."""
+    """One decoded file of a package; ``samples`` is (n,) float32 at 16 kHz."""
 
     name: str
     row: dict[str, str]
@@ -50,35 +51,36 @@ class PackageSound:
 
 
 def fetch_packages(to: Path, exclude_from: Path | None = None) -> int:
-    """Make the data folder ``to`` of all packages; returns how many sounds it has.
+    """Make the data folder ``to`` from all packages; returns its number of sounds.
 
-    Sounds that val or test clips of the folder ``apart_from`` hold are left out. Raises
-    TrainError where a package can't be had, that folder not read, or ``to`` not written.
+    Sounds that are also in val or test clips of the data folder ``exclude_from`` are left out.
+    Raises TrainError if a package can't be downloaded, that folder can't be read, or ``to`` can't
+    be written.
     """
     table = read_rows(TABLE)
-    theirs = _fingerprint_held_out(exclude_from) if exclude_from else {}
+    held_out = _fingerprint_held_out(exclude_from) if exclude_from else {}
     try:
-        return _write_folder(to, table, theirs)
+        return _write_folder(to, table, held_out)
     except OSError as error:
         raise TrainError(f"{to}: can't be written: {error.strerror}") from error
 
 
-def _write_folder(to: Path, table: list[dict[str, str]], theirs: dict[str, np.ndarray]) -> int:
+def _write_folder(to: Path, table: list[dict[str, str]], held_out: dict[str, np.ndarray]) -> int:
     names = sorted({row["package"] for row in table})
     rows: list[dict[str, Any]] = []
     prints: dict[str, np.ndarray] = {}
     console = Console(stderr=True)
     for name in track(names, "packages", console=console, disable=not console.is_terminal):
-        for effect in _read_package(name, [r for r in table if r["package"] == name]):
-            path = Path("audio") / name / f"{effect.name}.flac"
+        for sound in _read_package(name, [r for r in table if r["package"] == name]):
+            path = Path("audio") / name / f"{sound.name}.flac"
             (to / path).parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(to / path, effect.samples, RATE, subtype="PCM_16")
-            rows.append(_manifest_row(effect, path.as_posix()))
-            prints[path.as_posix()] = compute_fingerprint(effect.samples)
-    held = _find_shared(prints, theirs)
-    for path in held:
+            soundfile.write(to / path, sound.samples, RATE, subtype="PCM_16")
+            rows.append(_make_manifest_row(sound, path.as_posix()))
+            prints[path.as_posix()] = compute_fingerprint(sound.samples)
+    shared = _find_shared(prints, held_out)
+    for path in shared:
         (to / path).unlink()
-    rows = [r for r in rows if r["path"] not in held]
+    rows = [r for r in rows if r["path"] not in shared]
     part = to / "manifest.csv.part"
     with part.open("w", newline="", encoding="utf-8") as sink:
         writer: csv.DictWriter[str] = csv.DictWriter(sink, COLUMNS)
@@ -95,34 +97,34 @@ def _read_package(package: str, rows: list[dict[str, str]]) -> Iterator[PackageS
         _run(["apt-get", "download", package], folder)
         archive = next(folder.glob("*.deb"))
         _run(["dpkg-deb", "-x", archive.name, "files"], folder)
-        found = [
+        files = [
             path
             for path in sorted((folder / "files").rglob("*"))
             if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink()
         ]
         seen: set[str] = set()
-        for row, paths in _assign_files(found, rows):
+        for row, paths in _assign_files(files, rows):
             step = max(1, -(-len(paths) // MAX_FILES))
             for path in paths[::step]:
-                effect = _decode(path, row, seen)
-                if effect is not None:
-                    yield effect
+                sound = _decode(path, row, seen)
+                if sound is not None:
+                    yield sound
 
 
 def _assign_files(
-    found: list[Path], rows: list[dict[str, str]]
+    files: list[Path], rows: list[dict[str, str]]
 ) -> Iterator[tuple[dict[str, str], list[Path]]]:
-    """Each row with its files; a file is the first row's whose patterns name it."""
-    left = list(found)
+    """Yield each row with its files; a file belongs to the first row with a matching pattern."""
+    unassigned = list(files)
     for row in rows:
         patterns = row["files"].split()
-        mine = [p for p in left if any(fnmatchcase(p.stem, pattern) for pattern in patterns)]
-        left = [p for p in left if p not in mine]
-        yield row, mine
+        matching = [p for p in unassigned if any(fnmatchcase(p.stem, x) for x in patterns)]
+        unassigned = [p for p in unassigned if p not in matching]
+        yield row, matching
 
 
 def _decode(path: Path, row: dict[str, str], seen: set[str]) -> PackageSound | None:
-    """A file's sound; None for one that came before, is silent or does not decode."""
+    """Decode a file; None if it is a repeat, too short, silent or not decodable."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest in seen:
         return None
@@ -139,9 +141,9 @@ def _decode(path: Path, row: dict[str, str], seen: set[str]) -> PackageSound | N
     return PackageSound(name, row, resampled.astype(np.float32), rate, samples.shape[1])
 
 
-def _manifest_row(effect: PackageSound, path: str) -> dict[str, Any]:
-    row = effect.row
-    stem = re.sub(r"[-\d]*-[0-9a-f]{8}$", "", effect.name)
+def _make_manifest_row(sound: PackageSound, path: str) -> dict[str, Any]:
+    row = sound.row
+    stem = re.sub(r"[-\d]*-[0-9a-f]{8}$", "", sound.name)
     return {
         "path": path,
         "split": "train",
@@ -151,34 +153,34 @@ def _manifest_row(effect: PackageSound, path: str) -> dict[str, Any]:
         "source": f"debian:{row['package']}",
         "origin_group": f"debian:{row['package']}/{stem}",
         "licence": row["licence"],
-        "duration_s": f"{len(effect.samples) / RATE:.3f}",
-        "native_rate": str(effect.native_rate),
-        "native_channels": str(effect.native_channels),
+        "duration_s": f"{len(sound.samples) / RATE:.3f}",
+        "native_rate": str(sound.native_rate),
+        "native_channels": str(sound.native_channels),
     }
 
 
-def _fingerprint_held_out(other: Path) -> dict[str, np.ndarray]:
-    """The fingerprints of a data folder's val and test clips."""
+def _fingerprint_held_out(data: Path) -> dict[str, np.ndarray]:
+    """Compute the fingerprints of a data folder's val and test clips."""
     prints = {}
-    for row in read_manifest(other):
+    for row in read_manifest(data):
         if row["split"] != "train":
-            path = other / row["path"]
+            path = data / row["path"]
             try:
                 samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
             except (OSError, soundfile.LibsndfileError) as error:
                 raise TrainError(f"{path}: {error}") from error
-            prints[f"other:{row['path']}"] = compute_fingerprint(samples[:, 0])
+            prints[f"held-out:{row['path']}"] = compute_fingerprint(samples[:, 0])
     return prints
 
 
-def _find_shared(prints: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> set[str]:
-    """The paths among ``prints`` whose sound is one of ``theirs``."""
-    pairs = find_duplicates({**prints, **theirs})
+def _find_shared(prints: dict[str, np.ndarray], held_out: dict[str, np.ndarray]) -> set[str]:
+    """The paths in ``prints`` whose sound is also in ``held_out``."""
+    pairs = find_duplicates({**prints, **held_out})
     return {
-        mine
+        path
         for one, two, _ in pairs
-        for mine, its in ((one, two), (two, one))
-        if mine in prints and its in theirs
+        for path, other in ((one, two), (two, one))
+        if path in prints and other in held_out
     }
 
 
@@ -186,8 +188,11 @@ def _run(command: list[str], folder: Path) -> None:
     try:
         subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
-        raise TrainError(f"{command[0]}: not found; Debian's packages are had by apt") from error
+        raise TrainError(
+            f"{command[0]}: not found. Debian packages can only be downloaded on a system with apt."
+        ) from error
     except subprocess.CalledProcessError as error:
-        why = (error.stderr.strip().splitlines() or ["no word why"])[-1]
-        said = " ".join(command[:3])
-        raise TrainError(f"{said}: {why}; `apt-get update` renews the list") from error
+        reason = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+        raise TrainError(
+            f"{' '.join(command[:3])}: {reason}. Run `apt-get update` and try again."
+        ) from error

@@ -1,4 +1,4 @@
-"""Clips to draw from, balanced by label and by recording."""
+"""Draw clips at random, balanced by label and by recording."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from train.data.corpus import CorpusClip
 
 
 class ClipPool:
-    """Clips drawn with every label as likely as the next, then every group, then clips."""
+    """Clips drawn in three steps: a label (unless ``by_label`` is False), a group, a clip.
+
+    A label is drawn with the square root of its number of groups as weight; groups and clips are
+    drawn uniformly.
+    """
 
     def __init__(self, clips: list[CorpusClip], *, by_label: bool = True) -> None:
         tree: dict[str, dict[str, list[CorpusClip]]] = defaultdict(lambda: defaultdict(list))
@@ -25,14 +29,14 @@ class ClipPool:
         return bool(self._tree)
 
     def draw(self, rng: np.random.Generator) -> CorpusClip:
-        """A clip; labels are weighed by the square root of their number of groups."""
+        """Draw a clip."""
         groups = self._tree[rng.choice(len(self._tree), p=self._odds)]
         clips = groups[rng.integers(len(groups))]
         return clips[rng.integers(len(clips))]
 
 
 class OwnSharePool:
-    """Clips of two pools: a user's own at odds of ``share``, where there are any of them."""
+    """Clips of which the user's own are drawn with probability ``share``, if there are any."""
 
     def __init__(self, clips: list[CorpusClip], share: float, *, by_label: bool = True) -> None:
         self._own = ClipPool([c for c in clips if c.own], by_label=by_label)
@@ -41,20 +45,20 @@ class OwnSharePool:
 
     @property
     def has_own(self) -> bool:
-        """Whether a user's own clips are among them."""
+        """Whether the pool has clips of the user's own."""
         return bool(self._own)
 
     def __bool__(self) -> bool:
         return bool(self._own) or bool(self._others)
 
     def draw(self, rng: np.random.Generator) -> CorpusClip:
-        """A clip of one of the two."""
+        """Draw a clip."""
         own = self._own and (not self._others or rng.random() < self._share)
         return (self._own if own else self._others).draw(rng)
 
 
 class WeightedPool:
-    """Clips drawn in proportion to a weight each, by path; clips without one never."""
+    """Clips drawn in proportion to their weights, by path; clips without one are not drawn."""
 
     def __init__(self, clips: Sequence[CorpusClip], weights: Mapping[str, float]) -> None:
         self._clips = [c for c in clips if weights.get(c.path, 0.0) > 0.0]
@@ -65,5 +69,5 @@ class WeightedPool:
         return bool(self._clips)
 
     def draw(self, rng: np.random.Generator) -> CorpusClip:
-        """A clip by its weight."""
+        """Draw a clip."""
         return self._clips[rng.choice(len(self._clips), p=self._odds)]

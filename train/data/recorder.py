@@ -1,4 +1,4 @@
-"""The recorder at the end of a scene: microphone, gain control, clipping, codec, 16 bits."""
+"""Simulate a recorder: microphone, gain control, clipping, codec and 16 bits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ CODEC_ODDS = {
 
 
 def simulate_recorder(cfg: MixConfig, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scene as a recorder would hand it over, (n,) float32 in [-1, 1], not moved in time."""
-    shapes = []
+    """Process a scene as a recorder would: (n,) float32 in [-1, 1], without a delay."""
+    responses = []
     if rng.random() < 0.4:
         corner = rng.uniform(20.0, 250.0)
-        shapes.append(lambda f: effects.compute_high_pass(f, corner))
+        responses.append(lambda f: effects.compute_high_pass(f, corner))
     if rng.random() < cfg.narrow_band:
         edge = float(rng.choice([3_400.0, 3_900.0, 3_900.0, 5_400.0]))
-        shapes.append(lambda f: effects.compute_low_pass(f, edge, 16))
+        responses.append(lambda f: effects.compute_low_pass(f, edge, 16))
     elif rng.random() < 0.3:
-        shapes.append(lambda f: effects.draw_colour_response(f, rng))
-    if shapes:
-        x = effects.apply_filters(x, None, shapes)
+        responses.append(lambda f: effects.draw_colour_response(f, rng))
+    if responses:
+        x = effects.apply_filters(x, None, responses)
     if rng.random() < cfg.gain_control:
         x = effects.apply_gain_control(x, rng.uniform(-36.0, -18.0), np.exp(rng.uniform(-2.3, 1.1)))
     if rng.random() < cfg.limiter:

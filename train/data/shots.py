@@ -1,12 +1,12 @@
-"""Where in a clip the sounds are: strong labels from weak ones, by energy and flux.
+"""Find the sounds in a clip: strong labels from weak ones, by energy and spectral flux.
 
-A clip says that it holds a shot, not when. Its *activity* follows the benchmark's rule:
-from the onset of the first sound to the end of the last within 25 dB of the clip's peak.
-Its *onsets* are the peaks of spectral flux (Dixon, *Onset Detection Revisited*, DAFx 2006)
-of more than 6 dB within 15 dB of the loudest frame. All lengths are in 10 ms frames.
+A clip's label says that it holds a shot, not when. Its *activity* follows the benchmark's rule:
+the frames within 25 dB of the clip's loudest frame. Its *onsets* are the peaks of spectral flux
+(Dixon, *Onset Detection Revisited*, DAFx 2006) of more than 6 dB within 15 dB of the loudest frame.
+All lengths are in 10 ms frames.
 
-A forest recorder's clip is noise with one far shot in it, sometimes with an annotator's wide
-box around it: there the sharpest rise is the onset, if no other comes near it.
+A forest recorder's clip is noise with one far shot in it, sometimes inside an annotator's wide
+box. Its onset is the sharpest rise; it is reliable if no other rise is nearly as sharp.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 HOP = 160
+"""Samples in 10 ms."""
 DROP_DB = 25.0
 ONSET_DROP_DB = 15.0
 ONSET_FLUX_DB = 6.0
@@ -29,8 +30,11 @@ _EDGES = np.unique(np.geomspace(2, 129, 17).astype(int))
 
 
 class StrongLabels(NamedTuple):
-    """``active``: (frames,) bool; ``onsets``: (n,) int32, n >= 1 for a clip with any sound;
-    ``sure``: whether to train on them."""
+    """The activity and the onsets of a clip, in 10 ms frames.
+
+    ``active`` is (frames,) bool, ``onsets`` (n,) int32 with n >= 1. Only ``reliable`` onsets are
+    trained on.
+    """
 
     active: np.ndarray
     onsets: np.ndarray
@@ -40,16 +44,19 @@ class StrongLabels(NamedTuple):
 def find_strong_labels(
     samples: np.ndarray, kind: str, box_s: tuple[float, float] | None = None
 ) -> StrongLabels:
-    """The strong labels of a clip of the manifest's ``kind``, with its box if it has one."""
-    found = find_shots(samples)
+    """Find the activity and onsets of a clip of the manifest's ``kind``.
+
+    ``box_s`` is the annotator's box (onset, offset) in seconds, if the clip has one.
+    """
+    labels = find_shots(samples)
     if kind != "field":
-        return found
-    onset, sure = find_far_shot(samples, box_s)
-    return StrongLabels(found.active, np.array([onset], np.int32), sure)
+        return labels
+    onset, reliable = find_far_shot(samples, box_s)
+    return StrongLabels(labels.active, np.array([onset], np.int32), reliable)
 
 
 def find_shots(samples: np.ndarray) -> StrongLabels:
-    """Activity and onsets of a clip of ``(n,) float32`` samples at 16 kHz."""
+    """Find the activity and onsets of ``(n,) float32`` samples at 16 kHz."""
     level = compute_level_db(samples)
     active = level > level.max() - DROP_DB
     flux = compute_spectral_flux_db(samples)
@@ -68,8 +75,11 @@ def find_shots(samples: np.ndarray) -> StrongLabels:
 def find_far_shot(
     samples: np.ndarray, box_s: tuple[float, float] | None = None
 ) -> tuple[int, bool]:
-    """The frame of the sharpest rise in a clip, or in an annotator's ``box_s`` of seconds, and
-    whether it is sure: above 4 dB and 1.3 times the next one that is no part of its decay."""
+    """Find the frame of the sharpest rise in a clip, or in an annotator's box, and its reliability.
+
+    ``box_s`` is (onset, offset) in seconds. The onset is reliable if its flux is over 4 dB and over
+    1.3 times that of the next rise outside its decay.
+    """
     flux = compute_spectral_flux_db(samples)
     flux[:_FAR_EDGE] = flux[max(0, len(flux) - _FAR_EDGE) :] = 0.0
     if box_s is not None:
@@ -82,19 +92,19 @@ def find_far_shot(
 
 
 def find_event(samples: np.ndarray) -> tuple[int, int]:
-    """Onset and offset in samples of a clip's activity, by the benchmark's rule."""
+    """Find the onset and offset in samples of a clip's activity, by the benchmark's rule."""
     active = np.flatnonzero(find_shots(samples).active)
     return int(active[0]) * HOP, min(len(samples), int(active[-1] + 1) * HOP)
 
 
 def compute_level_db(samples: np.ndarray) -> np.ndarray:
-    """RMS of each 10 ms frame in dB re full scale, (frames,) float32."""
+    """Compute the RMS of each 10 ms frame in dB re full scale, (frames,) float32."""
     frames = _split_into_frames(samples, HOP)
     return (10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-12)).astype(np.float32)
 
 
 def compute_spectral_flux_db(samples: np.ndarray) -> np.ndarray:
-    """Mean rise of 16 log-spaced bands over 20 ms in dB, falls counted as 0; (frames,)."""
+    """Compute the mean rise over 20 ms of 16 log-spaced bands in dB, falls as 0; (frames,)."""
     windows = np.lib.stride_tricks.sliding_window_view(
         np.concatenate([np.zeros(96, np.float32), samples, np.zeros(HOP, np.float32)]), 256
     )[::HOP]

@@ -1,8 +1,8 @@
-"""Single sounds on their way into a scene: chosen, repeated, and put in a place.
+"""Prepare a single sound for a scene: cut it, repeat it, and put it in a place.
 
-Shots and hard negatives share every step here, with the same odds, so that processing
-tells nothing of the class; only machinery, a hammering that no gun makes, is for
-negatives alone.
+Shots and hard negatives go through every step with the same probabilities, so that the processing
+does not reveal the class. The one exception is `make_machinery`, a hammering that no gun makes,
+which is for negatives only.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ LONGEST_S = 5.0
 
 
 class SceneSound(NamedTuple):
-    """A sound ready to place: ``(n,) float32`` samples, its activity (bool) and its onsets
-    in 10 ms frames; ``teacher`` (windows, classes) is what the teacher heard in its clip;
-    ``sure`` is False where the onsets are not known."""
+    """A sound ready to be placed in a scene.
+
+    ``samples`` is (n,) float32. ``active`` (bool) and ``onsets`` are in 10 ms frames. ``teacher``
+    (windows, classes) holds the teacher's scores of the clip, from the sound's start on.
+    ``reliable`` is False if the onsets are not known.
+    """
 
     samples: np.ndarray
     active: np.ndarray
@@ -35,7 +38,7 @@ class SceneSound(NamedTuple):
 def cut_excerpt(
     x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """At most 5 s of a clip around one of its onsets, the onsets in it, where it began."""
+    """Cut at most 5 s around one of a clip's onsets; return it, its onsets and its start sample."""
     if len(x) <= LONGEST_S * RATE:
         return x, onsets, 0
     start = max(0, int(rng.choice(onsets)) * HOP - int(rng.integers(0, RATE)))
@@ -47,8 +50,10 @@ def cut_excerpt(
 def cut_single_rise(
     x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """One rise out of a longer sound and 0.08 to 0.8 s of what follows: a sudden sound of its
-    own, its onset, and where it began."""
+    """Cut one onset and 0.08 to 0.8 s after it out of a longer sound.
+
+    Returns the cut, its onset (10 ms frames) and its start sample.
+    """
     onset = int(rng.choice(onsets))
     start = max(0, onset * HOP - RATE // 50)
     piece = x[start : start + int(rng.uniform(0.08, 0.8) * RATE)].copy()
@@ -59,16 +64,16 @@ def cut_single_rise(
 
 
 def layer_sounds(one: SceneSound, other: SceneSound, rng: np.random.Generator) -> SceneSound:
-    """Two sounds at once, their first onsets up to 30 ms apart, the second up to 12 dB lower."""
-    late = int(one.onsets[0] - other.onsets[0] + rng.integers(0, 4))
-    second = other.samples[max(0, -late) * HOP :]
-    lead = max(0, late) * HOP
+    """Add two sounds, their first onsets up to 30 ms apart, the second up to 12 dB lower."""
+    delay = int(one.onsets[0] - other.onsets[0] + rng.integers(0, 4))
+    second = other.samples[max(0, -delay) * HOP :]
+    lead = max(0, delay) * HOP
     x = np.zeros(max(len(one.samples), lead + len(second)), np.float32)
     x[: len(one.samples)] = one.samples
     gain = np.abs(one.samples).max() / (np.abs(second).max(initial=0.0) + 1e-9)
     x[lead : lead + len(second)] += second * np.float32(gain * 10.0 ** rng.uniform(-0.6, 0.0))
     active = find_activity(x)
-    onsets = np.unique(np.concatenate([one.onsets, other.onsets + late]))
+    onsets = np.unique(np.concatenate([one.onsets, other.onsets + delay]))
     return one._replace(
         samples=x, active=active, onsets=onsets[(onsets >= 0) & (onsets < len(active))]
     )
@@ -77,23 +82,25 @@ def layer_sounds(one: SceneSound, other: SceneSound, rng: np.random.Generator) -
 def splice_tail(
     x: np.ndarray, onset: int, other: np.ndarray, other_onset: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """A sound up to 15 to 120 ms behind its onset, and from there what follows as late on the
-    onset of another, about as loud where they meet: a blast in another's surroundings. Onsets
-    are 10 ms frames; sounds too short for it come back as they are."""
-    late = int(rng.uniform(0.015, 0.12) * RATE)
-    at, there = onset * HOP + late, other_onset * HOP + late
-    if at + 2 * HOP > len(x) or there + 2 * HOP > len(other):
+    """Replace a sound's tail by that of another, as if it had sounded in the other's surroundings.
+
+    The tails are exchanged 15 to 120 ms after both onsets, at about the same level. Onsets are in
+    10 ms frames. Returns ``x`` itself if one of the sounds is too short.
+    """
+    delay = int(rng.uniform(0.015, 0.12) * RATE)
+    end, start = onset * HOP + delay, other_onset * HOP + delay
+    if end + 2 * HOP > len(x) or start + 2 * HOP > len(other):
         return x
-    tail = other[there:] * np.float32(10.0 ** (rng.uniform(-6.0, 6.0) / 20.0))
-    loud, theirs = (float(np.sqrt(np.mean(y[: 2 * HOP] ** 2))) for y in (x[at:], other[there:]))
-    tail *= np.float32(min(loud / (theirs + 1e-6), 30.0))
+    tail = other[start:] * np.float32(10.0 ** (rng.uniform(-6.0, 6.0) / 20.0))
+    rms, other_rms = (float(np.sqrt(np.mean(y[: 2 * HOP] ** 2))) for y in (x[end:], other[start:]))
+    tail *= np.float32(min(rms / (other_rms + 1e-6), 30.0))
     ramp = np.linspace(0.0, 1.0, HOP, dtype=np.float32)
-    tail[:HOP] = tail[:HOP] * ramp + x[at : at + HOP] * ramp[::-1]
-    return np.concatenate([x[:at], tail])
+    tail[:HOP] = tail[:HOP] * ramp + x[end : end + HOP] * ramp[::-1]
+    return np.concatenate([x[:end], tail])
 
 
 def shorten_decay(x: np.ndarray, onset: int, rng: np.random.Generator) -> np.ndarray:
-    """A sound that dies away up to 100 dB a second faster behind its onset, a 10 ms frame."""
+    """Let a sound decay up to 100 dB per second faster after its onset (a 10 ms frame)."""
     fall_db = rng.uniform(0.0, 100.0) * np.arange(len(x) - onset * HOP) / RATE
     x = x.copy()
     x[onset * HOP :] *= (10.0 ** (-fall_db / 20.0)).astype(np.float32)
@@ -101,7 +108,7 @@ def shorten_decay(x: np.ndarray, onset: int, rng: np.random.Generator) -> np.nda
 
 
 def fade_ends(x: np.ndarray) -> np.ndarray:
-    """Ramps of 50 ms at both ends, for clips cut out of a longer noise."""
+    """Fade 50 ms at both ends, in place; for clips cut out of longer noise."""
     ramp = np.linspace(0.0, 1.0, min(800, len(x) // 4), dtype=np.float32)
     x[: len(ramp)] *= ramp
     x[len(x) - len(ramp) :] *= ramp[::-1]
@@ -111,31 +118,31 @@ def fade_ends(x: np.ndarray) -> np.ndarray:
 def process_sound(
     cfg: MixConfig, x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator, *, repeat: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Speed, repetition, place, distance and colour: new samples, and where their onsets are."""
+    """Change speed, repetition, place, distance and colour; return the samples and their onsets."""
     if rng.random() < cfg.varispeed:
         ratio = float(np.exp(rng.uniform(-0.35, 0.35)))
         x, onsets = effects.change_speed(x, ratio), (onsets / ratio).astype(int)
     if repeat and len(onsets) == 1 and len(x) < 2 * RATE and rng.random() < cfg.burst:
         x, onsets = repeat_sound(x, int(onsets[0]), rng)
-    response, shapes = None, []
+    response, magnitudes = None, []
     place = rng.random()
     for kind, odds in (("room", cfg.room), ("open_ground", cfg.outdoor), ("street", cfg.street)):
         if place < odds:
-            some = spaces.make_response_bank(kind)
-            response = some[rng.integers(len(some))]
+            bank = spaces.make_response_bank(kind)
+            response = bank[rng.integers(len(bank))]
             break
         place -= odds
     if rng.random() < cfg.distance:
-        shapes.append(lambda f: effects.draw_distance_response(f, rng))
+        magnitudes.append(lambda f: effects.draw_distance_response(f, rng))
     if rng.random() < cfg.colour:
-        shapes.append(lambda f: effects.draw_colour_response(f, rng))
-    if response is not None or shapes:
-        x = effects.apply_filters(x, response, shapes)
+        magnitudes.append(lambda f: effects.draw_colour_response(f, rng))
+    if response is not None or magnitudes:
+        x = effects.apply_filters(x, response, magnitudes)
     return x, onsets
 
 
 def find_activity(x: np.ndarray) -> np.ndarray:
-    """(frames,) bool: within 25 dB of the peak, the benchmark's rule."""
+    """Mark the 10 ms frames within 25 dB of the loudest (the benchmark's rule): (frames,) bool."""
     level = compute_level_db(x)
     return level > level.max() - DROP_DB
 
@@ -143,8 +150,11 @@ def find_activity(x: np.ndarray) -> np.ndarray:
 def repeat_sound(
     x: np.ndarray, onset: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One sound many times over: aimed (steady, 60 to 500 ms apart), automatic (480 to 1,080
-    rounds a minute) or a volley (at random, overlapping); each a little different."""
+    """Repeat a sound, each time a little quieter or louder; return the samples and the onsets.
+
+    It becomes aimed fire (steady, 60 to 500 ms apart), automatic fire (480 to 1,080 rounds per
+    minute) or a volley (at random, overlapping).
+    """
     draw = rng.random()
     count = int(rng.integers(2, 13))
     if draw < 0.4:
@@ -166,15 +176,18 @@ def repeat_sound(
 def make_machinery(
     x: np.ndarray, onset: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A hammering made of one knock: its first 25 to 90 ms, 9 to 35 times a second, for 0.5
-    to 4 s, as jackhammers, drills and engines do."""
+    """Make a hammering of one knock, like that of jackhammers, drills and engines.
+
+    It repeats the first 25 to 90 ms of ``x`` 9 to 35 times per second for 0.5 to 4 s. Returns the
+    samples and the onsets.
+    """
     length = int(rng.uniform(0.025, 0.09) * RATE)
     knock = x[max(0, onset * HOP - 80) :][:length].copy()
     knock *= np.linspace(1.0, 0.0, len(knock), dtype=np.float32) ** 0.5
     period = 1.0 / rng.uniform(9.0, 35.0)
     count = int(rng.uniform(0.5, 4.0) / period)
-    at = np.cumsum(period * (1.0 + rng.normal(0.0, 0.04, count)))
-    starts = np.unique(np.round((at - at[0]) * 100).astype(int))
+    times = np.cumsum(period * (1.0 + rng.normal(0.0, 0.04, count)))
+    starts = np.unique(np.round((times - times[0]) * 100).astype(int))
     return _overlay_copies(knock, starts, 3.0, rng), starts
 
 

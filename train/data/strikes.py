@@ -1,9 +1,8 @@
-"""Struck things from the textbook, more of them than anyone has recorded: sounds as sudden as
-a shot that are none.
+"""Synthesise strikes on objects: sounds as sudden as a shot, in more variety than recordings.
 
-Modal synthesis (van den Doel & Pai, *The Sounds of Physical Shapes*, Presence 7(4), 1998):
-what is struck rings in damped sinusoids, excited for as long as the contact lasts; a short
-band of noise stands for the contact itself, and alone for a clap.
+It is modal synthesis (van den Doel & Pai, *The Sounds of Physical Shapes*, Presence 7(4), 1998):
+the struck object rings in damped sinusoids, excited for as long as the contact lasts. A short
+burst of band-passed noise is the contact itself and, alone, a clap.
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ HIGHEST_HZ = 7_600.0
 
 
 def synthesise_strike(rng: np.random.Generator) -> np.ndarray:
-    """One strike on wood, metal, glass, skin or by hands, ``(n,) float32``, peak 1, at most a
-    second, its onset in the first 10 ms."""
+    """Synthesise one strike on wood, metal, glass or skin, or a clap.
+
+    Returns ``(n,) float32`` with a peak of 1, at most 1 s long, its onset in the first 10 ms.
+    """
     count = int(rng.uniform(0.15, 1.0) * RATE)
     contact = _make_contact_noise(count, rng)
     if rng.random() < 0.2:
@@ -42,8 +43,8 @@ def _ring_modes(count: int, rng: np.random.Generator) -> np.ndarray:
     pulse_s = rng.uniform(0.0, 3e-3)
     level /= 1.0 + (hz * pulse_s) ** 2
     t = np.arange(count) / RATE
-    turns = np.sin(2.0 * np.pi * hz[:, None] * t)
-    return np.sum(level[:, None] * turns * np.exp(-6.91 * t / decay_s[:, None]), axis=0)
+    partials = np.sin(2.0 * np.pi * hz[:, None] * t)
+    return np.sum(level[:, None] * partials * np.exp(-6.91 * t / decay_s[:, None]), axis=0)
 
 
 def _make_contact_noise(count: int, rng: np.random.Generator) -> np.ndarray:

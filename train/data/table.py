@@ -1,4 +1,4 @@
-"""Small tables on disk."""
+"""Small CSV tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file by the names of its header."""
+    """Read the rows of a CSV file as dicts with the header's names as keys."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -242,7 +242,8 @@ def _until_mining(
         mined = folder / f"mined-{mined_at}.json" if mined_at else None
     rows = config.batch // jax.process_count()
     first_row = jax.process_index() * rows
-    batches = SceneBatches(corpus, config.mix, config.seed, rows, mined, own, first_row)
+    frame = config.frontend.hop * config.model.stride
+    batches = SceneBatches(corpus, config.mix, config.seed, rows, mined, own, first_row, frame)
     step = first
     for batch in batches.iter_batches(first // config.echo, -(-last // config.echo), workers):
         frames = features(config, jnp.asarray(batch.samples))
