@@ -10,7 +10,8 @@ from corpus import noise
 from streamdet.synth import muzzle_blast
 from train.data import codecs, effects, labels, shots, sounds, spaces
 from train.data.config import MixConfig
-from train.data.corpus import Corpus
+from train.data.corpus import Corpus, CorpusError
+from train.data.loader import SceneBatches
 from train.data.mixing import Mixer
 from train.data.recorder import simulate_recorder
 from train.data.strikes import synthesise_strike
@@ -28,7 +29,7 @@ def test_a_scene_is_a_function_of_its_seed(cache):
     assert not np.array_equal(one.samples, other.samples)
 
 
-def test_scenes_are_sound_and_their_targets_fit_them(cache):
+def test_scenes_are_valid_and_their_targets_fit_them(cache):
     mixer = Mixer(Corpus(cache), MIX)
     scenes = [mixer.make_scene(np.random.default_rng(i)) for i in range(40)]
     for scene in scenes:
@@ -38,8 +39,27 @@ def test_scenes_are_sound_and_their_targets_fit_them(cache):
         assert scene.targets.shape == scene.weights.shape == (50, len(labels.LABELS))
         assert set(np.unique(scene.targets)) <= {0.0, 1.0}
         assert (scene.weights[scene.targets == 1.0] > 0).all()
-    heard = np.mean([s.targets.max(axis=0) for s in scenes], axis=0)
-    assert (heard > 0).all()
+    labelled = np.mean([s.targets.max(axis=0) for s in scenes], axis=0)
+    assert (labelled > 0).all()
+
+
+def test_targets_have_the_frames_of_the_model(cache):
+    """Pooled to 40 ms, the targets of a model with frames of 20 ms are those of one with 40 ms."""
+    fine, coarse = (
+        SceneBatches(cache, MIX, seed=3, rows=2, frame=frame)(0) for frame in (320, 640)
+    )
+    assert fine.targets.shape == fine.weights.shape == (2, 100, len(labels.LABELS))
+    assert fine.bag.shape == (2, 100)
+    np.testing.assert_array_equal(fine.samples, coarse.samples)
+    pooled = fine.targets.reshape(2, 50, 2, -1).max(axis=2)
+    np.testing.assert_array_equal(pooled, coarse.targets)
+    assert pooled.any()
+
+
+@pytest.mark.parametrize("frame", [500, 100, 0])
+def test_a_frame_that_scenes_cannot_be_labelled_in_is_refused(cache, frame):
+    with pytest.raises(CorpusError, match=rf"steps of 160 samples, .* has {frame}\."):
+        Mixer(Corpus(cache), MIX, frame=frame)
 
 
 def test_a_scene_without_shots_has_no_gunshot_target(cache):
@@ -49,7 +69,7 @@ def test_a_scene_without_shots_has_no_gunshot_target(cache):
         assert not scene.targets[:, labels.GUNSHOT].any()
 
 
-def test_gunshot_targets_begin_where_the_shot_is_heard(cache):
+def test_gunshot_targets_begin_at_the_shot(cache):
     mixer = Mixer(
         Corpus(cache),
         replace(MIX, no_shot=0.0, max_shots=1, no_negative=1.0, burst=0.0, quiet_bed=1.0),
@@ -144,7 +164,7 @@ def test_machinery_hammers_faster_than_any_aimed_fire():
     assert np.median(np.diff(starts)) <= 12
 
 
-def test_a_strike_is_sudden_and_never_quite_another():
+def test_a_strike_is_sudden_and_unlike_any_other():
     rise = []
     for seed in range(40):
         x = synthesise_strike(np.random.default_rng(seed))
@@ -202,7 +222,7 @@ def test_a_spliced_sound_keeps_its_blast_and_has_anothers_tail():
     np.testing.assert_array_equal(sounds.splice_tail(one[:900], 5, other, 20, rng), one[:900])
 
 
-def test_a_dried_sound_dies_away_faster_behind_its_onset_alone():
+def test_a_shortened_decay_falls_faster_after_its_onset_only():
     x = noise(np.random.default_rng(3), 1.0)
     dry = sounds.shorten_decay(x, 20, np.random.default_rng(0))
     np.testing.assert_array_equal(dry[:3_200], x[:3_200])
@@ -211,7 +231,7 @@ def test_a_dried_sound_dies_away_faster_behind_its_onset_alone():
     assert (np.diff(falls) < 0).all()
 
 
-def test_the_tagger_is_not_asked_where_it_never_listened():
+def test_scenes_have_no_teacher_target_where_a_sound_has_no_scores():
     track = TeacherTrack(6.0, 3)
     track.add_clip(np.full((12, 3), 0.5, np.float32), 0.0, 0.0, 6.0)
     track.add_clip(np.zeros((0, 0), np.float32), 4.0, 0.0, 0.5)
@@ -223,7 +243,7 @@ def test_the_tagger_is_not_asked_where_it_never_listened():
 
 
 def test_shots_and_negatives_go_through_the_same_processing(cache):
-    """The same generator state gives a shot and a negative the same road."""
+    """The same generator state gives a shot and a negative the same processing."""
     x = noise(np.random.default_rng(0), 0.5)
     one = sounds.process_sound(MIX, x, np.array([3]), np.random.default_rng(9), repeat=True)
     two = sounds.process_sound(MIX, 2 * x, np.array([3]), np.random.default_rng(9), repeat=True)
@@ -251,16 +271,15 @@ def test_a_clip_without_a_known_onset_becomes_a_bag(cache):
     bags = 0
     for i in range(20):
         scene = mixer.make_scene(np.random.default_rng(i))
-        asked = scene.weights[:, labels.GUNSHOT] > 0
+        weighted = scene.weights[:, labels.GUNSHOT] > 0
         assert not scene.targets[:, labels.GUNSHOT].any()
-        assert not (asked & (scene.bag > 0)).any()
+        assert not (weighted & (scene.bag > 0)).any()
         bags += scene.bag.any()
     assert bags >= 8
 
 
-def test_a_far_shots_noise_is_no_shot(cache):
-    """Given a clip of steady noise with one shot in it, all but the 2 s behind the shot are
-    asked about."""
+def test_the_noise_around_a_far_shot_is_not_a_shot(cache):
+    """Of a clip of steady noise with one shot, all but the 2 s after the shot have a weight."""
     corpus = Corpus(cache)
     steady = [
         replace(c, active=((0, c.length // 160),), onsets=(20,), kind="field")
@@ -274,14 +293,14 @@ def test_a_far_shots_noise_is_no_shot(cache):
     late = 0
     for i in range(20):
         scene = Mixer(corpus, mix).make_scene(np.random.default_rng(i))
-        open_question = scene.weights[:, labels.GUNSHOT] == 0.0
-        heard = np.flatnonzero(scene.targets[:, labels.GUNSHOT])
-        late += len(heard) > 0 and heard[0] < 60 and not open_question[heard[0] + 60 :].any()
-        assert open_question.sum() <= 52
+        uncertain = scene.weights[:, labels.GUNSHOT] == 0.0
+        shot = np.flatnonzero(scene.targets[:, labels.GUNSHOT])
+        late += len(shot) > 0 and shot[0] < 60 and not uncertain[shot[0] + 60 :].any()
+        assert uncertain.sum() <= 52
     assert late >= 5
 
 
-def test_a_bag_asks_for_a_peak_and_not_for_more():
+def test_a_bag_needs_one_peak_and_no_more():
     bag = jnp.zeros((1, 150)).at[0, 20:120].set(1.0)
     all_high, one_peak = jnp.full((1, 150), 4.0), jnp.full((1, 150), -4.0).at[0, 50].set(4.0)
     none = jnp.full((1, 150), -4.0)
@@ -290,9 +309,9 @@ def test_a_bag_asks_for_a_peak_and_not_for_more():
     assert float(loss.bags(none, jnp.zeros((1, 150)))) == 0.0
 
 
-def test_mined_clips_come_back_more_often(cache):
+def test_mined_clips_are_drawn(cache):
     corpus = Corpus(cache)
     path = corpus.select_clips("train", "music")[0].path
     mixer = Mixer(corpus, replace(MIX, mined_share=1.0), mined={path: 0.5})
     rng = np.random.default_rng(0)
-    assert {mixer._draw_negative_clip(rng).path for _ in range(20)} == {path}
+    assert {mixer.draw_negative_clip(rng).path for _ in range(20)} == {path}

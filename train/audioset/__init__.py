@@ -1,1 +1,1 @@
-"""AudioSet's embeddings: records, classes, and the metrics that its experiments are told in."""
+"""AudioSet's embeddings: records, classes, batches and metrics."""

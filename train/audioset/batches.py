@@ -1,7 +1,7 @@
-"""Batches of clips: shuffled anew each epoch, shared out over hosts, resumable to the batch.
+"""Batches of AudioSet clips, shuffled every epoch, shared between hosts and resumable.
 
-A batch is a function of (seed, step, host) alone, so that a run that goes on sees what an
-uninterrupted one would, however many batches were made ahead.
+A batch depends on (seed, step, host) alone: a resumed run sees the same batches as an
+uninterrupted one, however many were prepared ahead.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from train.audioset.store import ClipStore
 
 
 class ClipBatch(NamedTuple):
-    """``frames`` (rows, 10, 128) uint8, zeros behind a clip's end; ``lengths`` (rows,) int32, its
-    seconds; ``labels`` (rows, classes) float32, 0 or 1, or between them where they are taught."""
+    """A batch of clips.
+
+    ``frames`` is (rows, 10, 128) uint8, padded with zeros. ``lengths`` is (rows,) int32, in
+    seconds. ``labels`` is (rows, classes) float32: 0 or 1, or between them if a teacher's scores
+    are mixed in.
+    """
 
     frames: np.ndarray
     lengths: np.ndarray
@@ -28,7 +32,7 @@ class ClipBatch(NamedTuple):
 
 
 def stack_clips(clips: Sequence[AudioSetClip], classes: int) -> ClipBatch:
-    """Clips as one batch, in their order."""
+    """Stack clips into one batch, in their order."""
     frames = np.zeros((len(clips), MAX_SECONDS, WIDTH), np.uint8)
     labels = np.zeros((len(clips), classes), np.float32)
     for row, clip in enumerate(clips):
@@ -38,17 +42,20 @@ def stack_clips(clips: Sequence[AudioSetClip], classes: int) -> ClipBatch:
 
 
 def batch_in_order(clips: Iterable[AudioSetClip], rows: int, classes: int) -> Iterator[ClipBatch]:
-    """The clips in batches of ``rows``, the last one shorter; one batch in memory at a time."""
-    left = iter(clips)
-    while some := list(islice(left, rows)):
-        yield stack_clips(some, classes)
+    """Yield the clips in batches of ``rows``, the last one shorter."""
+    remaining = iter(clips)
+    while chosen := list(islice(remaining, rows)):
+        yield stack_clips(chosen, classes)
 
 
 class ClipBatches:
-    """The training batches of clips of these ``numbers``: of ``rows`` clips, ``by_class`` are
-    drawn class by class, each class as likely as the next, the others in turn, every clip once
-    an epoch. Of ``hosts``, each draws other clips. Where there are ``taught`` probabilities,
-    (clips of the store, classes) float16, they are ``taught_share`` of the labels."""
+    """The training batches of the clips with these ``numbers``: ``batches(step)`` makes one.
+
+    Of the ``rows`` clips of a batch, ``by_class`` are drawn by class, each class with the same
+    probability. The others are a shuffle of all clips, each one once per epoch. Each of the
+    ``hosts`` draws other clips. ``teacher_labels``, (clips of the store, classes) float16
+    probabilities, make up ``teacher_share`` of the labels, if given.
+    """
 
     def __init__(
         self,
@@ -66,34 +73,32 @@ class ClipBatches:
     ) -> None:
         self.store, self.rows, self.classes, self.seed = store, rows, classes, seed
         self.by_class, self.host, self.hosts = by_class, host, hosts
-        self.numbers, self.teacher_labels, self.teacher_share = (
-            numbers,
-            teacher_labels,
-            teacher_share,
-        )
+        self.numbers = numbers
+        self.teacher_labels, self.teacher_share = teacher_labels, teacher_share
         source: Any = numbers
-        self._in_turn: Any = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+        self._shuffled: Any = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
     @cached_property
     def _numbers_by_class(self) -> list[np.ndarray]:
         return self.store.group_by_class(self.numbers)
 
     def __call__(self, step: int) -> ClipBatch:
-        """The batch of one step."""
-        each = self.rows - self.by_class
-        at = (step * each + np.arange(each)) * self.hosts + self.host
-        chosen = [self._in_turn[int(i)] for i in at]
+        """Make the batch of one step."""
+        shuffled = self.rows - self.by_class
+        indices = (step * shuffled + np.arange(shuffled)) * self.hosts + self.host
+        chosen = [self._shuffled[int(i)] for i in indices]
         rng = np.random.default_rng([self.seed, int(step), self.host])
         for _ in range(self.by_class):
-            some = self._numbers_by_class[rng.integers(len(self._numbers_by_class))]
-            chosen.append(some[rng.integers(len(some))])
+            of_class = self._numbers_by_class[rng.integers(len(self._numbers_by_class))]
+            chosen.append(of_class[rng.integers(len(of_class))])
         batch = stack_clips([self.store[int(n)] for n in chosen], self.classes)
         if self.teacher_labels is None:
             return batch
-        said = self.teacher_labels[chosen].astype(np.float32)
-        return batch._replace(labels=batch.labels + self.teacher_share * (said - batch.labels))
+        taught = self.teacher_labels[chosen].astype(np.float32)
+        labels = batch.labels + self.teacher_share * (taught - batch.labels)
+        return batch._replace(labels=labels)
 
     def iter_batches(self, first: int, last: int) -> Iterator[ClipBatch]:
-        """Batches of steps ``first`` to ``last - 1``, made ahead by two threads."""
+        """Iterate over the batches of steps ``first`` to ``last - 1``; two threads prepare them."""
         ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
         return iter(grain.MapDataset.range(first, last).map(self).to_iter_dataset(ahead))

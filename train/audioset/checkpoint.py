@@ -1,8 +1,8 @@
-"""Tensors out of a TensorFlow checkpoint of version 1, without TensorFlow.
+"""Read the tensors of a TensorFlow checkpoint of version 1, without TensorFlow.
 
-Such a file is a sorted table of blocks (LevelDB's table format: keys that share beginnings,
-a checksum behind each block, an index of blocks, a footer), whose values are SavedTensorSlices
-messages: under the empty key what there is, under every other a slice of a tensor.
+Such a file is a sorted table of blocks in LevelDB's table format: keys with shared prefixes, a
+checksum after each block, an index of blocks, and a footer. The values are SavedTensorSlices
+messages: the empty key lists the tensors, and every other key holds a slice of one.
 """
 
 from __future__ import annotations
@@ -23,33 +23,36 @@ _FLOAT = 1
 
 
 class CheckpointError(TrainError):
-    """The file is no such checkpoint, or a damaged one; the message is one line."""
+    """The file is not a readable checkpoint; the message says what is wrong."""
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """Every float32 tensor of a checkpoint by its name; raises CheckpointError for a file that
-    can't be read, is damaged or foreign, or has tensors in parts."""
+    """Read every float32 tensor of a checkpoint, by name.
+
+    Raises CheckpointError for a file that can't be read, is damaged, has another format or holds
+    a tensor in several slices.
+    """
     try:
         raw = memoryview(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     if len(raw) < _FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
-        raise CheckpointError(f"{path}: not a TensorFlow checkpoint of version 1, one file")
+        raise CheckpointError(f"{path}: not a TensorFlow checkpoint of version 1 in one file")
     try:
         tensors = dict(_iter_tensors(raw))
     except (IndexError, ValueError, struct.error) as error:
-        raise CheckpointError(f"{path}: damaged: {error}; download it again") from error
+        raise CheckpointError(f"{path}: damaged: {error}. Download it again.") from error
     if not tensors:
-        raise CheckpointError(f"{path}: no float32 tensor in it")
+        raise CheckpointError(f"{path}: contains no float32 tensor")
     return tensors
 
 
 def _iter_tensors(raw: memoryview) -> Iterator[tuple[str, np.ndarray]]:
     footer = raw[-_FOOTER:]
-    at = 0
+    offset = 0
     handles = []
     for _ in range(4):
-        number, at = _read_varint(footer, at)
+        number, offset = _read_varint(footer, offset)
         handles.append(number)
     shapes: dict[str, tuple[int, ...]] = {}
     for _, handle in _iter_entries(_read_block(raw, handles[2], handles[3])):
@@ -65,12 +68,12 @@ def _iter_tensors(raw: memoryview) -> Iterator[tuple[str, np.ndarray]]:
                 if name in shapes and 5 in tensor:
                     flat = np.frombuffer(tensor[5], np.float32)
                     if flat.size != np.prod(shapes[name], dtype=int):
-                        raise ValueError(f"{name} is in parts, or not whole")
+                        raise ValueError(f"{name} is incomplete or split into slices")
                     yield name, flat.reshape(shapes[name])
 
 
 def _iter_shapes(meta: memoryview) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The names and shapes of the float32 tensors."""
+    """Yield the names and shapes of the float32 tensors."""
     for number, value in _iter_fields(meta):
         if number == 1:
             tensor = dict(_iter_fields(value))
@@ -84,11 +87,11 @@ def _iter_shapes(meta: memoryview) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _read_block(raw: memoryview, offset: int, size: int) -> memoryview:
     block = raw[offset : offset + size + _TRAILER]
     if len(block) < size + _TRAILER:
-        raise ValueError("the file ends within a block")
+        raise ValueError("the file ends inside a block")
     if block[size]:
-        raise ValueError("compressed blocks, which checkpoints do not have")
+        raise ValueError("its blocks are compressed, which is not supported")
     if masked_crc(bytes(block[: size + 1])) != struct.unpack("<I", block[size + 1 :])[0]:
-        raise ValueError(f"the checksum of the block at byte {offset} differs")
+        raise ValueError(f"wrong checksum of the block at byte {offset}")
     return block[:size]
 
 
@@ -105,7 +108,7 @@ def _iter_entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _iter_fields(message: memoryview | bytes) -> Iterator[tuple[int, Any]]:
-    """The fields of a protocol buffer: numbers as they are, all else as bytes."""
+    """Yield the (number, value) of a protocol buffer's fields; a value is an int or bytes."""
     view, at = memoryview(message), 0
     while at < len(view):
         tag, at = _read_varint(view, at)
@@ -119,7 +122,7 @@ def _iter_fields(message: memoryview | bytes) -> Iterator[tuple[int, Any]]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise ValueError(f"a field of kind {kind}")
+            raise ValueError(f"unknown wire type {kind} of a field")
         yield tag >> 3, view[at : at + size]
         at += size
 

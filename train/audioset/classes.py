@@ -1,4 +1,4 @@
-"""The official class list and ontology: what an index means, and which classes are gunshots."""
+"""AudioSet's class list and ontology: the name of an index, and which classes are gunshots."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ GUNSHOT = "Gunshot, gunfire"
 
 @dataclass(frozen=True)
 class ClassList:
-    """``names`` and ``mids`` by index; ``gunshots`` are the indices of *Gunshot, gunfire* and
-    of all that the ontology has under it."""
+    """The ``names`` and ``mids`` of the classes, by index.
+
+    ``gunshots`` are the indices of *Gunshot, gunfire* and all its descendants in the ontology.
+    """
 
     names: tuple[str, ...]
     mids: tuple[str, ...]
@@ -23,32 +25,34 @@ class ClassList:
 
 
 def read_class_list(folder: Path) -> ClassList:
-    """The classes of ``class_labels_indices.csv`` and ``ontology.json`` in a folder; raises
-    TrainError where one is missing or is not what its name says."""
-    listed, tree = folder / "class_labels_indices.csv", folder / "ontology.json"
+    """Read ``class_labels_indices.csv`` and ``ontology.json`` of a folder.
+
+    Raises TrainError if one is missing or has another format.
+    """
+    class_list, ontology = folder / "class_labels_indices.csv", folder / "ontology.json"
     try:
-        rows = read_rows(listed)
-        nodes = {node["id"]: node for node in json.loads(tree.read_text(encoding="utf-8"))}
+        rows = read_rows(class_list)
+        nodes = {node["id"]: node for node in json.loads(ontology.read_text(encoding="utf-8"))}
         names = tuple(row["display_name"] for row in rows)
         mids = tuple(row["mid"] for row in rows)
         if [int(row["index"]) for row in rows] != list(range(len(rows))):
-            raise TrainError(f"{listed}: its indices do not count up from 0")
+            raise TrainError(f"{class_list}: the indices do not count up from 0")
         root = next(node["id"] for node in nodes.values() if node["name"] == GUNSHOT)
     except OSError as error:
         raise TrainError(f"{error.filename}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise TrainError(f"{folder}: not AudioSet's class list and ontology: {error}") from error
     except StopIteration:
-        raise TrainError(f"{tree}: has no class {GUNSHOT!r}") from None
-    below = _find_descendants(nodes, root)
-    return ClassList(names, mids, tuple(i for i, mid in enumerate(mids) if mid in below))
+        raise TrainError(f"{ontology}: no class {GUNSHOT!r}") from None
+    gunshots = _find_descendants(nodes, root)
+    return ClassList(names, mids, tuple(i for i, mid in enumerate(mids) if mid in gunshots))
 
 
 def _find_descendants(nodes: dict[str, dict], root: str) -> set[str]:
-    found, left = set(), [root]
-    while left:
-        mid = left.pop()
+    found, queue = set(), [root]
+    while queue:
+        mid = queue.pop()
         if mid not in found:
             found.add(mid)
-            left += nodes.get(mid, {}).get("child_ids", [])
+            queue += nodes.get(mid, {}).get("child_ids", [])
     return found

@@ -1,7 +1,7 @@
-"""A clip of AudioSet as its embeddings: out of a record, into a compact one, and as features.
+"""AudioSet clips as embeddings: read from TFRecords, packed into compact records, dequantised.
 
-The embeddings are VGGish's, one for each of up to ten seconds, 128 bytes each: 8-bit values of
-[-2, 2] after PCA and whitening (Hershey et al., *CNN Architectures for Large-Scale Audio
+A clip has a VGGish embedding of 128 bytes for each of up to ten seconds: values of [-2, 2] after
+PCA and whitening, quantised to 8 bits (Hershey et al., *CNN Architectures for Large-Scale Audio
 Classification*, ICASSP 2017; the AudioSet release notes).
 """
 
@@ -20,16 +20,16 @@ from train.audioset.tfrecord import DamagedRecord, open_shards, raise_on_damage,
 
 WIDTH, MAX_SECONDS = 128, 10
 _LOWEST, _HIGHEST = -2.0, 2.0
-_HEAD = struct.Struct("<ffBHH")
+_HEADER = struct.Struct("<ffBHH")
 
 
 class AudioSetClipError(ValueError):
-    """A payload is no clip; the message says what it lacks."""
+    """A payload is not a clip; the message says what is missing or wrong."""
 
 
 @dataclass(frozen=True)
 class AudioSetClip:
-    """``labels`` are indices of the class list; ``frames`` (n, 128) uint8, n at most 10."""
+    """A clip; ``labels`` are class indices, ``frames`` is (n, 128) uint8 with n at most 10."""
 
     video_id: str
     start_s: float
@@ -39,7 +39,7 @@ class AudioSetClip:
 
 
 def parse_clip(payload: bytes) -> AudioSetClip:
-    """The clip of a SequenceExample; raises ClipError for what is none."""
+    """Parse a serialised SequenceExample; raises AudioSetClipError if it is not a clip."""
     try:
         example = make_sequence_example_class().FromString(payload)
     except DecodeError as error:
@@ -52,7 +52,7 @@ def parse_clip(payload: bytes) -> AudioSetClip:
         raise AudioSetClipError("no audio_embedding")
     frames = [f.bytes_list.value[0] for f in lists["audio_embedding"].feature[:MAX_SECONDS]]
     if not frames or any(len(f) != WIDTH for f in frames):
-        raise AudioSetClipError(f"its embeddings are not {WIDTH} bytes a second")
+        raise AudioSetClipError(f"its embeddings do not have {WIDTH} bytes per second")
     try:
         return AudioSetClip(
             context["video_id"].bytes_list.value[0].decode(),
@@ -62,41 +62,41 @@ def parse_clip(payload: bytes) -> AudioSetClip:
             np.frombuffer(b"".join(frames), np.uint8).reshape(len(frames), WIDTH),
         )
     except (IndexError, UnicodeDecodeError) as error:
-        raise AudioSetClipError(f"its context is of another kind: {error}") from error
+        raise AudioSetClipError(f"a value of its context has the wrong type: {error}") from error
 
 
 def read_clips(
     source: Path, on_damage: Callable[[DamagedRecord], None] = raise_on_damage
 ) -> Iterator[AudioSetClip]:
-    """Every clip of the TFRecords in a folder or a tar archive; ``on_damage`` is told of each
-    damaged record and of each that is no clip, and the next one follows if it returns.
+    """Yield every clip of the TFRecords in a folder or a tar archive.
 
-    Raises RecordError as `tfrecord.shards` does.
+    ``on_damage`` is called with each record that is damaged or not a clip. If it returns, reading
+    continues with the next record. Raises RecordError as `tfrecord.open_shards` does.
     """
     for shard, file in open_shards(source):
-        for index, at, payload in read_payloads(file, shard, on_damage):
+        for index, offset, payload in read_payloads(file, shard, on_damage):
             try:
                 clip = parse_clip(payload)
             except AudioSetClipError as error:
-                on_damage(DamagedRecord(shard, index, at, str(error)))
+                on_damage(DamagedRecord(shard, index, offset, str(error)))
             else:
                 yield clip
 
 
 def pack_clip(clip: AudioSetClip) -> bytes:
-    """A clip in a few bytes more than its embeddings: head, id, labels, frames."""
+    """Serialise a clip compactly: header, id, labels and frames."""
     name = clip.video_id.encode()
-    head = _HEAD.pack(clip.start_s, clip.end_s, len(clip.frames), len(clip.labels), len(name))
+    head = _HEADER.pack(clip.start_s, clip.end_s, len(clip.frames), len(clip.labels), len(name))
     return head + name + np.asarray(clip.labels, "<u2").tobytes() + clip.frames.tobytes()
 
 
 def unpack_clip(record: bytes) -> AudioSetClip:
-    """The clip that `packed` made of one."""
-    start_s, end_s, count, labels, name = _HEAD.unpack_from(record)
-    at = _HEAD.size + name
+    """Deserialise a clip that `pack_clip` serialised."""
+    start_s, end_s, count, labels, name = _HEADER.unpack_from(record)
+    at = _HEADER.size + name
     frames = np.frombuffer(record, np.uint8, count * WIDTH, at + 2 * labels)
     return AudioSetClip(
-        record[_HEAD.size : at].decode(),
+        record[_HEADER.size : at].decode(),
         start_s,
         end_s,
         tuple(np.frombuffer(record, "<u2", labels, at).tolist()),
@@ -105,7 +105,9 @@ def unpack_clip(record: bytes) -> AudioSetClip:
 
 
 def dequantise(frames: np.ndarray) -> np.ndarray:
-    """``(..., 128) uint8`` to float32 in about [-2, 2]: each value the middle of its step, as
-    the YouTube-8M and AudioSet tools take them."""
+    """Convert ``(..., 128) uint8`` embeddings to float32 in about [-2, 2].
+
+    Each value becomes the middle of its quantisation step, as in the YouTube-8M tools.
+    """
     span = _HIGHEST - _LOWEST
     return frames.astype(np.float32) * np.float32(span / 255.0) + np.float32(span / 512.0 + _LOWEST)

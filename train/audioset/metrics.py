@@ -1,10 +1,10 @@
-"""How well clips are tagged: the YouTube-8M evaluation's figures, and what is used now.
+"""Metrics of clip tagging: those of the YouTube-8M evaluation, and those in use today.
 
-All take ``(clips, classes)``: ``scores`` float in [0, 1], ``truth`` bool. Hit@1, PERR, GAP and
-MAP are those of Abu-El-Haija et al. (*YouTube-8M*, 2016) as its evaluation computes them: of
-each clip only its 20 highest scores count, recall is of all positives, and an average precision
-is taken at 1,000 thresholds. Macro mAP and AUC are over all scores; d' is the AUC as a distance
-of two normal distributions (Hershey et al., ICASSP 2017).
+Unless stated otherwise, ``scores`` is (clips, classes) float in [0, 1] and ``truth`` is (clips,
+classes) bool. Hit@1, PERR, GAP and MAP are those of Abu-El-Haija et al. (*YouTube-8M*, 2016), as
+its evaluation code computes them: only the 20 highest scores of a clip count, recall is relative to
+all positives, and average precision uses 1,000 thresholds. Macro mAP and AUC use all scores. d' is
+the AUC as the distance of two normal distributions (Hershey et al., ICASSP 2017).
 """
 
 from __future__ import annotations
@@ -14,69 +14,77 @@ from scipy.stats import norm
 
 TOP = 20
 POINTS = 1_000
-LEAST = 1e-5
+LOG_OFFSET = 1e-5
 
 
 def compute_metrics(
     scores: np.ndarray, truth: np.ndarray, gunshots: tuple[int, ...] = ()
 ) -> dict[str, float]:
-    """Every figure by its name in JSON; those of gunshots where their classes are given."""
-    kept = mark_top_scores(scores)
-    figures = {
+    """Compute every metric, by its JSON name; gunshot metrics need the indices ``gunshots``."""
+    top = mark_top_scores(scores)
+    metrics = {
         "clips": len(scores),
         "hit_at_1": hit_at_1(scores, truth),
         "perr": perr(scores, truth),
-        "map": mean_average_precision(scores, truth, kept),
-        "gap": interpolated_ap(scores[kept], truth[kept], int(truth.sum())),
+        "map": mean_average_precision(scores, truth, top),
+        "gap": interpolated_ap(scores[top], truth[top], int(truth.sum())),
         "avg_loss": average_loss(scores, truth),
         "macro_map": float(np.mean(average_precisions(scores, truth))),
         **compute_ranking_metrics(scores, truth),
     }
     if gunshots:
-        some = list(gunshots)
-        any_of_them = np.asarray(truth[:, some].any(axis=1))
-        figures["ap_any_gunshot"] = average_precision(scores[:, some].max(axis=1), any_of_them)
-    return figures
+        columns = list(gunshots)
+        any_gunshot = np.asarray(truth[:, columns].any(axis=1))
+        metrics["ap_any_gunshot"] = average_precision(scores[:, columns].max(axis=1), any_gunshot)
+    return metrics
 
 
 def hit_at_1(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The share of clips whose highest score is of one of their classes."""
+    """The share of clips whose highest score belongs to one of their classes."""
     return float(truth[np.arange(len(scores)), scores.argmax(axis=1)].mean())
 
 
 def perr(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Precision at equal recall rate: of as many highest classes as a clip has, the share that
-    are its own, averaged over the clips that have any; scores of 0 are none."""
+    """Precision at equal recall rate.
+
+    For a clip with k classes, it is the share of its k highest scores that belong to its classes,
+    averaged over the clips with any class. A score of 0 is never a hit.
+    """
     order = np.argsort(-scores, axis=1, kind="stable")
     count = truth.sum(axis=1)
     inside = np.arange(scores.shape[1]) < count[:, None]
-    right = np.take_along_axis(truth & (scores > 0.0), order, axis=1) & inside
-    some = count > 0
-    return float((right.sum(axis=1)[some] / count[some]).mean())
+    correct = np.take_along_axis(truth & (scores > 0.0), order, axis=1) & inside
+    labelled = count > 0
+    return float((correct.sum(axis=1)[labelled] / count[labelled]).mean())
 
 
 def mark_top_scores(scores: np.ndarray, top: int = TOP) -> np.ndarray:
-    """(clips, classes) bool: the ``top`` highest scores of each clip."""
-    kept = np.zeros(scores.shape, bool)
+    """Mark the ``top`` highest scores of each clip, (clips, classes) bool."""
+    marked = np.zeros(scores.shape, bool)
     top = min(top, scores.shape[1])
     highest = np.argpartition(-scores, top - 1, axis=1)[:, :top]
-    np.put_along_axis(kept, highest, True, axis=1)
-    return kept
+    np.put_along_axis(marked, highest, True, axis=1)
+    return marked
 
 
-def mean_average_precision(scores: np.ndarray, truth: np.ndarray, kept: np.ndarray) -> float:
-    """The mean of `interpolated_ap` over the classes that any clip has, of the scores that
-    ``kept`` marks."""
+def mean_average_precision(scores: np.ndarray, truth: np.ndarray, counted: np.ndarray) -> float:
+    """The mean of `interpolated_ap` over the classes that any clip has.
+
+    Only the scores that ``counted``, (clips, classes) bool, marks are used.
+    """
     each = [
-        interpolated_ap(scores[kept[:, c], c], truth[kept[:, c], c], int(truth[:, c].sum()))
+        interpolated_ap(scores[counted[:, c], c], truth[counted[:, c], c], int(truth[:, c].sum()))
         for c in np.flatnonzero(truth.any(axis=0))
     ]
     return float(np.mean(each))
 
 
 def interpolated_ap(scores: np.ndarray, truth: np.ndarray, positives: int) -> float:
-    """Average precision at 1,000 thresholds, evenly over [0, 1]: at each that lets new items in,
-    the precision so far times the gain of recall, recall being of ``positives``; (n,) both."""
+    """Average precision at 1,000 even thresholds in [0, 1], of ``(n,)`` scores and truth.
+
+    It is the sum over the thresholds of the precision times the gain in recall; recall is relative
+    to ``positives``.
+    """
     if not positives or not len(scores):
         return 0.0
     step = np.ceil((1.0 - scores.astype(np.float64)) * POINTS - 1e-9).astype(int)
@@ -87,21 +95,25 @@ def interpolated_ap(scores: np.ndarray, truth: np.ndarray, positives: int) -> fl
 
 
 def average_loss(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Binary cross-entropy summed over the classes, averaged over the clips; 1e-5 is added
-    before each logarithm, as the YouTube-8M code does."""
+    """Binary cross-entropy, summed over the classes and averaged over the clips.
+
+    1e-5 is added before each logarithm, as in the YouTube-8M code.
+    """
     p = scores.astype(np.float64)
-    return float(-np.log(np.where(truth, p, 1.0 - p) + LEAST).sum(axis=1).mean())
+    return float(-np.log(np.where(truth, p, 1.0 - p) + LOG_OFFSET).sum(axis=1).mean())
 
 
 def average_precisions(scores: np.ndarray, truth: np.ndarray) -> list[float]:
-    """`average_precision` of every class that any clip has."""
+    """The `average_precision` of every class that any clip has."""
     classes = np.flatnonzero(truth.any(axis=0))
     return [average_precision(scores[:, c], truth[:, c]) for c in classes]
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Precision at each distinct score, weighted by the recall gained there; NaN without a
-    positive. ``(n,)`` both."""
+    """Precision at each distinct score, weighted by the gain in recall, of ``(n,)`` arrays.
+
+    NaN if there is no positive.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked, s = truth[order], scores[order]
     ends = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)
@@ -113,8 +125,10 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def find_best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """The threshold of the highest F1, and the precision and recall there; 0.5 and zeros where
-    nothing is true. ``(n,)`` both."""
+    """Find the threshold of the highest F1: (threshold, precision, recall), of ``(n,)`` arrays.
+
+    Returns (0.5, 0, 0) if there is no positive.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked, s = truth[order], scores[order]
     if not ranked.any():
@@ -127,7 +141,7 @@ def find_best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, f
 
 
 def compute_ranking_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Macro AUC over the classes with positives and negatives, and its d' = sqrt(2) z(AUC)."""
+    """Compute the macro AUC over classes with both truths, and its d' = sqrt(2) z(AUC)."""
     each = [
         roc_auc(scores[:, c], truth[:, c])
         for c in range(truth.shape[1])
@@ -138,7 +152,7 @@ def compute_ranking_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, 
 
 
 def roc_auc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The area under the ROC curve, by the rank sum of Mann and Whitney, ties half."""
+    """The area under the ROC curve by the Mann-Whitney rank sum, ties counted half."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks = (last - (counts - 1) / 2.0)[inverse]

@@ -208,7 +208,7 @@ class Mixer:
         """A sound that is not a shot, and the index of its label."""
         if rng.random() < self.config.synthetic_strike:
             return self._process_synthetic(synthesise_strike(rng), rng), LABELS.index("impact")
-        clip = self._draw_negative_clip(rng)
+        clip = self.draw_negative_clip(rng)
         sound = self._layer_second(self._process_clip(clip, rng), self.negatives[clip.head], rng)
         return sound, LABELS.index(clip.head)
 
@@ -226,7 +226,8 @@ class Mixer:
         both = other.reliable and len(sound.onsets) and len(other.onsets)
         return sounds.layer_sounds(sound, other, rng) if both else sound
 
-    def _draw_negative_clip(self, rng: np.random.Generator) -> CorpusClip:
+    def draw_negative_clip(self, rng: np.random.Generator) -> CorpusClip:
+        """Draw a clip of a sound that is not a shot: a mined one, or one of a random head."""
         if self.mined and rng.random() < self.config.mined_share:
             return self.mined.draw(rng)
         head = self._heads[rng.choice(len(self._heads), p=self._head_odds)]
@@ -258,7 +259,7 @@ class Mixer:
         A shot gets the tail of another shot; other sounds get the tail of a sound that is not one.
         """
         if rng.random() < self.config.spliced:
-            other = self.near.draw(rng) if clip.head == "gunshot" else self._draw_negative_clip(rng)
+            other = self.near.draw(rng) if clip.head == "gunshot" else self.draw_negative_clip(rng)
             if other.onsets:
                 length = min(other.length, LONGEST_TAIL_S * RATE)
                 tail = self.corpus.read_samples(other, 0, length)
