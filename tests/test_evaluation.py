@@ -1,4 +1,4 @@
-"""The evaluation on sets made here, heard by the shipped bundle: figures, page, calibration."""
+"""The evaluation of the shipped bundle on sets made here: metrics, page, peers, calibration."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need_shared
 
-from streamdet.detection.frames import ScoredFrames
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.model import bundle as bundles
 from train.data import mixtures
 from train.data.corpus import Corpus
@@ -33,37 +33,31 @@ from train.evaluation import (
 @pytest.fixture(scope="module")
 def scenes(cache, tmp_path_factory):
     folder, corpus = tmp_path_factory.mktemp("set"), Corpus(cache)
-    rare, film = (
-        mixtures.make_rare_mixtures(corpus, "val", 1, 6, (-6.0, 6.0)),
-        mixtures.make_film_mixtures(corpus, "val", 1, 1),
-    )
-    assert (
-        mixtures.write_mixtures(
-            [*rare, *film, *mixtures.make_burst_mixtures(corpus, "val", 1, 3)], folder
-        )
-        == 10
-    )
+    rare = mixtures.make_rare_mixtures(corpus, "val", 1, 6, (-6.0, 6.0))
+    film = mixtures.make_film_mixtures(corpus, "val", 1, 1)
+    bursts = mixtures.make_burst_mixtures(corpus, "val", 1, 3)
+    assert mixtures.write_mixtures([*rare, *film, *bursts], folder) == 10
     return folder
 
 
 @pytest.fixture(scope="module")
-def done(scenes, data):
+def evaluated(scenes, data):
     return report.evaluate_bundle(bundles.load(), scenes, data, "test")
 
 
-def test_every_kind_of_scene_has_its_figures(done):
-    rare, film, bursts = (done.figures[k] for k in ("rare", "film", "bursts"))
+def test_every_kind_of_scene_has_its_metrics(evaluated):
+    rare, film, bursts = (evaluated.metrics[k] for k in ("rare", "film", "bursts"))
     assert (rare["events"], film["events"], bursts["events"]) == (3, 10, 3)
     assert set(rare["recall_by_ebr"]) == {"-6", "6"}
     assert rare["best_onset_error_rate"] >= 0.0
     assert "sensitive" in film["points"]
     assert set(film["points"]["sensitive"]["interval"]) >= {"recall", "false_alarms_h"}
-    close = done.figures["clips"]["close"]
+    close = evaluated.metrics["clips"]["close"]
     assert (close["shots"], close["others"]) == (2, 16)
     assert 0.0 <= close["ap"] <= 1.0
 
 
-def test_what_is_heard_beside_the_shots_is_written_down(scenes):
+def test_the_other_sounds_of_a_scene_are_listed(scenes):
     with (scenes / "contents.csv").open() as source:
         rows = list(csv.DictReader(source))
     film = [r for r in rows if r["file"].startswith("film")]
@@ -74,8 +68,8 @@ def test_what_is_heard_beside_the_shots_is_written_down(scenes):
     assert all(int(n) >= 2 for n in rounds)
 
 
-def test_a_page_shows_the_figures_and_what_fools_the_detector(done, tmp_path):
-    text = page.write_page(done, tmp_path / "page").read_text()
+def test_a_page_shows_the_metrics_and_the_worst_errors(evaluated, tmp_path):
+    text = page.write_page(evaluated, tmp_path / "page").read_text()
     assert "| film |" in text
     assert "The ten worst misses" in text
     assert "The ten worst false alarms" in text
@@ -84,52 +78,78 @@ def test_a_page_shows_the_figures_and_what_fools_the_detector(done, tmp_path):
         assert (tmp_path / "page" / f"{name}{suffix}").read_bytes().startswith(begins)
 
 
-def test_the_command_prints_the_figures_as_json_and_as_tables(scenes, tmp_path):
-    ask = [sys.executable, "-m", "train", "evaluate", "--set", scenes, "--data", tmp_path]
-    asked = [*map(str, ask), "--frames-to", str(tmp_path / "frames.jsonl")]
-    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
-    ours = json.loads(said.stdout)
-    peer = peers.compute_peer_metrics(
-        tmp_path / "frames.jsonl", scored_sets.score_scenes(bundles.load(), scenes)
+def test_a_peer_with_our_frame_scores_has_our_metrics(scenes, tmp_path):
+    frames = tmp_path / "frames.jsonl"
+    command = [sys.executable, "-m", "train", "evaluate", "--set", scenes, "--data", tmp_path,
+               "--frames-to", frames, "--json"]  # fmt: skip
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert peer["rare"]["best_error_rate"] == ours["rare"]["best_error_rate"]
-    with pytest.raises(scored_sets.SceneSetError, match="no peer's scores"):
-        peers.compute_peer_metrics(
-            scenes / "truth.csv", scored_sets.score_scenes(bundles.load(), scenes)
-        )
+    ours = json.loads(done.stdout)
+    detector = bundles.load()
+    grid, files = (
+        scene_metrics.make_frame_grid(detector),
+        scored_sets.score_scenes(detector, scenes),
+    )
+    peer = peers.compute_peer_metrics(frames, grid, files)
+    for name in ("best_error_rate", "recall_at_1_fa_h", "recall_at_20_fa_h"):
+        assert peer["rare"][name] == ours["rare"][name]
+        assert peer["film"][name] == ours["film"][name]
+    with pytest.raises(scored_sets.SceneSetError, match="no frame scores"):
+        peers.compute_peer_metrics(scenes / "truth.csv", grid, files)
 
 
-def test_the_benchmarks_ruler_counts_the_same(tmp_path):
+@pytest.mark.parametrize("stride", [4, 96])
+def test_a_peers_false_alarms_per_hour_do_not_depend_on_our_frames(tmp_path, stride):
+    """An hour with ten false alarms of the peer, on frames of a detector and of a tagger."""
+    grid = FrameGrid(16_000, 160, stride, tuple(LABELS))
+    file = make_file("film/0.flac", np.zeros(3_600 * 100 // stride))
+    frames = [[round(0.48 * i, 2), 0.9 if i % 750 == 50 else 0.1] for i in range(7_500)]
+    path = tmp_path / "peer.jsonl"
+    path.write_text(json.dumps({"file": file.name, "win": 0.975, "frames": frames}) + "\n")
+    event = scored_sets.TrueEvent((10.0, 10.5), "g", "6", None)
+    peer = peers.compute_peer_metrics(path, grid, [replace(file, events=(event,))])
+    assert max(false_alarms_h for false_alarms_h, _ in peer["film"]["curve"]) == 10.0
+
+
+def test_a_peers_file_with_one_frame_is_refused(tmp_path):
+    path = tmp_path / "peer.jsonl"
+    path.write_text('{"file": "film/0.flac", "win": 2.0, "frames": [[0.0, 0.5]]}\n')
+    grid = FrameGrid(16_000, 160, 4, tuple(LABELS))
+    with pytest.raises(scored_sets.SceneSetError, match="no frame scores"):
+        peers.compute_peer_metrics(path, grid, [make_file("film/0.flac", np.zeros(100))])
+
+
+def test_the_benchmarks_score_script_counts_the_same(tmp_path):
     shared = need_shared()
     detector = bundles.load()
     files = scored_sets.score_scenes(detector, shared / "eval")
     scored_sets.write_frame_scores(
         tmp_path / "ours.jsonl", scene_metrics.make_frame_grid(detector), files
     )
-    ruler = [sys.executable, str(shared / "eval" / "score.py"), "frames"]
-    said = subprocess.run(
-        [*ruler, str(tmp_path / "ours.jsonl")], capture_output=True, text=True, check=True
+    script = [sys.executable, str(shared / "eval" / "score.py"), "frames"]
+    done = subprocess.run(
+        [*script, str(tmp_path / "ours.jsonl")], capture_output=True, text=True, check=True
     )
-    theirs = json.loads(said.stdout.splitlines()[0].removeprefix("rare "))
+    theirs = json.loads(done.stdout.splitlines()[0].removeprefix("rare "))
     ours = scene_metrics.compute_scene_metrics(detector, scored_sets.group_by_kind(files)["rare"])
     assert ours["best_error_rate"] == pytest.approx(theirs["best_ER"], abs=0.026)
     assert ours["recall_at_6_fa_h"] == pytest.approx(theirs["recall@6FA/h"], abs=0.026)
 
 
-def test_a_change_of_the_scenes_is_heard(cache, tmp_path):
+def test_robustness_scores_every_degradation(cache, tmp_path):
     detector = bundles.load()
-    mixtures.write_mixtures(
-        mixtures.make_rare_mixtures(Corpus(cache), "val", 1, 2, (6.0,)), tmp_path
-    )
+    scenes = mixtures.make_rare_mixtures(Corpus(cache), "val", 1, 2, (6.0,))
+    mixtures.write_mixtures(scenes, tmp_path)
     rare = {name: row["rare"] for name, row in robustness.compute_robustness(detector, tmp_path)}
     assert {"as it is", "-20 dB", "room", "8 kHz", "gsm, low rate"} <= set(rare)
     x = np.random.default_rng(0).standard_normal(16_000).astype("f") * 0.1
-    for change in robustness.list_changes().values():
-        assert change(x).shape == x.shape
-        assert change(x).dtype == np.float32
+    for degrade in robustness.list_degradations().values():
+        assert degrade(x).shape == x.shape
+        assert degrade(x).dtype == np.float32
 
 
-def made_up(name, scores, events=(), contents=()):
+def make_file(name, scores, events=(), contents=()):
     scores = np.asarray(scores, np.float32)[:, None].repeat(len(LABELS), axis=1)
     frames = ScoredFrames(scores, np.zeros((len(scores), 4), np.float32), scores[:, 0])
     return scored_sets.ScoredFile(name, ROOT, frames, tuple(events), tuple(contents))
@@ -144,7 +164,7 @@ def test_false_alarms_are_named_by_the_sound_that_begins_nearest():
         scored_sets.SceneContent((9.9, 10.4), "sound", "door_slam", "b"),
         scored_sets.SceneContent((0.0, 60.0), "bed", "rain", "c"),
     ]
-    file = made_up("film/0", scores, contents=sounds)
+    file = make_file("film/0", scores, contents=sounds)
     found = [metrics.find_alarms(scores, 0.04, 0.5)]
     named = scene_metrics.count_false_alarms_by_label(grid, found, [file])
     assert named == {"door_slam": 60.0, "rain": 60.0}
@@ -171,7 +191,7 @@ def test_ranking_figures_on_known_orders():
     assert not clip_metrics.is_far(replace(clip, kind="range"))
 
 
-def test_a_temperature_undoes_what_made_scores_too_sure():
+def test_a_temperature_corrects_overconfident_scores():
     rng = np.random.default_rng(0)
     honest = rng.normal(-1.0, 2.0, 20_000)
     positive = rng.random(20_000) < 1.0 / (1.0 + np.exp(-honest))
@@ -184,7 +204,7 @@ def test_a_temperature_undoes_what_made_scores_too_sure():
     np.testing.assert_array_equal(cooled["kernel"][:, 1:], head["kernel"][:, 1:])
 
 
-def test_points_keep_their_budget_of_false_alarms():
+def test_operating_points_keep_their_budget_of_false_alarms():
     grid = scene_metrics.make_frame_grid(bundles.load())
     rng = np.random.default_rng(0)
     files = []
@@ -193,10 +213,10 @@ def test_points_keep_their_budget_of_false_alarms():
         scores[500:14_500:500] = rng.uniform(0.1, 0.9, 28)
         scores[10_000] = 0.97
         event = scored_sets.TrueEvent((400.0, 400.5), f"g{i}", "6", None)
-        files.append(made_up(f"film/{i}", scores, [event]))
+        files.append(make_file(f"film/{i}", scores, [event]))
         rare = np.zeros(750)
         rare[200], rare[500] = 0.6, 0.3
-        files.append(made_up(f"rare/{i}", rare, [replace(event, span=(8.0, 8.5))]))
+        files.append(make_file(f"rare/{i}", rare, [replace(event, span=(8.0, 8.5))]))
     points = calibration.choose_points(grid, files)
     assert points["strict"].threshold >= points["balanced"].threshold
     assert points["balanced"].threshold >= points["sensitive"].threshold
@@ -215,12 +235,16 @@ def test_worst_alarms_are_of_different_things():
     scores = np.zeros(2_000)
     scores[[100, 500, 900, 1_300]] = [0.9, 0.95, 0.8, 0.7]
     spans = [("drum", 3.9), ("drum", 19.9), ("door", 35.9)]
-    heard = tuple(
+    contents = tuple(
         scored_sets.SceneContent((at, at + 1.0), "sound", label, label) for label, at in spans
     )
-    file = made_up("film/0", scores, [], heard)
+    file = make_file("film/0", scores, [], contents)
     worst = plots.find_worst_alarms(grid, [file], 0.5, 10)
-    assert [(m.what, round(m.at_s)) for m in worst] == [("drum", 20), ("door", 36), ("unknown", 52)]
+    assert [(m.description, round(m.at_s)) for m in worst] == [
+        ("drum", 20),
+        ("door", 36),
+        ("unknown", 52),
+    ]
 
 
 def test_psds_agrees_that_a_perfect_detector_is_perfect():
@@ -230,4 +254,4 @@ def test_psds_agrees_that_a_perfect_detector_is_perfect():
     scores = np.zeros(750)
     scores[100:120] = 0.9
     event = scored_sets.TrueEvent((4.0, 4.8), "g", "0", None)
-    assert psds.compute_psds(grid, [made_up("rare/0", scores, [event])]) == 1.0
+    assert psds.compute_psds(grid, [make_file("rare/0", scores, [event])]) == 1.0

@@ -51,7 +51,7 @@ def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):
     assert len(table) == 3
 
 
-def test_a_csv_gives_the_same_windows_as_names(movie, tmp_path):
+def test_a_csv_file_is_read_like_file_names(movie, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("film,start\nmovie.wav,10\nmovie,0:00:20.0\nmovie,1:00\n")
     by_time = film_table.read_film_windows(table)
@@ -67,7 +67,7 @@ def test_a_csv_gives_the_same_windows_as_names(movie, tmp_path):
     assert strict[0]["threshold"] == 1.0
 
 
-def test_windows_with_files_are_analysed_one_by_one(movie, tmp_path):
+def test_windows_with_files_are_scored_alone(movie, tmp_path):
     samples, _ = soundfile.read(movie, dtype="float32")
     for folder, start_s in (("gunshot", 10), ("gunshot", 40), ("other", 0), ("other", 20)):
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -78,12 +78,12 @@ def test_windows_with_files_are_analysed_one_by_one(movie, tmp_path):
     assert rows[0]["false positives"] == 1
 
 
-def test_unusable_labels_are_refused(movie, tmp_path):
+def test_invalid_labels_are_refused(movie, tmp_path):
     (tmp_path / "shot1.wav").touch()
     table = tmp_path / "labels.csv"
     for text, asked, says in (
         ("film,start\nmovie,soon\n", (movie,), "H:MM:SS"),
-        ("film,start\nother,3\n", (movie,), "no such film"),
+        ("film,start\nother,3\n", (movie,), "no film given for the labels of other"),
         ("film,start\nmovie,3\n", (), "or its windows as files"),
         ("film,start\n", (movie,), "no label"),
     ):

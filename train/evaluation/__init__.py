@@ -1,1 +1,1 @@
-"""Scores a bundle through the serving road: engine, then decision."""
+"""Evaluate a bundle with the engine and the decision that also run in production."""

@@ -1,4 +1,4 @@
-"""The figures of clips heard alone: ranking, errors by label, recall by source, far shots apart."""
+"""Metrics of clips scored alone: ranking, errors by label, and recall by source."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from train.evaluation import metrics
 from train.evaluation.scored_sets import ScoredClip
 
 FAR = ("field", "forest")
-DRAWS = 500
+BOOTSTRAP_DRAWS = 500
 
 
 def is_far(clip: ScoredClip) -> bool:
-    """Whether a forest recorder made it: shots from 1 to 3 km, band-limited to 4 kHz."""
+    """Whether a forest recorder made the clip: shots at 1 to 3 km, band-limited to 4 kHz."""
     return clip.kind in FAR
 
 
 def compute_clip_metrics(clips: Sequence[ScoredClip], threshold: float) -> dict[str, Any]:
-    """AP and AUC with intervals by recording; which negatives rank among the highest 1 %; the
-    recall of each source of shots at ``threshold``."""
+    """Compute AP and AUC with intervals, and what is confused with shots.
+
+    ``false_at_1_percent`` counts the labels of the 1 % of other clips with the highest scores.
+    ``found_by_source`` is the recall for each source of shots at ``threshold``. Intervals are
+    bootstrapped by recording.
+    """
     if not clips:
         return {}
     shot = np.array([c.category == "gunshot" for c in clips])
@@ -38,19 +42,19 @@ def compute_clip_metrics(clips: Sequence[ScoredClip], threshold: float) -> dict[
         return out
     limit = np.quantile(scores[~shot], 0.99)
     out["recall_at_1_percent_false"] = round(float((scores[shot] > limit).mean()), 3)
-    worst = (c.label for c, s, y in zip(clips, scores, shot, strict=True) if s > limit and not y)
-    out["false_at_1_percent"] = dict(Counter(worst).most_common())
-    out["found_by_source"] = _count_found(clips, threshold, lambda c: c.source)
+    confused = (c.label for c, s, y in zip(clips, scores, shot, strict=True) if s > limit and not y)
+    out["false_at_1_percent"] = dict(Counter(confused).most_common())
+    out["found_by_source"] = _count_found_by_source(clips, threshold)
     return out
 
 
-def _count_found(clips: Sequence[ScoredClip], threshold: float, key) -> dict[str, str]:
+def _count_found_by_source(clips: Sequence[ScoredClip], threshold: float) -> dict[str, str]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for clip in clips:
         if clip.category == "gunshot":
-            counts[key(clip)][0] += clip.score >= threshold
-            counts[key(clip)][1] += 1
-    return {name: f"{a}/{b}" for name, (a, b) in sorted(counts.items())}
+            counts[clip.source][0] += clip.score >= threshold
+            counts[clip.source][1] += 1
+    return {source: f"{found}/{all_shots}" for source, (found, all_shots) in sorted(counts.items())}
 
 
 def _bootstrap_intervals(
@@ -62,12 +66,12 @@ def _bootstrap_intervals(
         members[clip.group].append(i)
     groups = [np.array(m) for m in members.values()]
     drawn = []
-    for _ in range(DRAWS):
-        some = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
+    for _ in range(BOOTSTRAP_DRAWS):
+        sample = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
         drawn.append(
             (
-                metrics.average_precision(shot[some], scores[some]),
-                metrics.roc_auc(shot[some], scores[some]),
+                metrics.average_precision(shot[sample], scores[sample]),
+                metrics.roc_auc(shot[sample], scores[sample]),
             )
         )
     ap, auc = np.array(drawn).T

@@ -1,9 +1,8 @@
-"""The film table: a film in windows of 10 s, which of them hold a shot, and what was found.
+"""The film table: how many labelled windows of 10 s with a shot a bundle finds in a film.
 
-The film studio named its labels by their files: ``movie_HH-MM-SS.mmm.wav`` is the 10 s of
-``movie`` from there on, with a shot in them. A window is predicted where a score in it reaches
-the threshold; a window that no label touches and that is predicted all the same is a false
-positive.
+The film studio named its labels by their files: ``movie_HH-MM-SS.mmm.wav`` is the 10 s of ``movie``
+from that time on and contains a shot. A window is predicted if a score in it reaches the threshold.
+A predicted window that overlaps no label is a false positive.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SHOT = "gunshot"
 
 @dataclass(frozen=True)
 class FilmWindow:
-    """10 s of a film from a second on; ``path`` is its own sound, where there is a file of it."""
+    """10 s of a film from ``start_s`` on; ``path`` is its own sound file, if it has one."""
 
     film: str
     start_s: float
@@ -40,15 +39,19 @@ class FilmWindow:
 
 
 def read_film_windows(source: Path) -> list[FilmWindow]:
-    """The windows of a folder of files named in the report's manner, those of a subfolder that
-    is not called ``gunshot`` without a shot; or of a CSV file with a column ``name`` of such
-    names, or ``film`` and ``start`` (seconds, or H:MM:SS), and, if there are others too, ``label``.
+    """Read labelled windows from a folder or a CSV file.
 
-    Raises TrainError where a name or time can't be read, and where there is none.
+    A folder has files named ``movie_HH-MM-SS.mmm.wav``; those in subfolders other than ``gunshot``
+    have no shot. A CSV file has a column ``name`` with such names, or ``film`` and ``start``
+    (seconds or H:MM:SS), and optionally ``label``, which is ``gunshot`` for windows with a shot.
+
+    Raises TrainError if a name or time can't be read, and if there are no labels.
     """
     windows = list(_read_table(source) if source.is_file() else _read_folder(source))
     if not windows:
-        raise TrainError(f"{source}: no label; files named movie_HH-MM-SS.mmm.wav are wanted")
+        raise TrainError(
+            f"{source}: no labels. Give files named movie_HH-MM-SS.mmm.wav or a CSV file."
+        )
     return sorted(windows, key=lambda w: (w.film, w.start_s))
 
 
@@ -64,18 +67,18 @@ def _read_table(path: Path) -> Iterable[FilmWindow]:
         shot = (row.get("label") or SHOT) == SHOT
         if row.get("name"):
             film, start_s = _parse_name(row["name"], path)
-        elif row.get("film") and (found := _CLOCK.fullmatch(row.get("start") or "")):
-            hours, minutes, seconds = found.groups(default="0")
+        elif row.get("film") and (clock := _CLOCK.fullmatch(row.get("start") or "")):
+            hours, minutes, seconds = clock.groups(default="0")
             film = Path(row["film"]).stem
             start_s = 3600.0 * int(hours) + 60.0 * int(minutes) + float(seconds)
         else:
-            raise TrainError(f"{path}: a row has neither name nor film and start (H:MM:SS): {row}")
+            raise TrainError(f"{path}: a row needs a name, or a film and a start (H:MM:SS): {row}")
         yield FilmWindow(film, start_s, shot)
 
 
-def _parse_name(name: str, where: Path) -> tuple[str, float]:
+def _parse_name(name: str, source: Path) -> tuple[str, float]:
     try:
-        label = window_label(str(where), name)
+        label = window_label(str(source), name)
     except LabelError as error:
         raise TrainError(str(error)) from error
     return label.file, label.onset_s
@@ -87,27 +90,29 @@ def make_film_table(
     windows: Sequence[FilmWindow],
     threshold: float | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of the table: one for each film that is given, or, where none is, one for each that
-    has labels with files of their own. ``threshold`` is the bundle's default if not given.
+    """Make the rows of the table, one for each film.
 
-    Raises TrainError for a film without labels, labels without a film, and what can't be heard.
+    Without ``films``, there is a row for each film whose labels have files of their own.
+    ``threshold`` defaults to that of the bundle's default operating point.
+
+    Raises TrainError for a film without labels, labels without a film, and unreadable files.
     """
     if threshold is None:
         threshold = bundle.operating_points[bundle.default_point].threshold
-    heard = _WindowDetector(bundle, threshold)
-    named = {w.film for w in windows}
-    if films and (lost := named - {p.stem for p in films}):
-        raise TrainError(f"labels of {', '.join(sorted(lost))}: no such film is given")
+    detector = _WindowDetector(bundle, threshold)
+    labelled = {w.film for w in windows}
+    if films and (missing := labelled - {p.stem for p in films}):
+        raise TrainError(f"no film given for the labels of {', '.join(sorted(missing))}")
     rows = []
-    for film in sorted({p.stem for p in films} or named):
-        some = [w for w in windows if w.film == film]
-        if not some:
-            raise TrainError(f"{film}: there are no labels of it")
+    for film in sorted({p.stem for p in films} or labelled):
+        of_film = [w for w in windows if w.film == film]
+        if not of_film:
+            raise TrainError(f"{film}: no labels for this film")
         path = next((p for p in films if p.stem == film), None)
         correct, alarms = (
-            heard.count_windows(some) if path is None else heard.count_film(path, some)
+            detector.count_windows(of_film) if path is None else detector.count_film(path, of_film)
         )
-        shots = sum(w.shot for w in some)
+        shots = sum(w.shot for w in of_film)
         rows.append(
             {
                 "model": f"{bundle.name} {bundle.version}",
@@ -123,48 +128,51 @@ def make_film_table(
 
 
 class _WindowDetector:
-    """A bundle that answers whether there is a shot in a window."""
+    """Decides with a bundle whether windows contain a shot."""
 
     def __init__(self, bundle: Bundle, threshold: float) -> None:
         self.threshold = threshold
         self.engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
-        self.remembers = isinstance(bundle.model, ServedTagger)
+        self.is_tagger = isinstance(bundle.model, ServedTagger)
         self.frame_s = self.engine.grid.frame / self.engine.grid.rate
 
     def detects_shot(self, scores: np.ndarray, start_s: float) -> bool:
-        """Of (frames,) scores of a film, those from a second on: the highest, or of a tagger, whose
-        frames have heard the seconds before them, the last."""
+        """Return whether the window from ``start_s`` on contains a shot, by (frames,) scores.
+
+        The highest score in the window counts. For a tagger it is the last one, because a frame of
+        a tagger covers the 10 s before it.
+        """
         first = int(np.ceil(start_s / self.frame_s - 1e-6))
         last = max(first + 1, int((start_s + WINDOW_S) / self.frame_s + 1e-6))
-        some = scores[first:last]
-        some = some[-1:] if self.remembers else some
-        return bool(len(some) and some.max() >= self.threshold)
+        in_window = scores[first:last]
+        in_window = in_window[-1:] if self.is_tagger else in_window
+        return bool(len(in_window) and in_window.max() >= self.threshold)
 
     def count_film(self, path: Path, labels: Sequence[FilmWindow]) -> tuple[int, int]:
-        """Correct predictions and false positives of a whole film."""
+        """Count the correct predictions and false positives of a whole film."""
         scores = score_samples(self.engine, read_samples(path, self.engine.grid.rate)).scores[:, 0]
         shots = [w.start_s for w in labels if w.shot]
         correct = sum(self.detects_shot(scores, start_s) for start_s in shots)
         count = int(np.ceil(len(scores) * self.frame_s / WINDOW_S))
-        free = [
+        unlabelled = [
             WINDOW_S * i
             for i in range(count)
             if all(abs(WINDOW_S * i - start_s) >= WINDOW_S for start_s in shots)
         ]
-        return correct, sum(self.detects_shot(scores, start_s) for start_s in free)
+        return correct, sum(self.detects_shot(scores, start_s) for start_s in unlabelled)
 
     def count_windows(self, labels: Sequence[FilmWindow]) -> tuple[int, int]:
-        """The same of windows that are files, each heard alone."""
+        """Count the correct predictions and false positives of windows with files of their own."""
         correct = alarms = 0
         for window in labels:
             if window.path is None:
-                raise TrainError(f"{window.film}: give the film, or its windows as files")
+                raise TrainError(
+                    f"{window.film}: no sound file. Give the film, or its windows as files."
+                )
             samples = read_samples(window.path, self.engine.grid.rate)
-            found = self.detects_shot(score_samples(self.engine, samples).scores[:, 0], 0.0)
-            correct, alarms = (
-                correct + (found and window.shot),
-                alarms + (found and not window.shot),
-            )
+            predicted = self.detects_shot(score_samples(self.engine, samples).scores[:, 0], 0.0)
+            correct += predicted and window.shot
+            alarms += predicted and not window.shot
         return correct, alarms
 
 
@@ -175,9 +183,9 @@ def _describe_data(bundle: Bundle) -> str:
 
 
 def _describe_loss(bundle: Bundle) -> str:
-    """The loss that a run was ended by or its weights were kept at, as the card says."""
-    kept = bundle.card.get("kept_at")
-    if kept is not None:
-        return f"{kept:g}"
+    """The loss at which the weights were saved or the training ended, from the bundle's card."""
+    saved_at = bundle.card.get("kept_at")
+    if saved_at is not None:
+        return f"{saved_at:g}"
     ended = str(bundle.card.get("ended_by", ""))
     return ended.removeprefix("a loss of ") if ended.startswith("a loss of ") else "validation"

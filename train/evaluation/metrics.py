@@ -1,9 +1,9 @@
-"""Event metrics: alarms against truth, at one threshold or at all.
+"""Event metrics: alarms against true events, at one threshold or at several.
 
-The rules are the benchmark's: alarms less than 1 s apart are one; an event is found when an
-alarm overlaps [onset - collar, offset + collar]; ER = (misses + false alarms) / events
-(Mesaros et al., *Metrics for polyphonic sound event detection*, 2016). `onset_f1` is DCASE
-2017 task 2's: onset only, collar 0.5 s, the strongest alarm of a file alone.
+The rules are the benchmark's. Alarms at most 1 s apart are one alarm. An event is found if an alarm
+overlaps [onset - collar, offset + collar]. ER = (misses + false alarms) / events (Mesaros et al.,
+*Metrics for polyphonic sound event detection*, 2016). `match_strongest_onset` is the rule of DCASE
+2017 task 2: onsets only, a collar of 0.5 s, and only the strongest alarm of a file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from streamdet.scoring.matching import COLLAR_S, match_spans
 
 MERGE_S = 1.0
 SPACING_S = 10.0
+"""`match_spaced` counts the false alarms in an interval of this length once."""
 
 Span = tuple[float, float]
+"""(onset_s, offset_s)"""
 Alarm = tuple[float, float, float]
+"""(onset_s, offset_s, score)"""
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,18 @@ class EventCounts:
 
     @property
     def error_rate(self) -> float:
-        """(misses + false alarms) / events; NaN where there is no event."""
+        """(misses + false alarms) / events; NaN if there are no events."""
         events = self.hits + self.misses
         return (self.misses + self.false_alarms) / events if events else float("nan")
 
     @property
     def f1(self) -> float:
-        """2 hits / (2 hits + misses + false alarms); 0 where all are 0."""
+        """2 hits / (2 hits + misses + false alarms); 0 if all are 0."""
         return 2 * self.hits / max(1, 2 * self.hits + self.misses + self.false_alarms)
 
     @property
     def recall(self) -> float:
-        """hits / events; NaN where there is no event."""
+        """hits / events; NaN if there are no events."""
         events = self.hits + self.misses
         return self.hits / events if events else float("nan")
 
@@ -52,8 +55,10 @@ class EventCounts:
 def find_alarms(
     scores: np.ndarray, hop_s: float, threshold: float, window_s: float | None = None
 ) -> list[Alarm]:
-    """(onset_s, offset_s, score) of the runs of ``(t,)`` scores at or above a threshold; a
-    score speaks for ``window_s`` from its start on, a hop if none is given."""
+    """Find the runs of ``(t,)`` scores at or above a threshold.
+
+    Scores are ``hop_s`` apart; a score covers ``window_s`` from its start on, by default one hop.
+    """
     found: list[Alarm] = []
     window_s = hop_s if window_s is None else window_s
     for frame in np.flatnonzero(scores >= threshold):
@@ -67,13 +72,13 @@ def find_alarms(
 
 
 def match_events(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
-    """Which truths are found, and how many alarms found none."""
+    """Return which true events are found, and the number of alarms that match no event."""
     true, hits = match_spans(events, truth, COLLAR_S)
     return hits, len(true) - sum(true)
 
 
 def match_strongest_onset(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
-    """DCASE 2017 task 2: the strongest alarm's onset within 0.5 s of the only truth's."""
+    """Match as DCASE 2017 task 2: the strongest alarm's onset within 0.5 s of the only event's."""
     if not events:
         return [False] * len(truth), 0
     best = max(events, key=lambda e: e[2])
@@ -83,15 +88,17 @@ def match_strongest_onset(events: Sequence[Alarm], truth: Sequence[Span]) -> tup
 
 
 def match_spaced(events: Sequence[Alarm], truth: Sequence[Span]) -> tuple[list[bool], int]:
-    """`match`, false alarms of the same 10 s counted once: a bed that fools a detector fools it
-    all along, which says no more of it than the first time does."""
+    """Match as `match_events`, but count the false alarms within the same 10 s once.
+
+    A bed that causes a false alarm usually goes on causing them, which adds no information.
+    """
     hits, _ = match_events(events, truth)
     false = [e for e in events if match_events([e], truth)[1]]
     return hits, len({int(e[0] // SPACING_S) for e in false})
 
 
 MatchRule = Callable[[Sequence[Alarm], Sequence[Span]], tuple[list[bool], int]]
-"""`match` or one like it: which truths are found, and how many alarms are false."""
+"""A function like `match_events`."""
 
 
 def count_events(
@@ -99,7 +106,7 @@ def count_events(
     files: Iterable[tuple[Sequence[Alarm], Sequence[Span]]],
     rule: MatchRule = match_events,
 ) -> EventCounts:
-    """Counts over ``(alarms, truth)`` pairs, one a file."""
+    """Count hits, misses and false alarms over ``(alarms, truth)`` pairs, one for each file."""
     hits = misses = false_alarms = 0
     for events, truth in files:
         found, false = rule(events, truth)
@@ -116,7 +123,7 @@ def sweep_thresholds(
     rule: MatchRule = match_events,
     window_s: float | None = None,
 ) -> list[EventCounts]:
-    """Counts over ``(scores, truth)`` pairs at each threshold."""
+    """Count over ``(scores, truth)`` pairs, one for each file, at each threshold."""
     return [
         count_events(
             float(t),
@@ -127,28 +134,35 @@ def sweep_thresholds(
     ]
 
 
-def choose_thresholds(files: Sequence[tuple[np.ndarray, Sequence[Span]]], count: int = 80) -> list:
-    """Thresholds at the scores' upper quantiles, from rare to common."""
-    everything = np.concatenate([scores for scores, _ in files])
-    return np.unique(np.quantile(everything, 1 - np.logspace(-5, -0.7, count))).tolist()
+def choose_thresholds(
+    files: Sequence[tuple[np.ndarray, Sequence[Span]]], count: int = 80
+) -> list[float]:
+    """Choose ``count`` thresholds at upper quantiles of the scores, in ascending order."""
+    all_scores = np.concatenate([scores for scores, _ in files])
+    return np.unique(np.quantile(all_scores, 1 - np.logspace(-5, -0.7, count))).tolist()
 
 
 def find_recall_at_rate(rows: Sequence[EventCounts], hours: float, rate: float) -> float:
-    """The best recall with at most ``rate`` false alarms an hour."""
+    """Find the best recall with at most ``rate`` false alarms per hour."""
     allowed = [r.recall for r in rows if r.false_alarms / hours <= rate]
     return max(allowed, default=0.0)
 
 
 def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Mean precision at the rank of each positive, ``(n,) bool`` and ``(n,)`` scores, equal
-    scores in the order given; NaN where there is no positive."""
+    """The mean precision at the rank of each positive, of ``(n,) bool`` and ``(n,)`` scores.
+
+    Equal scores keep their order. NaN if there is no positive.
+    """
     ranked = positive[np.argsort(-scores, kind="stable")]
     precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
     return float(precision[ranked].mean()) if ranked.any() else float("nan")
 
 
 def roc_auc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The share of (positive, negative) pairs in the right order, ties half; NaN without both."""
+    """The share of (positive, negative) pairs in the right order, ties half; NaN without both.
+
+    ``positive`` is (n,) bool, ``scores`` (n,).
+    """
     if positive.all() or not positive.any():
         return float("nan")
     above, below = scores[positive][:, None], scores[~positive][None]

@@ -1,4 +1,4 @@
-"""A folder with a Markdown page and plots: what a bundle does on a set, and what fools it."""
+"""Write an evaluation report as a Markdown page with plots, misses and false alarms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ WORST = 10
 
 
 def write_page(report: EvaluationReport, folder: Path) -> Path:
-    """Write ``page.md``, ``det.png``, ``ebr.png``, ``misses.jpg`` and ``alarms.jpg``."""
+    """Write ``page.md``, its plots and its pictures into a folder; return the page's path.
+
+    Raises TrainError if the folder can't be written.
+    """
     grid, files = report.grid, report.files
     point = report.bundle.operating_points[report.bundle.default_point].threshold
     misses = plots.find_worst_misses(grid, files, point, WORST)
@@ -36,27 +39,29 @@ def write_page(report: EvaluationReport, folder: Path) -> Path:
 def _make_lines(
     report: EvaluationReport, misses: Sequence[MisjudgedMoment], alarms: Sequence[MisjudgedMoment]
 ) -> list[str]:
-    figures, point = report.metrics, report.bundle.default_point
-    lines = [f"# {figures['bundle']}", "", format_markdown(figures), ""]
+    metrics, point = report.metrics, report.bundle.default_point
+    lines = [f"# {metrics['bundle']}", "", format_markdown(metrics), ""]
     lines += ["![misses against false alarms](det.png)", "", "![recall by EBR](ebr.png)"]
     for kind in ("rare", "film", "bursts"):
-        row = figures.get(kind, {}).get("points", {}).get(point, {})
+        row = metrics.get(kind, {}).get("points", {}).get(point, {})
         lines += _make_table(
-            f"False alarms an hour by what is heard: {kind}, {point}",
+            f"False alarms per hour by cause: {kind}, {point}",
             row.get("false_alarms_h_by_label", {}),
         )
-        lines += _make_table(f"Found by EBR in dB: {kind}, {point}", row.get("recall_by_ebr", {}))
+        lines += _make_table(
+            f"Events found by EBR in dB: {kind}, {point}", row.get("recall_by_ebr", {})
+        )
         if "rounds" in row:
             lines += _make_table("Rounds counted in found bursts", row["rounds"])
-    for name, row in figures.get("clips", {}).items():
+    for name, row in metrics.get("clips", {}).items():
         lines += _make_table(
             f"Clips, {name}: shots found at {point}", row.get("found_by_source", {})
         )
         lines += _make_table(
-            f"Clips, {name}: the others that rank with the highest 1 %",
+            f"Clips, {name}: labels of the 1 % of other clips with the highest scores",
             row.get("false_at_1_percent", {}),
         )
-    lines += _make_robustness_table(figures.get("robustness", {}))
+    lines += _make_robustness_table(metrics.get("robustness", {}))
     lines += _make_worst_section("The ten worst misses", misses, "misses.jpg")
     lines += _make_worst_section("The ten worst false alarms", alarms, "alarms.jpg")
     return lines
@@ -82,7 +87,7 @@ def _make_robustness_table(rows: dict[str, Any]) -> list[str]:
     head = " | ".join(f"{k}: ER | F1 | recall at 6 FA/h" for k in kinds)
     lines = [
         "",
-        "## The same scenes, changed",
+        "## Robustness: the same scenes after degradations",
         "",
         f"| | {head} |",
         "|---" * (3 * len(kinds) + 1) + "|",
@@ -100,6 +105,6 @@ def _make_robustness_table(rows: dict[str, Any]) -> list[str]:
 def _make_worst_section(title: str, moments: Sequence[MisjudgedMoment], picture: str) -> list[str]:
     if not moments:
         return ["", f"## {title}", "", "None."]
-    rows = [f"| {m.file.name} | {m.at_s:.1f} | {m.score:.3f} | {m.what} |" for m in moments]
-    head = ["", f"## {title}", "", "| file | at, s | score | what |", "|---|---|---|---|"]
+    rows = [f"| {m.file.name} | {m.at_s:.1f} | {m.score:.3f} | {m.description} |" for m in moments]
+    head = ["", f"## {title}", "", "| file | at, s | score | description |", "|---|---|---|---|"]
     return [*head, *rows, "", f"![{title.lower()}]({picture})"]

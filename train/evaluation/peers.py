@@ -1,4 +1,4 @@
-"""Other detectors on the same scenes, from the frame scores that the benchmark keeps of them."""
+"""Metrics of other detectors on the same scenes, from files of their frame scores."""
 
 from __future__ import annotations
 
@@ -9,46 +9,51 @@ from typing import Any
 
 import numpy as np
 
+from streamdet.detection.frames import FrameGrid
 from train.evaluation import metrics
-from train.evaluation.scene_metrics import BUDGETS
+from train.evaluation.scene_metrics import BUDGETS, total_hours
 from train.evaluation.scored_sets import SceneSetError, ScoredFile, group_by_kind
 
 
-def compute_peer_metrics(path: Path, files: Sequence[ScoredFile]) -> dict[str, Any]:
-    """A peer's best ER, F1 and recalls of each kind of scene; ``path`` has a line
-    ``{"file", "win", "frames": [[start_s, score], ...]}`` a file. Raises SetError for a file
-    that is not that, or that lacks a scene."""
-    heard: dict[str, dict[str, Any]] = {}
+def compute_peer_metrics(
+    path: Path, grid: FrameGrid, files: Sequence[ScoredFile]
+) -> dict[str, Any]:
+    """Compute a peer's best ER, F1 and recalls for each kind of scene.
+
+    ``path`` is a JSON lines file with a line ``{"file", "win", "frames": [[start_s, score], ...]}``
+    per file; ``win`` is the length of a score's window in seconds. ``files`` are the scenes, scored
+    on ``grid``; their length gives the false alarms per hour. Raises SceneSetError if ``path`` has
+    another format or lacks a scene.
+    """
+    rows: dict[str, dict[str, Any]] = {}
     try:
         for line in path.read_text().splitlines():
             row = json.loads(line)
-            heard["/".join(row["file"].split("/")[-2:])] = row
+            rows["/".join(row["file"].split("/")[-2:])] = row
         return {
-            kind: _compute_kind_metrics(heard, some) for kind, some in group_by_kind(files).items()
+            kind: _compute_kind_metrics(rows, grid, of_kind)
+            for kind, of_kind in group_by_kind(files).items()
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SceneSetError(f"{path}: no peer's scores of this set: {error!r}") from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SceneSetError(f"{path}: no frame scores of this set: {error!r}") from error
 
 
 def _compute_kind_metrics(
-    heard: dict[str, dict[str, Any]], files: Sequence[ScoredFile]
+    rows: dict[str, dict[str, Any]], grid: FrameGrid, files: Sequence[ScoredFile]
 ) -> dict[str, Any]:
-    scored, seconds = [], 0.0
-    window_s = float(heard[files[0].name]["win"])
-    starts = [t for t, _ in heard[files[0].name]["frames"]]
+    window_s = float(rows[files[0].name]["win"])
+    starts = [start for start, _ in rows[files[0].name]["frames"]]
     hop_s = starts[1] - starts[0]
-    for file in files:
-        scored.append((np.array([p for _, p in heard[file.name]["frames"]]), file.truth))
-        seconds += len(file.frames.level) * 0.04
-    rows = metrics.sweep_thresholds(
-        scored, hop_s, metrics.choose_thresholds(scored, 120), window_s=window_s
-    )
+    scored = [(np.array([p for _, p in rows[f.name]["frames"]]), f.truth) for f in files]
+    hours = total_hours(grid, files)
+    thresholds = metrics.choose_thresholds(scored, 120)
+    counts = metrics.sweep_thresholds(scored, hop_s, thresholds, window_s=window_s)
     return {
-        "best_error_rate": round(min(r.error_rate for r in rows), 3),
-        "best_f1": round(max(r.f1 for r in rows), 3),
+        "best_error_rate": round(min(c.error_rate for c in counts), 3),
+        "best_f1": round(max(c.f1 for c in counts), 3),
         **{
-            f"recall_at_{n}_fa_h": round(metrics.find_recall_at_rate(rows, seconds / 3600, n), 3)
+            f"recall_at_{n}_fa_h": round(metrics.find_recall_at_rate(counts, hours, n), 3)
             for n in BUDGETS
         },
-        "curve": [(r.false_alarms / seconds * 3600, r.recall) for r in rows],
+        "curve": [(c.false_alarms / hours, c.recall) for c in counts],
     }

@@ -1,4 +1,4 @@
-"""Plots of a set's figures: recall against false alarms and EBR, and what fools the detector."""
+"""Plots of an evaluation: recall against false alarms and EBR, and the worst errors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from train.evaluation import metrics, scene_metrics
 from train.evaluation.scored_sets import ScoredFile, group_by_kind, read_samples
 
 SIDE_S = 3.0
+"""Seconds shown before and after a misjudged moment."""
 
 
 @dataclass(frozen=True)
 class MisjudgedMoment:
-    """A second of a file that was misjudged: when, how high the score, and what it was."""
+    """A miss or false alarm in a file: its time, its score and a description of the sound."""
 
     file: ScoredFile
     at_s: float
     score: float
-    what: str
+    description: str
 
 
 def find_worst_misses(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, count: int
 ) -> list[MisjudgedMoment]:
-    """The true events with the lowest peak score, of those that score under ``threshold``."""
+    """Find the true events with the lowest peak scores, of those below ``threshold``."""
     hop_s, found = grid.frame / grid.rate, []
     for file in files:
         scores = file.frames.scores[:, 0]
@@ -40,15 +41,15 @@ def find_worst_misses(
             last = int((event.span[1] + metrics.COLLAR_S) / hop_s) + 1
             score = float(scores[first:last].max(initial=0.0))
             if score < threshold:
-                what = f"{event.group}, EBR {float(event.ebr_db):.0f} dB"
-                found.append(MisjudgedMoment(file, event.span[0], score, what))
+                description = f"{event.group}, EBR {float(event.ebr_db):.0f} dB"
+                found.append(MisjudgedMoment(file, event.span[0], score, description))
     return sorted(found, key=lambda m: m.score)[:count]
 
 
 def find_worst_alarms(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, count: int
 ) -> list[MisjudgedMoment]:
-    """The false alarms with the highest score, of each known cause the highest one alone."""
+    """Find the false alarms with the highest scores; of each known cause, only the highest."""
     hop_s, found = grid.frame / grid.rate, []
     for file in files:
         scores = file.frames.scores[:, 0]
@@ -62,16 +63,16 @@ def find_worst_alarms(
                 )
     ranked, known = [], set()
     for moment in sorted(found, key=lambda m: -m.score):
-        if moment.what not in known:
+        if moment.description not in known:
             ranked.append(moment)
-            known |= {moment.what} - {figures.UNKNOWN}
+            known |= {moment.description} - {scene_metrics.UNKNOWN}
     return ranked[:count]
 
 
 def plot_timelines(
     grid: FrameGrid, moments: Sequence[MisjudgedMoment], threshold: float, to: Path
 ) -> None:
-    """Write a sheet: the spectrogram around each moment, the score over it, truths as bars."""
+    """Write a sheet of spectrograms around each moment, with the score and true events."""
     columns = 2
     rows = max(1, -(-len(moments) // columns))
     figure = Figure(figsize=(11, 1.9 * rows), layout="constrained")
@@ -82,7 +83,7 @@ def plot_timelines(
         axis.set_axis_on()
         _plot_timeline(grid, axis, moment, threshold)
     figure.supxlabel("seconds", fontsize=8)
-    figure.supylabel("mel band; the score from 0 to 1 over it, a true event in green", fontsize=8)
+    figure.supylabel("mel band; score from 0 to 1 in white, true events in green", fontsize=8)
     figure.savefig(to, dpi=90, pil_kwargs={"quality": 80})
 
 
@@ -91,17 +92,17 @@ def _plot_timeline(grid: FrameGrid, axis: Axes, moment: MisjudgedMoment, thresho
     start_s = max(0.0, moment.at_s - SIDE_S)
     first, last = int(start_s * grid.rate), int((moment.at_s + SIDE_S) * grid.rate)
     spectrogram(axis, samples[first:last], start_s)
-    over, hop_s = axis.twinx(), grid.frame / grid.rate
+    score_axis, hop_s = axis.twinx(), grid.frame / grid.rate
     times = np.arange(len(moment.file.frames.level)) * hop_s
-    here = (times >= start_s) & (times <= moment.at_s + SIDE_S)
-    over.plot(times[here], moment.file.frames.scores[here, 0], color="white", linewidth=1.2)
-    over.axhline(threshold, color="white", linewidth=0.6, linestyle=":")
+    shown = (times >= start_s) & (times <= moment.at_s + SIDE_S)
+    score_axis.plot(times[shown], moment.file.frames.scores[shown, 0], color="white", linewidth=1.2)
+    score_axis.axhline(threshold, color="white", linewidth=0.6, linestyle=":")
     for onset, offset in moment.file.truth:
-        over.axvspan(onset, offset, 0.0, 0.04, color="tab:green")
-    over.set_ylim(0.0, 1.0)
+        score_axis.axvspan(onset, offset, 0.0, 0.04, color="tab:green")
+    score_axis.set_ylim(0.0, 1.0)
     axis.set_xlim(start_s, moment.at_s + SIDE_S)
-    axis.set_title(f"{moment.file.name} at {moment.at_s:.1f} s: {moment.what}", fontsize=7)
-    for each in (axis, over):
+    axis.set_title(f"{moment.file.name} at {moment.at_s:.1f} s: {moment.description}", fontsize=7)
+    for each in (axis, score_axis):
         each.tick_params(labelsize=6)
 
 
@@ -111,22 +112,27 @@ def plot_det_curve(
     peers: dict[str, dict[str, list[tuple[float, float]]]],
     to: Path,
 ) -> None:
-    """Write the DET curve of each kind of scene: misses against false alarms an hour, ours and
-    the ``peers``' (name -> kind -> (false alarms an hour, recall) pairs)."""
+    """Write the DET curves of each kind of scene: misses against false alarms per hour.
+
+    ``peers`` holds the curves of other detectors, by name and kind of scene, as (false alarms per
+    hour, recall) pairs.
+    """
     kinds = {k: v for k, v in group_by_kind(files).items() if k != "bursts"}
     figure = Figure(figsize=(5 * len(kinds), 3.8), layout="constrained")
-    for axis, (kind, some) in zip(
+    for axis, (kind, of_kind) in zip(
         figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True
     ):
-        hours = scene_metrics.total_hours(grid, some)
-        ours = [(r.false_alarms / hours, r.recall) for r in scene_metrics.compute_curve(grid, some)]
+        hours = scene_metrics.total_hours(grid, of_kind)
+        ours = [
+            (r.false_alarms / hours, r.recall) for r in scene_metrics.compute_curve(grid, of_kind)
+        ]
         for name, pairs in {"streamdet": ours, **{n: p[kind] for n, p in peers.items()}}.items():
             rate, recall = np.array(sorted(pairs)).T
             axis.step(np.maximum(rate, 0.3), 1.0 - recall, where="post", label=name)
         axis.set_xscale("log")
         axis.set_xlim(0.3, 300)
         axis.set_ylim(0.0, 1.0)
-        axis.set_xlabel("false alarms an hour")
+        axis.set_xlabel("false alarms per hour")
         axis.set_ylabel("missed")
         axis.set_title(kind)
         axis.grid(visible=True, alpha=0.3)
@@ -137,13 +143,13 @@ def plot_det_curve(
 def plot_recall_by_ebr(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float, to: Path
 ) -> None:
-    """Write the share of events found at a threshold in each 6 dB of EBR."""
+    """Write a plot of the share of events found at a threshold, by 6 dB of EBR."""
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()
     hop_s = grid.frame / grid.rate
-    for kind, some in group_by_kind(files).items():
+    for kind, of_kind in group_by_kind(files).items():
         found: dict[float, list[bool]] = {}
-        for file in some:
+        for file in of_kind:
             alarms = metrics.find_alarms(file.frames.scores[:, 0], hop_s, threshold)
             hits, _ = metrics.match_events(alarms, file.truth)
             for hit, event in zip(hits, file.events, strict=True):

@@ -1,8 +1,8 @@
-"""PSDS by sed-scores-eval, as a cross-check of our own counting (Ebbers et al., *Threshold
+"""PSDS by sed-scores-eval, as a cross-check of the event metrics (Ebbers et al., *Threshold
 Independent Evaluation of Sound Event Detection Scores*, ICASSP 2022).
 
-The library is no part of the locked environment: it is built from source and wants pandas 2.
-``pip install 'streamdet[crosscheck]'`` brings it; without it there is no figure.
+The library is not in the locked environment, because it is built from source and needs pandas 2.
+Install it with ``pip install 'streamdet[crosscheck]'``; without it, PSDS is not computed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from streamdet.detection.frames import FrameGrid
 from train.evaluation.scored_sets import ScoredFile
 
 OVERLAP = 0.05
-"""The share of an alarm, and of an event, that must overlap the other: shots are short in the
-truth's long decays, so PSDS's usual 0.5 or 0.7 would ask for something else."""
-MOST_FALSE_ALARMS_H = 20.0
+"""The share of an alarm, and of an event, that must overlap the other. The usual 0.5 or 0.7 would
+be too strict: true events include long decays, and alarms are short."""
+MAX_FALSE_ALARMS_H = 20.0
 
 
 def is_installed() -> bool:
@@ -27,8 +27,10 @@ def is_installed() -> bool:
 
 
 def compute_psds(grid: FrameGrid, files: Sequence[ScoredFile]) -> float | None:
-    """PSDS in [0, 1] with DTC = GTC = 0.05 up to 20 false alarms an hour; None where the
-    library is not installed."""
+    """Compute PSDS in [0, 1] with DTC = GTC = 0.05 up to 20 false alarms per hour.
+
+    Returns None if sed-scores-eval is not installed.
+    """
     if not is_installed():
         return None
     from sed_scores_eval import intersection_based  # type: ignore[import-not-found]
@@ -39,9 +41,9 @@ def compute_psds(grid: FrameGrid, files: Sequence[ScoredFile]) -> float | None:
     hop_s = grid.frame / grid.rate
     scores, truth, durations = {}, {}, {}
     for file in files:
-        heard = np.array(file.frames.scores[:, :1], np.float64)
-        times = np.arange(len(heard) + 1) * hop_s
-        scores[file.name] = create_score_dataframe(heard, times, ["gunshot"])
+        file_scores = np.array(file.frames.scores[:, :1], np.float64)
+        times = np.arange(len(file_scores) + 1) * hop_s
+        scores[file.name] = create_score_dataframe(file_scores, times, ["gunshot"])
         truth[file.name] = [(a, min(b, float(times[-1])), "gunshot") for a, b in file.truth]
         durations[file.name] = float(times[-1])
     value = intersection_based.psds(
@@ -53,7 +55,7 @@ def compute_psds(grid: FrameGrid, files: Sequence[ScoredFile]) -> float | None:
         cttc_threshold=None,
         alpha_ct=0.0,
         alpha_st=0.0,
-        max_efpr=MOST_FALSE_ALARMS_H,
+        max_efpr=MAX_FALSE_ALARMS_H,
         unit_of_time="hour",
     )[0]
     return round(float(value), 3)

@@ -1,4 +1,4 @@
-"""All figures of a bundle on a set of scenes and on a split's clips, as one plain dict."""
+"""All metrics of a bundle on a set of scenes and on a split's clips, as one dict."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
-from train.evaluation import clips as of_clip
-from train.evaluation import peers, psds, robustness, scene_metrics
+from train.evaluation import clip_metrics, peers, psds, robustness, scene_metrics
 from train.evaluation.scored_sets import (
     ScoredClip,
     ScoredFile,
@@ -24,8 +23,10 @@ LEAD_S = 1.0
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """A bundle's ``figures`` (for JSON) on a set, the files as heard, and the peers' curves:
-    name -> kind -> (false alarms an hour, recall) pairs."""
+    """A bundle's ``metrics`` on a set (a dict for JSON), the scored files and the peers' curves.
+
+    A curve is (false alarms per hour, recall) pairs, by peer and kind of scene.
+    """
 
     bundle: Bundle
     grid: FrameGrid
@@ -43,79 +44,87 @@ def evaluate_bundle(
     *,
     robust: bool = False,
 ) -> EvaluationReport:
-    """Hear a set, and the clips of a split where ``data`` is there; raises SetError for a
-    folder or a peer's file that is not one."""
+    """Evaluate a bundle on a set of scenes and, if ``data`` exists, on the clips of a split.
+
+    With ``robust``, the scenes are also scored after each degradation. Raises SceneSetError for a
+    folder that is not a set and for a peer's file that can't be read.
+    """
     files = score_scenes(bundle, scenes)
-    out = compute_set_metrics(bundle, files)
+    grid = scene_metrics.make_frame_grid(bundle)
+    metrics = compute_set_metrics(bundle, files)
     if (data / "manifest.csv").is_file():
-        out["clips"] = compute_clips_by_distance(bundle, score_clips(bundle, data, split))
-        led = compute_clips_by_distance(bundle, score_clips(bundle, data, split, LEAD_S))
-        out["clips"]["close, after 1 s of faint noise"] = led["close"]
+        clips = score_clips(bundle, data, split)
+        metrics["clips"] = compute_clips_by_distance(bundle, clips)
+        clips = score_clips(bundle, data, split, LEAD_S)
+        with_lead = compute_clips_by_distance(bundle, clips)
+        metrics["clips"]["close, after 1 s of faint noise"] = with_lead["close"]
     if robust:
-        out["robustness"] = dict(robustness.compute_robustness(bundle, scenes))
-    found = {path.stem: peers.compute_peer_metrics(path, files) for path in peer_files}
-    curves = {n: {k: row.pop("curve") for k, row in kinds.items()} for n, kinds in found.items()}
-    if found:
-        out["peers"] = found
-    return EvaluationReport(bundle, scene_metrics.make_frame_grid(bundle), files, out, curves)
+        metrics["robustness"] = dict(robustness.compute_robustness(bundle, scenes))
+    of_peers = {p.stem: peers.compute_peer_metrics(p, grid, files) for p in peer_files}
+    curves = {n: {k: row.pop("curve") for k, row in kinds.items()} for n, kinds in of_peers.items()}
+    if of_peers:
+        metrics["peers"] = of_peers
+    return EvaluationReport(bundle, grid, files, metrics, curves)
 
 
 def compute_set_metrics(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
-    """`figures.of_scenes` of each kind of scene, PSDS beside the rare ones."""
-    out: dict[str, Any] = {"bundle": f"{bundle.name}/{bundle.version}", "sha256": bundle.sha256}
-    for kind, some in group_by_kind(files).items():
-        out[kind] = scene_metrics.compute_scene_metrics(bundle, some)
+    """Compute the metrics of each kind of scene, and PSDS of the rare ones."""
+    metrics: dict[str, Any] = {
+        "bundle": f"{bundle.name}/{bundle.version}",
+        "sha256": bundle.sha256,
+    }
+    for kind, of_kind in group_by_kind(files).items():
+        metrics[kind] = scene_metrics.compute_scene_metrics(bundle, of_kind)
         if kind == "rare":
-            out[kind]["psds"] = psds.compute_psds(scene_metrics.make_frame_grid(bundle), some)
-    return out
+            grid = scene_metrics.make_frame_grid(bundle)
+            metrics[kind]["psds"] = psds.compute_psds(grid, of_kind)
+    return metrics
 
 
 def compute_clips_by_distance(bundle: Bundle, clips: Sequence[ScoredClip]) -> dict[str, Any]:
-    """The ranking of close shots and of far ones (forest recorders), each among others of
-    their own kind."""
+    """Compute the metrics of close clips and of those of forest recorders separately."""
     threshold = bundle.operating_points[bundle.default_point].threshold
-    near = [c for c in clips if not of_clip.is_far(c)]
-    far = [c for c in clips if of_clip.is_far(c)]
+    near = [c for c in clips if not clip_metrics.is_far(c)]
+    far = [c for c in clips if clip_metrics.is_far(c)]
     return {
-        "close": of_clip.compute_clip_metrics(near, threshold),
-        "forest": of_clip.compute_clip_metrics(far, threshold),
+        "close": clip_metrics.compute_clip_metrics(near, threshold),
+        "forest": clip_metrics.compute_clip_metrics(far, threshold),
     }
 
 
-def format_markdown(figures: dict[str, Any]) -> str:
-    """The figures as tables: best thresholds, operating points, clips."""
-    kinds = [k for k in ("rare", "film", "bursts") if k in figures]
+def format_markdown(metrics: dict[str, Any]) -> str:
+    """Format the metrics as Markdown: scenes, operating points, peers and clips."""
+    kinds = [k for k in ("rare", "film", "bursts") if k in metrics]
     lines = [
         "| scenes | events | hours | event ER | event F1 | recall at 1 / 6 / 20 FA/h |",
         "|---|---|---|---|---|---|",
     ]
-    lines += [_format_best_row(kind, figures[kind]) for kind in kinds]
+    lines += [_format_best_row(kind, metrics[kind]) for kind in kinds]
     lines += [
         "",
-        "| scenes | point | threshold | recall | false alarms an hour | F1 | onset error, s |",
+        "| scenes | point | threshold | recall | false alarms per hour | F1 | onset error, s |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind in kinds:
-        for name, row in figures[kind]["points"].items():
+        for name, row in metrics[kind]["points"].items():
             lines.append(f"| {kind} | {name} {_format_point_row(row)}")
-    rare = figures.get("rare")
+    rare = metrics.get("rare")
     if rare:
-        psds_said = "not computed" if rare["psds"] is None else f"{rare['psds']:.3f}"
+        psds_text = "not computed" if rare["psds"] is None else f"{rare['psds']:.3f}"
         lines += [
             "",
             f"- rare, onset only (DCASE 2017 task 2): ER {rare['best_onset_error_rate']:.3f}, "
             f"F1 {rare['best_onset_f1']:.3f}",
             f"- rare, recall by EBR in dB at the best ER: {_format_pairs(rare['recall_by_ebr'])}",
-            f"- rare, PSDS to 20 false alarms an hour (sed-scores-eval): {psds_said}",
+            f"- rare, PSDS up to 20 false alarms per hour (sed-scores-eval): {psds_text}",
         ]
-    for peer, kinds in figures.get("peers", {}).items():
-        for kind, row in kinds.items():
-            recalls = " / ".join(f"{row[f'recall_at_{n}_fa_h']:.3f}" for n in (1, 6, 20))
+    for peer, rows in metrics.get("peers", {}).items():
+        for kind, row in rows.items():
             lines.append(
                 f"- {peer} on {kind}: ER {row['best_error_rate']:.3f}, F1 {row['best_f1']:.3f}, "
-                f"recall at 1 / 6 / 20 {recalls}"
+                f"recall at 1 / 6 / 20 {_format_recalls(row)}"
             )
-    for name, row in figures.get("clips", {}).items():
+    for name, row in metrics.get("clips", {}).items():
         if row:
             lines.append(
                 f"- clips, {name}: {row['shots']} shots, {row['others']} others: "
@@ -126,21 +135,24 @@ def format_markdown(figures: dict[str, Any]) -> str:
 
 
 def _format_best_row(kind: str, row: dict[str, Any]) -> str:
-    recalls = " / ".join(f"{row[f'recall_at_{n}_fa_h']:.3f}" for n in (1, 6, 20))
     return (
         f"| {kind} | {row['events']} | {row['hours']:.2f} | {row['best_error_rate']:.3f} "
-        f"{_format_interval(row, 'error_rate')} | {row['best_f1']:.3f} | {recalls} |"
+        f"{_format_interval(row, 'error_rate')} | {row['best_f1']:.3f} | {_format_recalls(row)} |"
     )
 
 
 def _format_point_row(row: dict[str, Any]) -> str:
     error = row.get("onset_error_s")
-    said = f"{error['median']:.3f}, p90 {error['p90']:.3f}" if error else ""
+    error_text = f"{error['median']:.3f}, p90 {error['p90']:.3f}" if error else ""
     return (
         f"| {row['threshold']:.3f} | {row['recall']:.3f} {_format_interval(row, 'recall')} "
         f"| {row['false_alarms_h']:.1f} {_format_interval(row, 'false_alarms_h')} "
-        f"| {row['f1']:.3f} | {said} |"
+        f"| {row['f1']:.3f} | {error_text} |"
     )
+
+
+def _format_recalls(row: dict[str, Any]) -> str:
+    return " / ".join(f"{row[f'recall_at_{n}_fa_h']:.3f}" for n in scene_metrics.BUDGETS)
 
 
 def _format_interval(row: dict[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""The same scenes through what recordings go through: a row of figures for each."""
+"""Metrics of the same scenes after degradations: codecs, clipping, lower level, reverberation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from train.evaluation import metrics, scene_metrics
 from train.evaluation.scored_sets import SampleTransform, group_by_kind, score_scenes
 
 CLIP_AT_DB = 12.0
+"""dB below the peak at which samples are clipped."""
 
 
-def list_changes() -> dict[str, SampleTransform]:
-    """What scenes are put through, by name; each keeps length, timing and the 16 kHz."""
+def list_degradations() -> dict[str, SampleTransform]:
+    """List the degradations by name; each keeps the length, the timing and the 16 kHz."""
     rows: dict[str, SampleTransform] = {"as it is": lambda x: x}
     for name in codecs.CODEC_NAMES:
         rows[f"{name}, low rate"] = partial(_apply_codec, name)
@@ -33,17 +34,15 @@ def list_changes() -> dict[str, SampleTransform]:
 
 
 def compute_robustness(bundle: Bundle, scenes: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, best ER, F1 and recall of each kind of scene) for every change, as computed."""
+    """Yield the name of each degradation with the best ER, F1 and recall of each kind of scene."""
     grid = scene_metrics.make_frame_grid(bundle)
-    for name, change in list_changes().items():
+    for name, degrade in list_degradations().items():
         row: dict[str, Any] = {}
-        for kind, files in group_by_kind(score_scenes(bundle, scenes, change)).items():
+        for kind, files in group_by_kind(score_scenes(bundle, scenes, degrade)).items():
             if kind == "bursts":
                 continue
-            curve, hours = (
-                scene_metrics.compute_curve(grid, files),
-                scene_metrics.total_hours(grid, files),
-            )
+            curve = scene_metrics.compute_curve(grid, files)
+            hours = scene_metrics.total_hours(grid, files)
             row[kind] = {
                 "best_error_rate": round(min(r.error_rate for r in curve), 3),
                 "best_f1": round(max(r.f1 for r in curve), 3),
@@ -57,8 +56,8 @@ def _apply_codec(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _resample_through_8_khz(x: np.ndarray) -> np.ndarray:
-    back = soxr.resample(soxr.resample(x, RATE, RATE / 2), RATE / 2, RATE)
-    return np.pad(back, (0, max(0, len(x) - len(back))))[: len(x)].astype(np.float32)
+    restored = soxr.resample(soxr.resample(x, RATE, RATE / 2), RATE / 2, RATE)
+    return np.pad(restored, (0, max(0, len(x) - len(restored))))[: len(x)].astype(np.float32)
 
 
 def _clip(x: np.ndarray) -> np.ndarray:
@@ -68,5 +67,7 @@ def _clip(x: np.ndarray) -> np.ndarray:
 
 def _reverberate(kind: str, x: np.ndarray) -> np.ndarray:
     response = spaces.make_response_bank(kind)[0]
-    wet = effects.apply_filters(x, response, [])[: len(x)]
-    return wet * np.float32(min(1.0, 0.95 / (float(np.abs(wet).max(initial=0.0)) + 1e-9)))
+    reverberated = effects.apply_filters(x, response, [])[: len(x)]
+    return reverberated * np.float32(
+        min(1.0, 0.95 / (float(np.abs(reverberated).max(initial=0.0)) + 1e-9))
+    )

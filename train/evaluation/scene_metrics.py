@@ -1,8 +1,8 @@
-"""The figures of a set of scenes: event metrics at every threshold and at each point.
+"""Event metrics of a set of scenes: at many thresholds, and at each operating point.
 
-The rules are `train.evaluation.metrics`'; intervals are bootstrapped by recording (Efron & Tibshirani,
-*An Introduction to the Bootstrap*, 1993): true events are drawn by the recording that they
-come from, false alarms by the minute that they fall in.
+The rules are those of `train.evaluation.metrics`. Intervals are bootstrapped (Efron & Tibshirani,
+*An Introduction to the Bootstrap*, 1993): true events are drawn by the recording they come from,
+false alarms by the minute they fall in.
 """
 
 from __future__ import annotations
@@ -23,38 +23,39 @@ from train.evaluation.metrics import Alarm, EventCounts, MatchRule, Span
 from train.evaluation.scored_sets import ScoredFile
 
 NEAR_S = 0.5
-DRAWS = 1_000
+BOOTSTRAP_DRAWS = 1_000
+CURVE_POINTS = 120
 UNKNOWN = "unknown"
 BUDGETS = (1, 6, 20)
-"""False alarms an hour at which recall is reported."""
+"""False alarms per hour at which recall is reported."""
 
 
 def make_frame_grid(bundle: Bundle) -> FrameGrid:
-    """How a bundle's frames lie on samples."""
+    """Make the frame grid of a bundle: its rate, hop, stride and labels."""
     front, model = bundle.frontend, bundle.model
     return FrameGrid(front.sample_rate, front.hop, model.stride, model.labels)
 
 
 def total_hours(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
-    """The length of all files together."""
+    """Sum the lengths of all files, in hours."""
     return sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
 
 
 def detect_events(
     grid: FrameGrid, config: DecisionConfig, file: ScoredFile
 ) -> list[tuple[Alarm, decision.Detection]]:
-    """A file's final events as (onset_s, offset_s, score), each with what was said."""
-    state, found = decision.step(config, grid, decision.init(config, grid), file.frames)
-    found += decision.finish(config, grid, state)[1]
+    """Find a file's final events: (onset_s, offset_s, score) and the detection of each."""
+    state, events = decision.step(config, grid, decision.init(config, grid), file.frames)
+    events += decision.finish(config, grid, state)[1]
     return [
         ((d.onset / grid.rate, d.offset / grid.rate, d.score), d)
-        for d in found
+        for d in events
         if d.offset is not None
     ]
 
 
 def detect_alarms(grid: FrameGrid, config: DecisionConfig, file: ScoredFile) -> list[Alarm]:
-    """`detections` without what was said."""
+    """Find a file's final events as (onset_s, offset_s, score)."""
     return [alarm for alarm, _ in detect_events(grid, config, file)]
 
 
@@ -64,22 +65,22 @@ def count_at_threshold(
     config: DecisionConfig,
     rule: MatchRule = metrics.match_events,
 ) -> EventCounts:
-    """Counts of the decision's events by a rule: the benchmark's, or `metrics.onset_match`."""
-    heard = ((detect_alarms(grid, config, file), file.truth) for file in files)
-    return metrics.count_events(config.threshold, heard, rule)
+    """Count hits, misses and false alarms of the decision's events."""
+    alarms = ((detect_alarms(grid, config, file), file.truth) for file in files)
+    return metrics.count_events(config.threshold, alarms, rule)
 
 
 def compute_curve(
     grid: FrameGrid, files: Sequence[ScoredFile], rule: MatchRule = metrics.match_events
 ) -> list[EventCounts]:
-    """Counts of the frame scores at 120 thresholds, as the benchmark's ruler takes them."""
+    """Count on the frame scores at 120 thresholds, as the benchmark's score.py does."""
     scored = [(f.frames.scores[:, 0], f.truth) for f in files]
-    thresholds = metrics.choose_thresholds(scored, 120)
+    thresholds = metrics.choose_thresholds(scored, CURVE_POINTS)
     return metrics.sweep_thresholds(scored, grid.frame / grid.rate, thresholds, rule)
 
 
 def compute_scene_metrics(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[str, Any]:
-    """The figures of scenes of one kind; a plain dict for JSON."""
+    """Compute the metrics of scenes of one kind, as a dict for JSON."""
     grid = make_frame_grid(bundle)
     hours, rows = total_hours(grid, files), compute_curve(grid, files)
     best = min(rows, key=lambda r: r.error_rate)
@@ -111,7 +112,7 @@ def compute_scene_metrics(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[s
 def compute_point_metrics(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
 ) -> dict[str, Any]:
-    """The figures of the decision's own events at a threshold."""
+    """Compute the metrics of the decision's events at a threshold."""
     config = DecisionConfig(threshold)
     counts, hours = count_at_threshold(grid, files, config), total_hours(grid, files)
     row: dict[str, Any] = {
@@ -131,13 +132,14 @@ def compute_point_metrics(
             "median": round(float(np.median(errors)), 3),
             "p90": round(float(np.quantile(errors, 0.9)), 3),
         }
-    found = [detect_alarms(grid, config, f) for f in files]
+    alarms_by_file = [detect_alarms(grid, config, f) for f in files]
     row["interval"] = bootstrap_intervals(
-        count_hits_by_group(found, files), count_alarms_by_minute(grid, found, files)
+        count_hits_by_group(alarms_by_file, files),
+        count_alarms_by_minute(grid, alarms_by_file, files),
     )
-    row["recall_by_ebr"] = _share_found_by(found, files, lambda e: _name_ebr_bin(e.ebr_db))
+    row["recall_by_ebr"] = _count_found_by_ebr(alarms_by_file, files)
     if any(f.contents for f in files):
-        row["false_alarms_h_by_label"] = count_false_alarms_by_label(grid, found, files)
+        row["false_alarms_h_by_label"] = count_false_alarms_by_label(grid, alarms_by_file, files)
     if files[0].kind == "bursts":
         row["rounds"] = compare_rounds(grid, files, config)
     return row
@@ -146,30 +148,31 @@ def compute_point_metrics(
 def compute_onset_errors(
     grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
 ) -> list[float]:
-    """Seconds from each found event's true onset to its nearest alarm's."""
+    """Compute the seconds from each found event's true onset to that of the nearest alarm."""
     errors: list[float] = []
     for file in files:
-        found = detect_alarms(grid, config, file)
-        for hit, (onset, _) in zip(
-            metrics.match_events(found, file.truth)[0], file.truth, strict=True
-        ):
+        alarms = detect_alarms(grid, config, file)
+        hits, _ = metrics.match_events(alarms, file.truth)
+        for hit, (onset, _) in zip(hits, file.truth, strict=True):
             if hit:
-                errors.append(min(abs(alarm[0] - onset) for alarm in found))
+                errors.append(min(abs(alarm[0] - onset) for alarm in alarms))
     return errors
 
 
 def compare_rounds(
     grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
 ) -> dict[str, Any]:
-    """Rounds counted in found bursts against the truth: how many are exact, within one, and
-    the median of count over truth."""
+    """Compare the rounds counted in found bursts with the truth.
+
+    Returns the shares that are exact and within one, and the median ratio of count to truth.
+    """
     pairs = []
     for file in files:
-        found = detect_events(grid, config, file)
+        detected = detect_events(grid, config, file)
         for event in file.events:
-            near = [d.rounds for alarm, d in found if _overlaps(alarm, event.span)]
-            if near and event.rounds is not None:
-                pairs.append((sum(near), event.rounds))
+            rounds = [d.rounds for alarm, d in detected if _overlaps(alarm, event.span)]
+            if rounds and event.rounds is not None:
+                pairs.append((sum(rounds), event.rounds))
     if not pairs:
         return {"bursts": 0}
     counted, true = np.array(pairs, float).T
@@ -184,18 +187,18 @@ def compare_rounds(
 def compute_recall_by_ebr(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
 ) -> dict[str, str]:
-    """Found of all by EBR, from the frame scores."""
+    """Compute the share of events found at each EBR, from the frame scores."""
     hop_s = grid.frame / grid.rate
-    found = [metrics.find_alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
-    return _share_found_by(found, files, lambda e: _name_ebr_bin(e.ebr_db))
+    alarms_by_file = [metrics.find_alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
+    return _count_found_by_ebr(alarms_by_file, files)
 
 
 def count_false_alarms_by_label(
-    grid: FrameGrid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
+    grid: FrameGrid, alarms_by_file: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> dict[str, float]:
-    """False alarms an hour by the label of the sound that begins nearest, or of the beds."""
+    """Count the false alarms per hour by the label of their cause, as `find_cause` names it."""
     labels: Counter[str] = Counter()
-    for alarms, file in zip(found, files, strict=True):
+    for alarms, file in zip(alarms_by_file, files, strict=True):
         for alarm in alarms:
             if not any(_overlaps(alarm, span) for span in file.truth):
                 labels[find_cause(alarm, file)] += 1
@@ -204,20 +207,20 @@ def count_false_alarms_by_label(
 
 
 def find_cause(alarm: Alarm, file: ScoredFile) -> str:
-    """The label of the sound that begins nearest to an alarm; its beds' where there is none."""
-    here = [c for c in file.contents if _overlaps(alarm, c.span)]
-    sounds = [c for c in here if c.role == "sound"]
+    """Find the label of the sound that begins nearest to an alarm, or else that of the beds."""
+    contents = [c for c in file.contents if _overlaps(alarm, c.span)]
+    sounds = [c for c in contents if c.role == "sound"]
     if sounds:
         return min(sounds, key=lambda c: abs(c.span[0] - alarm[0])).label
-    return " + ".join(sorted({c.label for c in here})) or UNKNOWN
+    return " + ".join(sorted({c.label for c in contents})) or UNKNOWN
 
 
 def count_hits_by_group(
-    found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
+    alarms_by_file: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> list[tuple[int, int]]:
-    """(hits, events) of each recording that true events come from."""
+    """Count (hits, events) for each recording that true events come from."""
     groups: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for alarms, file in zip(found, files, strict=True):
+    for alarms, file in zip(alarms_by_file, files, strict=True):
         hits, _ = metrics.match_events(alarms, file.truth)
         for hit, event in zip(hits, file.events, strict=True):
             groups[event.group][0] += hit
@@ -226,34 +229,39 @@ def count_hits_by_group(
 
 
 def count_alarms_by_minute(
-    grid: FrameGrid, found: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
+    grid: FrameGrid, alarms_by_file: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> list[tuple[int, float]]:
-    """(false alarms, minutes) of each minute, or what is left of one, of each file."""
-    pieces = []
-    for alarms, file in zip(found, files, strict=True):
+    """Count (false alarms, minutes) for each minute of each file; the last may be shorter."""
+    rows = []
+    for alarms, file in zip(alarms_by_file, files, strict=True):
         minutes = len(file.frames.level) * grid.frame / grid.rate / 60
+        count = int(np.ceil(minutes))
         false = [a for a in alarms if not any(_overlaps(a, span) for span in file.truth)]
-        counted = Counter(min(int(a[0] // 60), max(0, int(np.ceil(minutes)) - 1)) for a in false)
-        pieces += [(counted[m], min(1.0, minutes - m)) for m in range(int(np.ceil(minutes)))]
-    return pieces
+        alarms_in = Counter(min(int(a[0] // 60), max(0, count - 1)) for a in false)
+        rows += [(alarms_in[m], min(1.0, minutes - m)) for m in range(count)]
+    return rows
 
 
 def bootstrap_intervals(
     groups: Sequence[tuple[int, int]], minutes: Sequence[tuple[int, float]]
 ) -> dict[str, list[float]]:
-    """95 % percentile intervals of recall, false alarms an hour, ER and F1, 1,000 draws."""
+    """Compute 95 % percentile intervals of recall, false alarms per hour, ER and F1.
+
+    ``groups`` are (hits, events) and ``minutes`` (false alarms, minutes), as counted above. There
+    are 1,000 draws. Returns an empty dict if either is empty.
+    """
     rng = np.random.default_rng(0)
     g, m = np.array(groups, float).reshape(-1, 2), np.array(minutes, float).reshape(-1, 2)
     if not len(g) or not len(m):
         return {}
-    hits, events = g[rng.integers(len(g), size=(DRAWS, len(g)))].sum(axis=1).T
-    false, heard = m[rng.integers(len(m), size=(DRAWS, len(m)))].sum(axis=1).T
-    false_here = false * (m[:, 1].sum() / heard)
+    hits, events = g[rng.integers(len(g), size=(BOOTSTRAP_DRAWS, len(g)))].sum(axis=1).T
+    false, length = m[rng.integers(len(m), size=(BOOTSTRAP_DRAWS, len(m)))].sum(axis=1).T
+    false_scaled = false * (m[:, 1].sum() / length)
     drawn = {
         "recall": hits / events,
-        "false_alarms_h": false / heard * 60,
-        "error_rate": (events - hits + false_here * events / g[:, 1].sum()) / events,
-        "f1": 2 * hits / (hits + events + false_here * events / g[:, 1].sum()),
+        "false_alarms_h": false / length * 60,
+        "error_rate": (events - hits + false_scaled * events / g[:, 1].sum()) / events,
+        "f1": 2 * hits / (hits + events + false_scaled * events / g[:, 1].sum()),
     }
     return {
         name: [round(float(np.quantile(x, q)), 3) for q in (0.025, 0.975)]
@@ -265,25 +273,29 @@ def _compute_interval(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
 ) -> dict[str, list[float]]:
     hop_s = grid.frame / grid.rate
-    found = [metrics.find_alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
+    alarms_by_file = [metrics.find_alarms(f.frames.scores[:, 0], hop_s, threshold) for f in files]
     return bootstrap_intervals(
-        count_hits_by_group(found, files), count_alarms_by_minute(grid, found, files)
+        count_hits_by_group(alarms_by_file, files),
+        count_alarms_by_minute(grid, alarms_by_file, files),
     )
 
 
-def _share_found_by(found, files, key) -> dict[str, str]:
+def _count_found_by_ebr(
+    alarms_by_file: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
+) -> dict[str, str]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for alarms, file in zip(found, files, strict=True):
+    for alarms, file in zip(alarms_by_file, files, strict=True):
         hits, _ = metrics.match_events(alarms, file.truth)
         for hit, event in zip(hits, file.events, strict=True):
-            counts[key(event)][0] += hit
-            counts[key(event)][1] += 1
+            ebr = _name_ebr_bin(event.ebr_db)
+            counts[ebr][0] += hit
+            counts[ebr][1] += 1
     ordered = sorted(counts.items(), key=lambda item: float(item[0].split()[0]))
-    return {name: f"{a}/{b}" for name, (a, b) in ordered}
+    return {ebr: f"{hits}/{events}" for ebr, (hits, events) in ordered}
 
 
 def _name_ebr_bin(ebr_db: str) -> str:
-    """The EBR itself where it is whole (a protocol's), its 6 dB range where it is drawn."""
+    """Name an EBR: a whole number as it is (a protocol's), others by their range of 6 dB."""
     value = float(ebr_db)
     if value == int(value):
         return f"{value:g}"

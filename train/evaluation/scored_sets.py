@@ -1,8 +1,8 @@
-"""What a bundle hears in a set of scenes or in single clips, through the serving engine.
+"""Score a set of scenes or single clips with a bundle, through the production engine.
 
-A set is a folder with audio files in ``rare/``, ``film/`` or ``bursts/`` and a ``truth.csv``
-(file, onset_s, offset_s, group, ebr_db and, where they are known, rounds); a ``contents.csv``
-beside it (file, onset_s, offset_s, role, label, path) names what else is heard.
+A set is a folder with audio files in ``rare/``, ``film/`` or ``bursts/`` and a ``truth.csv`` with
+the true events (file, onset_s, offset_s, group, ebr_db and, if known, rounds). An optional
+``contents.csv`` (file, onset_s, offset_s, role, label, path) lists the other sounds.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ KINDS = ("rare", "film", "bursts")
 BLOCK_S, CLIP_BLOCK_S = 5.12, 1.0
 
 SampleTransform = Callable[[np.ndarray], np.ndarray]
-"""What a scene goes through before it is heard: ``(n,) float32`` at 16 kHz to the same."""
+"""Processes a scene before it is scored: ``(n,) float32`` samples at 16 kHz to the same."""
 
 
 class SceneSetError(TrainError):
-    """The folder is no set; the message says why."""
+    """The folder is not a set of scenes; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TrueEvent:
 
 @dataclass(frozen=True)
 class SceneContent:
-    """A labelled clip within a scene: ``role`` is ``bed`` or ``sound``."""
+    """A labelled clip in a scene; ``role`` is ``bed`` or ``sound``."""
 
     span: Span
     role: str
@@ -61,7 +61,7 @@ class SceneContent:
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """One file as the engine heard it, and what is true of it."""
+    """The frame scores of one file, its true events and its other contents."""
 
     name: str
     path: Path
@@ -71,7 +71,7 @@ class ScoredFile:
 
     @property
     def kind(self) -> str:
-        """``rare``, ``film`` or ``bursts``."""
+        """The kind of scene: ``rare``, ``film`` or ``bursts``."""
         return self.name.split("/")[0]
 
     @property
@@ -82,7 +82,7 @@ class ScoredFile:
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """One clip heard alone from a cold start; ``score`` is its highest gunshot probability."""
+    """One clip, scored alone; ``score`` is its highest gunshot probability."""
 
     path: str
     category: str
@@ -94,35 +94,42 @@ class ScoredClip:
 
 
 def score_scenes(
-    bundle: Bundle, folder: Path, change: SampleTransform | None = None
+    bundle: Bundle, folder: Path, transform: SampleTransform | None = None
 ) -> list[ScoredFile]:
-    """Run every file of a set, through ``change`` if given, through the engine; raises SetError
-    where the folder is no set or a file can't be read."""
+    """Score every file of a set, after ``transform`` if given.
+
+    Raises SceneSetError if the folder is not a set or a file can't be read.
+    """
     truth, contents = _read_truth(folder), _read_contents(folder)
     paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
     if not paths:
-        raise SceneSetError(f"{folder}: none of {', '.join(k + '/' for k in KINDS)} holds a file")
+        raise SceneSetError(
+            f"{folder}: no audio files. Put them into {', '.join(k + '/' for k in KINDS)}."
+        )
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
-    heard = []
+    scored = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
         samples = read_samples(path, engine.grid.rate)
-        frames = score_samples(engine, samples if change is None else change(samples))
-        events, other = tuple(truth.get(name, [])), tuple(contents.get(name, []))
-        heard.append(ScoredFile(name, path, frames, events, other))
-    return heard
+        frames = score_samples(engine, samples if transform is None else transform(samples))
+        events, others = tuple(truth.get(name, [])), tuple(contents.get(name, []))
+        scored.append(ScoredFile(name, path, frames, events, others))
+    return scored
 
 
 def score_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> list[ScoredClip]:
-    """Every clip of a split but mixtures and those left out, each alone, after ``lead_s`` of
-    faint noise; explosions, neither shots nor others, are not scored."""
-    left_out = read_exclusions(data)
+    """Score every clip of a split alone, after ``lead_s`` seconds of faint noise.
+
+    Mixtures and excluded clips are left out, and so are explosions, which count neither as shots
+    nor as other sounds.
+    """
+    excluded = read_exclusions(data)
     rows = [
         row
         for row in read_manifest(data)
         if row["split"] == split
         and row["category"] not in ("mixture", "explosion")
-        and row["path"] not in left_out
+        and row["path"] not in excluded
     ]
     scores = compute_peak_scores(bundle, [data / row["path"] for row in rows], lead_s)
     columns = ("path", "category", "label", "source", "origin_group", "kind")
@@ -133,7 +140,7 @@ def score_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> 
 
 
 def compute_peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
-    """The highest gunshot probability of each file, alone, after ``lead_s`` of faint noise."""
+    """Compute the highest gunshot probability of each file, scored as by `score_clips`."""
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, CLIP_BLOCK_S))
     noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
@@ -145,7 +152,7 @@ def compute_peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0
 
 
 def read_samples(path: Path, rate: int) -> np.ndarray:
-    """A whole file as the detector would be fed it: ``(n,) float32``, mono, at ``rate`` Hz."""
+    """Read a whole file as the detector receives it: ``(n,) float32``, mono, at ``rate`` Hz."""
     try:
         source = FileSource(path)
         converter = MonoResampler(source.rate, source.channels, rate)
@@ -157,7 +164,7 @@ def read_samples(path: Path, rate: int) -> np.ndarray:
 
 
 def score_samples(engine: Engine, samples: np.ndarray) -> ScoredFrames:
-    """The frames of ``(n,) float32`` samples, from a cold start."""
+    """Score ``(n,) float32`` samples from the engine's initial state."""
     stream = engine.stream()
     frames = stream.feed(samples) + stream.finish()
     if not frames:
@@ -166,7 +173,7 @@ def score_samples(engine: Engine, samples: np.ndarray) -> ScoredFrames:
 
 
 def write_frame_scores(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> None:
-    """The frame scores as the benchmark's ruler reads them, a JSON line a file."""
+    """Write frame scores as the benchmark's score.py reads them, one JSON line for each file."""
     hop = grid.frame / grid.rate
     with path.open("w") as sink:
         for file in files:
@@ -176,7 +183,7 @@ def write_frame_scores(path: Path, grid: FrameGrid, files: Iterable[ScoredFile])
 
 
 def group_by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
-    """Files by ``kind``, in the order of KINDS."""
+    """Group files by ``kind``, in the order of KINDS."""
     kinds: dict[str, list[ScoredFile]] = defaultdict(list)
     for file in files:
         kinds[file.kind].append(file)
@@ -186,7 +193,9 @@ def group_by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
 def _read_truth(folder: Path) -> dict[str, list[TrueEvent]]:
     path = folder / "truth.csv"
     if not path.is_file():
-        raise SceneSetError(f"{path}: no such file; is {folder} a set of scenes?")
+        raise SceneSetError(
+            f"{path}: no such file. Give a set of scenes, e.g. from `python -m train mixtures`."
+        )
     truth: dict[str, list[TrueEvent]] = defaultdict(list)
     for row in read_rows(path):
         span = (float(row["onset_s"]), float(row["offset_s"]))
@@ -197,8 +206,8 @@ def _read_truth(folder: Path) -> dict[str, list[TrueEvent]]:
 
 def _read_contents(folder: Path) -> dict[str, list[SceneContent]]:
     path = folder / "contents.csv"
-    found: dict[str, list[SceneContent]] = defaultdict(list)
+    contents: dict[str, list[SceneContent]] = defaultdict(list)
     for row in read_rows(path) if path.is_file() else ():
         span = (float(row["onset_s"]), float(row["offset_s"]))
-        found[row["file"]].append(SceneContent(span, row["role"], row["label"], row["path"]))
-    return found
+        contents[row["file"]].append(SceneContent(span, row["role"], row["label"], row["path"]))
+    return contents
