@@ -1,1 +1,1 @@
-"""Speed and memory, printed by `make bench`; nothing here is a test."""
+"""Benchmarks of speed and memory, run by `make bench`."""

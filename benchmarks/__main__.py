@@ -1,7 +1,9 @@
-"""`python -m benchmarks [NAME...]`: measure, write JSON beside docs/performance.md, remake that.
+"""Run benchmarks, write their results to docs/performance/ and update docs/performance.md.
 
-Each benchmark is a file of this folder and runs in a process of its own, on the cores that it asks
-for. Nothing else should run meanwhile.
+Each benchmark is a module of this package and runs in a process of its own, on the cores that it
+asks for. Nothing else should run at the same time.
+
+Example: python -m benchmarks start latency
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import sys
 import time
 
 from benchmarks import report
-from benchmarks.measure import machine, run
+from benchmarks.measure import describe_machine, run_python
 
 NAMES = (
     "start",
@@ -33,32 +35,50 @@ NAMES = (
     "films",
 )
 LONG = ("soak", "fuzz")
-"""Those that take ten minutes or an hour, and are run only where they are named."""
+"""Benchmarks of ten minutes to an hour, which run only if they are named."""
 
 
 def main() -> None:
-    """Run the benchmarks that are named, all if none is."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="*", metavar="NAME", help="which ones (all)")
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long to soak (60)")
-    parser.add_argument("--fuzz-minutes", type=float, default=10.0, help="how long to fuzz (10)")
-    told = parser.parse_args()
-    names = told.name or NAMES
+    """Run the named benchmarks, or all but the long ones."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="length of the soak test (default: 60)"
+    )
+    parser.add_argument(
+        "--fuzz-minutes", type=float, default=10.0, help="length of the fuzz test (default: 10)"
+    )
+    options = parser.parse_args()
+    if options.list:
+        for name in (*NAMES, *LONG):
+            sys.stdout.write(f"{name}: {report.SECTIONS[name][0]}\n")
+        return
+    names = options.name or NAMES
     if unknown := sorted({*names} - {*NAMES, *LONG}):
-        there = ", ".join((*NAMES, *LONG))
-        parser.error(f"no benchmark {', '.join(unknown)}; there are: {there}")
-    os.environ["SOAK_MINUTES"] = str(told.minutes)
-    os.environ["FUZZ_MINUTES"] = str(told.fuzz_minutes)
+        known = ", ".join((*NAMES, *LONG))
+        parser.error(f"no benchmark {', '.join(unknown)}. Use {known}.")
+    os.environ["SOAK_MINUTES"] = str(options.minutes)
+    os.environ["FUZZ_MINUTES"] = str(options.fuzz_minutes)
     report.RESULTS.mkdir(parents=True, exist_ok=True)
     for name in names:
         began = time.perf_counter()
         module = importlib.import_module(f"benchmarks.{name}")
-        out = run(["-m", f"benchmarks.{name}"], module.CORES or 1_000, **module.ENVIRONMENT)[1]
-        found = {"name": name, "machine": machine(), "found": json.loads(out.splitlines()[-1])}
-        (report.RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        cores = module.CORES or 1_000
+        out = run_python(["-m", f"benchmarks.{name}"], cores, **module.ENVIRONMENT)[1]
+        result = {
+            "name": name,
+            "machine": describe_machine(),
+            "found": json.loads(out.splitlines()[-1]),
+        }
+        (report.RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         sys.stderr.write(f"{name}: {time.perf_counter() - began:.0f} s\n")
-    report.write()
-    sys.stdout.write(report.table_of_targets() + "\n")
+    report.write_report()
+    sys.stdout.write(report.format_targets() + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Growth with the batch: sound a second on one core, by streams abreast and by engine.
+"""Cost of a second of sound on one core, by batch size and engine.
 
-Blocks of a second, as for files heard side by side; onnxruntime runs the network alone.
+The blocks are as long as those of files analysed in one batch; onnxruntime runs the network only.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import ONE_CORE, print_json, rounded, seconds_of
-from benchmarks.references import by_onnxruntime
+from benchmarks.measure import ONE_CORE, print_json, round_digits, time_calls
+from benchmarks.references import make_onnxruntime_step
 from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.numpy_engine import NumpyEngine
@@ -23,7 +23,7 @@ ENGINES: dict[str, type[Engine[Any]]] = {"numpy": NumpyEngine, "cpu": JaxEngine}
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     detector, rows = bundle.load(), []
     frames = frames_per_block(detector, BLOCK_S)
     for count in COUNTS:
@@ -33,12 +33,12 @@ def main() -> None:
             rng = np.random.default_rng(0)
             samples = rng.normal(0, 0.1, (count, engine.block)).astype(np.float32)
             step, state = engine.step, engine.initial_state()
-            spent = seconds_of(lambda s=step, b=state, x=samples: s(b, x), 15)
-            row[name] = rounded(float(np.median(spent)) / BLOCK_S / count * 1e6)
-        onnx = by_onnxruntime(detector, count, 128)
-        heard = np.random.default_rng(0).normal(0, 1, (count, 128, 64)).astype(np.float32)
-        spent = seconds_of(lambda f=onnx, x=heard: f(x), 15)
-        row["onnxruntime_network"] = rounded(float(np.median(spent)) / BLOCK_S / count * 1e6)
+            spent = time_calls(lambda s=step, b=state, x=samples: s(b, x), 15)
+            row[name] = round_digits(float(np.median(spent)) / BLOCK_S / count * 1e6)
+        onnx = make_onnxruntime_step(detector, count, 128)
+        frames_in = np.random.default_rng(0).normal(0, 1, (count, 128, 64)).astype(np.float32)
+        spent = time_calls(lambda f=onnx, x=frames_in: f(x), 15)
+        row["onnxruntime_network"] = round_digits(float(np.median(spent)) / BLOCK_S / count * 1e6)
         rows.append(row)
     print_json({"block_s": BLOCK_S, "microseconds_a_second": rows})
 

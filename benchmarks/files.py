@@ -1,16 +1,16 @@
-"""Files from the command line, process start and decoding included: by length, format, cores."""
+"""Speed of `streamdet file`, with process start and decoding, by length, format and cores."""
 
 from __future__ import annotations
 
 import os
 
 from benchmarks.measure import (
-    long_file,
+    make_long_file,
     print_json,
-    rounded,
-    run,
-    spread,
-    streamdet,
+    round_digits,
+    run_python,
+    run_streamdet,
+    summarise,
 )
 
 LENGTHS_S = (60, 600, 3_600, 10_800, 21_600)
@@ -22,44 +22,44 @@ FORMATS = (
     ("mp3", 44_100, 2),
 )
 CORES: int | None = None
-"""It starts children on cores of their own."""
+"""It runs child processes on a given number of cores."""
 ENVIRONMENT: dict[str, str] = {}
 
 
-def scanned(seconds: float, platform: str, cores: int, repeats: int, **kind: object) -> dict:
-    """Times real time and peak memory of `streamdet file` over a file of so many seconds."""
-    with long_file(seconds, **kind) as path:  # pyright: ignore[reportArgumentType]
+def measure_file(seconds: float, platform: str, cores: int, repeats: int, **kind: object) -> dict:
+    """Measure speed and peak memory of `streamdet file` on a file of this length."""
+    with make_long_file(seconds, **kind) as path:  # pyright: ignore[reportArgumentType]
         args = ["file", str(path), "--output", os.devnull, "--platform", platform]
-        done = [streamdet(args, cores) for _ in range(repeats)]
+        done = [run_streamdet(args, cores) for _ in range(repeats)]
     return {
         "seconds": seconds,
         "cores": cores,
         "platform": platform,
-        "times_real_time": spread([seconds / wall for wall, _ in done]),
-        "wall_s": spread([wall for wall, _ in done]),
-        "peak_mb": rounded(max(peak for _, peak in done), 3),
+        "times_real_time": summarise([seconds / wall for wall, _ in done]),
+        "wall_s": summarise([wall for wall, _ in done]),
+        "peak_mb": round_digits(max(peak for _, peak in done), 3),
     }
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     both = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    run(["-m", "streamdet", "selftest", "--platform", "cpu"])
-    with long_file(20.0) as path:  # the compiled steps, into the cache
-        streamdet(["file", str(path), "--output", os.devnull, "--platform", "cpu"], both)
-        streamdet(["file", str(path), "--output", os.devnull, "--platform", "cpu"], 1)
+    run_python(["-m", "streamdet", "selftest", "--platform", "cpu"])
+    with make_long_file(20.0) as path:  # fills the compilation cache
+        run_streamdet(["file", str(path), "--output", os.devnull, "--platform", "cpu"], both)
+        run_streamdet(["file", str(path), "--output", os.devnull, "--platform", "cpu"], 1)
     rows = []
     for seconds in LENGTHS_S:
         repeats = 3 if seconds > 600 else 5
-        rows += [scanned(seconds, "cpu", cores, repeats) for cores in (1, 2)[:both]]
+        rows += [measure_file(seconds, "cpu", cores, repeats) for cores in (1, 2)[:both]]
         if seconds <= 3_600:
-            rows.append(scanned(seconds, "numpy", 1, repeats))
+            rows.append(measure_file(seconds, "numpy", 1, repeats))
     formats = [
         {
             "format": kind,
             "rate": rate,
             "channels": channels,
-            **scanned(3_600, "cpu", 1, 3, kind=kind, rate=rate, channels=channels),
+            **measure_file(3_600, "cpu", 1, 3, kind=kind, rate=rate, channels=channels),
         }
         for kind, rate, channels in FORMATS
     ]

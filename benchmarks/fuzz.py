@@ -1,6 +1,7 @@
-"""Media with their headers and packets broken at random: what becomes of each.
+"""Analyse media files with randomly damaged headers and packets.
 
-`FUZZ_MINUTES` says how long (10). Each file must end in events or in one clear line.
+Each file must give events or one clear message. The environment variables FUZZ_MINUTES (10) and
+FUZZ_SEED (1) set the duration and the seed.
 """
 
 from __future__ import annotations
@@ -17,113 +18,111 @@ from pathlib import Path
 
 import soundfile
 
-from benchmarks.measure import PEAK, print_json, rounded
+from benchmarks.measure import ROOT, WITH_PEAK, print_json, round_digits
 from streamdet import demo
+from tests.media_forms import FORMS, PICTURE
 
 CORES, ENVIRONMENT = 2, {}
-PICTURE = ("-f", "lavfi", "-i", "testsrc=size=160x90:rate=25:duration=20")
-FORMS: dict[str, list[str]] = {
-    "mp4": [], "mkv": [], "mov": [], "webm": ["-c:v", "libvpx", "-b:v", "100k", "-c:a", "libopus"],
-    "mxf": ["-c:v", "mpeg2video", "-ar", "48000", "-c:a", "pcm_s16le"], "m4a": ["-vn"],
-    "avi": ["-c:v", "mpeg4", "-c:a", "pcm_s16le"], "ts": ["-c:a", "ac3", "-ar", "48000"],
-    "mka": ["-vn", "-c:a", "flac"], "wma": ["-vn", "-c:a", "wmav2"],
-    "flv": ["-c:v", "flv1", "-c:a", "aac", "-ar", "44100"], "3gp": ["-c:v", "mpeg4", "-c:a", "aac"],
-    "wav": ["-vn"], "flac": ["-vn"], "ogg": ["-vn"], "mp3": ["-vn"],
-}  # fmt: skip
 EDGES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff")
-BATCH, PATIENCE_S = 24, 300.0
+BATCH, TIMEOUT_S = 24, 300.0
 
 
-def seeds(folder: Path) -> dict[str, bytes]:
-    """The shipped scene in every container."""
+def make_seeds(folder: Path) -> dict[str, bytes]:
+    """Encode the demo scene in every container."""
     sound = folder / "scene.wav"
     soundfile.write(sound, demo.scene(), 16_000, subtype="PCM_16")
-    found = {}
+    seeds = {}
     for form, options in FORMS.items():
         path = folder / f"seed.{form}"
         maps = ("-map", "1:a") if "-vn" in options else ("-map", "0:v", "-map", "1:a")
         command = ["ffmpeg", "-v", "error", "-y", *PICTURE, "-i", sound, *maps, *options, path]
         subprocess.run(list(map(str, command)), check=True, timeout=120)
-        found[form] = path.read_bytes()
-    return found
+        seeds[form] = path.read_bytes()
+    return seeds
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Bytes changed, cut out and doubled; half of the places are in the first 4 KB, where headers
-    are."""
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Change, remove and repeat bytes; half of the changes are in the first 4 KB, the headers."""
     changed = bytearray(data)
-    for _ in range(chance.choice((1, 5, 60))):
-        at = chance.randrange(4_096 if chance.random() < 0.5 else max(1, len(changed)))
-        at = min(at, len(changed) - 1)
-        kind = chance.random()
+    for _ in range(rng.choice((1, 5, 60))):
+        i = rng.randrange(4_096 if rng.random() < 0.5 else max(1, len(changed)))
+        i = min(i, len(changed) - 1)
+        kind = rng.random()
         if kind < 0.5:
-            changed[at] = chance.randrange(256)
+            changed[i] = rng.randrange(256)
         elif kind < 0.65:
-            changed[at : at + 4] = chance.choice(EDGES)
+            changed[i : i + 4] = rng.choice(EDGES)
         elif kind < 0.8:
-            del changed[at : at + chance.randrange(1, 2_000)]
+            del changed[i : i + rng.randrange(1, 2_000)]
         else:
-            changed[at:at] = changed[at : at + chance.randrange(1, 2_000)]
+            changed[i:i] = changed[i : i + rng.randrange(1, 2_000)]
     return bytes(changed)
 
 
-def heard(paths: list[Path]) -> tuple[Counter[str], list[str], float]:
-    """What became of each file, what should not have, and the most memory in MB."""
-    command = [sys.executable, "-c", PEAK, "file", *map(str, paths), "--threshold", "0.6",
+def analyse_batch(paths: list[Path]) -> tuple[Counter[str], list[str], float]:
+    """Analyse files with one command; return (outcomes, faults, peak memory in MB)."""
+    command = [sys.executable, *WITH_PEAK, "file", *map(str, paths), "--threshold", "0.6",
                "--format", "jsonl", "--platform", "numpy"]  # fmt: skip
     try:
         done = subprocess.run(
-            command, capture_output=True, check=False, timeout=PATIENCE_S, text=True
+            command, capture_output=True, check=False, timeout=TIMEOUT_S, text=True, cwd=ROOT
         )
     except subprocess.TimeoutExpired:
         return Counter(), ["hang"], 0.0
-    said, _, end = done.stderr.rpartition("\npeak ")
+    messages, _, end = done.stderr.rpartition("\npeak ")
     peak, _, fault = end.partition("Traceback")
-    wrong = [f"exit code {done.returncode}"] if done.returncode not in (0, 2, 3) else []
-    wrong += [f"traceback: {fault.splitlines()[-1]}"] if fault else []
-    lines = said.splitlines()
-    wrong += ["more lines than files"] * (len(lines) > len(paths))
-    told = {path: [line for line in lines if str(path) in line] for path in paths}
+    faults = [f"exit code {done.returncode}"] if done.returncode not in (0, 2, 3) else []
+    faults += [f"traceback: {fault.splitlines()[-1]}"] if fault else []
+    lines = messages.splitlines()
+    faults += ["more lines than files"] * (len(lines) > len(paths))
     with_events = {json.loads(line)["source"] for line in done.stdout.splitlines()}
-    became = Counter[str]()
-    for path, of in told.items():
-        damaged = any("damaged" in line or "truncated" in line for line in of)
-        kind = "damaged, told of" if damaged else "refused in a line" if of else "heard whole"
-        became[f"{kind}, {'events' if str(path) in with_events else 'no events'}"] += 1
-    return became, wrong, int(peak) * 1024 / 1e6
+    outcomes = Counter[str]()
+    for path in paths:
+        of_path = [line for line in lines if str(path) in line]
+        damaged = any("damaged" in line or "truncated" in line for line in of_path)
+        outcome = "reported as damaged" if damaged else "rejected" if of_path else "no message"
+        outcomes[f"{outcome}, {'events' if str(path) in with_events else 'no events'}"] += 1
+    return outcomes, faults, int(peak) * 1024 / 1e6
 
 
-def run(seconds: float, folder: Path, seed: int) -> dict[str, object]:
-    """Batch after batch until the time is over."""
-    data, chance = seeds(folder), random.Random(seed)
-    became, wrong, peak, began = Counter[str](), list[str](), 0.0, time.monotonic()
+def run_fuzz(seconds: float, folder: Path, seed: int) -> dict[str, object]:
+    """Analyse batches of mutated files for this time."""
+    seeds, rng = make_seeds(folder), random.Random(seed)
+    outcomes, faults, peak, began = Counter[str](), list[str](), 0.0, time.monotonic()
     while time.monotonic() - began < seconds:
         paths = []
         for number in range(BATCH):
-            form = chance.choice(list(data))
+            form = rng.choice(list(seeds))
             path = folder / f"{number}.{form}"
-            path.write_bytes(mutated(data[form], chance))
+            path.write_bytes(mutate(seeds[form], rng))
             paths.append(path)
-        found, faults, most = heard(paths)
-        became, peak = became + found, max(peak, most)
-        if faults:
-            wrong += faults
-            kept = Path(tempfile.mkdtemp(prefix="streamdet-fuzz-"))
+        of_batch, faults_of_batch, batch_peak = analyse_batch(paths)
+        outcomes, peak = outcomes + of_batch, max(peak, batch_peak)
+        if faults_of_batch:
+            faults += faults_of_batch
+            evidence = Path(tempfile.mkdtemp(prefix="streamdet-fuzz-"))
             for path in paths:
-                path.rename(kept / path.name)
-            sys.stderr.write(f"{', '.join(faults)}: its files are in {kept}\n")
+                path.rename(evidence / path.name)
+            sys.stderr.write(f"{', '.join(faults_of_batch)}: the files are in {evidence}\n")
         for path in paths:
             path.unlink(missing_ok=True)
-    return {"seed": seed, "seconds": rounded(time.monotonic() - began), "files": became.total(),
-            "became": dict(became.most_common()), "wrong": wrong, "peak_mb": rounded(peak, 3),
-            "forms": len(data)}  # fmt: skip
+    return {
+        "seed": seed,
+        "seconds": round_digits(time.monotonic() - began),
+        "files": outcomes.total(),
+        "outcomes": dict(outcomes.most_common()),
+        "faults": faults,
+        "peak_mb": round_digits(peak, 3),
+        "forms": len(seeds),
+    }
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     minutes = float(os.environ.get("FUZZ_MINUTES", "10"))
+    seed = int(os.environ.get("FUZZ_SEED", "1"))
     with tempfile.TemporaryDirectory() as folder:
-        print_json(run(60 * minutes, Path(folder), seed=1))
+        print_json(run_fuzz(60 * minutes, Path(folder), seed))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all benchmarks share: timing with its spread, children on cores of their own."""
+"""Helpers of all benchmarks: timing, summaries, and child processes on given cores."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1]
 ONE_CORE = {"OPENBLAS_NUM_THREADS": "1"}
 
 
-def seconds_of(work: Callable[[], Any], repeats: int, warm: int = 3) -> list[float]:
-    """How long each call takes, after some that do not count."""
+def time_calls(work: Callable[[], Any], repeats: int, warm: int = 3) -> list[float]:
+    """Time calls of ``work`` in seconds, after ``warm`` calls that are not counted."""
     for _ in range(warm):
         work()
     spent = []
@@ -39,30 +39,32 @@ def seconds_of(work: Callable[[], Any], repeats: int, warm: int = 3) -> list[flo
     return spent
 
 
-def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
-    """Median, extremes and count of repeats."""
-    said = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {**{k: rounded(v, digits) for k, v in said.items()}, "n": len(values)}
+def summarise(values: Sequence[float], digits: int = 4) -> dict[str, float]:
+    """Summarise values by median, minimum, maximum and count."""
+    summary = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {**{k: round_digits(v, digits) for k, v in summary.items()}, "n": len(values)}
 
 
-def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 99th percentile in milliseconds."""
+def summarise_latency(seconds: Sequence[float]) -> dict[str, float]:
+    """Summarise durations in seconds by median and 99th percentile in milliseconds."""
     spent = np.array(seconds) * 1e3
-    said = {"median_ms": np.median(spent), "p99_ms": np.quantile(spent, 0.99)}
-    return {**{k: rounded(float(v)) for k, v in said.items()}, "n": len(spent)}
+    summary = {"median_ms": np.median(spent), "p99_ms": np.quantile(spent, 0.99)}
+    return {**{k: round_digits(float(v)) for k, v in summary.items()}, "n": len(spent)}
 
 
-def rounded(value: float, digits: int = 4) -> float:
-    """To so many significant digits."""
+def round_digits(value: float, digits: int = 4) -> float:
+    """Round to ``digits`` significant digits."""
     return float(f"{value:.{digits}g}")
 
 
-def run(args: Sequence[str], cores: int = 1, **environment: str) -> tuple[float, str, str]:
-    """(wall seconds, stdout, stderr) of a Python command on so many cores, in a process of its
-    own."""
+def run_python(args: Sequence[str], cores: int = 1, **environment: str) -> tuple[float, str, str]:
+    """Run Python in a process of its own on ``cores`` cores; return (wall s, stdout, stderr).
+
+    Raises SystemExit if the process fails.
+    """
     limits = ONE_CORE if cores == 1 else {}
     began = time.perf_counter()
-    with on_cores(cores):
+    with limit_cores(cores):
         done = subprocess.run(
             [sys.executable, *args],
             capture_output=True,
@@ -78,8 +80,8 @@ def run(args: Sequence[str], cores: int = 1, **environment: str) -> tuple[float,
 
 
 @contextmanager
-def on_cores(count: int) -> Iterator[None]:
-    """This process, and the children that it starts inside, on the last so many of its cores."""
+def limit_cores(count: int) -> Iterator[None]:
+    """Limit this process, and the children it starts, to the last ``count`` of its cores."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -91,33 +93,29 @@ def on_cores(count: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-PEAK = """
-import resource, sys
-from streamdet.cli.main import run
-try:
-    run()
-finally:
-    sys.stderr.write(f"\\npeak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
-"""
+WITH_PEAK = ("-m", "benchmarks.children.peak_memory")
+"""Arguments of Python to run a streamdet command that reports its peak memory."""
 
 
-def streamdet(args: Sequence[str], cores: int = 1) -> tuple[float, float]:
-    """(wall seconds, peak MB) of a streamdet command."""
-    wall, _, err = run(["-c", PEAK, *args], cores)
+def run_streamdet(args: Sequence[str], cores: int = 1) -> tuple[float, float]:
+    """Run a streamdet command; return its wall time in seconds and its peak memory in MB."""
+    wall, _, err = run_python([*WITH_PEAK, *args], cores)
     return wall, int(err.rpartition("peak ")[2]) * 1024 / 1e6
 
 
-def peak_mb() -> float:
-    """The most memory that this process has had, in MB."""
+def peak_memory_mb() -> float:
+    """The peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 @contextmanager
-def long_file(
+def make_long_file(
     seconds: float, rate: int = RATE, channels: int = 1, kind: str = "wav"
 ) -> Iterator[Path]:
-    """The demo scene's three events every two minutes and faint noise between, which is dense for a
-    film, as a file that lasts until it is left."""
+    """Make a temporary file with the three events of the demo scene every two minutes.
+
+    There is faint noise between them. A film has fewer events.
+    """
     import soxr
 
     noise = np.random.default_rng(1).normal(0.0, 1e-3, 100 * RATE)
@@ -129,21 +127,22 @@ def long_file(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"scene.{kind}"
         with soundfile.SoundFile(path, "w", rate, channels, subtype) as sink:
-            left, at = round(seconds * rate), 0
-            while left > 0:  # by seconds: libsndfile's Vorbis encoder keeps a write on the stack
-                second = block[at : at + rate][:left]
+            remaining, start = round(seconds * rate), 0
+            while remaining > 0:  # by seconds: long Vorbis writes overflow libsndfile's stack
+                second = block[start : start + rate][:remaining]
                 sink.write(second)
-                left, at = left - len(second), (at + len(second)) % len(block)
+                remaining -= len(second)
+                start = (start + len(second)) % len(block)
         yield path
 
 
-def machine() -> dict[str, Any]:
-    """What was measured on, and with which versions."""
-    head = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *_MADE_HERE)
+def describe_machine() -> dict[str, Any]:
+    """Describe the CPU, the versions and the commit of a measurement."""
+    head = _run_git("rev-parse", "--short=12", "HEAD")
+    changed = _run_git("status", "--porcelain", "--untracked-files=no", "--", ".", *_GENERATED)
     names = ("jax", "numpy", "onnxruntime")
     return {
-        "cpu": _cpu(),
+        "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
         "python": platform.python_version(),
         **{name: version(name) for name in names},
@@ -151,16 +150,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-_MADE_HERE = (":(exclude)docs/performance.md", ":(exclude)docs/performance")
+_GENERATED = (":(exclude)docs/performance.md", ":(exclude)docs/performance")
 
 
-def _git(*args: str) -> str:
+def _run_git(*args: str) -> str:
     command = ["git", *args]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     return done.stdout.strip()
 
 
-def _cpu() -> str:
+def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -170,5 +169,5 @@ def _cpu() -> str:
 
 
 def print_json(found: Any) -> None:
-    """What a benchmark has found, for who called it."""
+    """Print a benchmark's results for the process that runs it."""
     print(json.dumps(found))

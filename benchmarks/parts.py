@@ -1,7 +1,7 @@
-"""What a second of a file costs on one core, part by part, and the same in other runtimes.
+"""Cost of a second of sound on one core by part of the pipeline, and in other runtimes.
 
-Decoding alone, log-mel frames alone, the network alone, all of a step; onnxruntime and numpy over
-the same blocks. Microseconds for each second of sound.
+It measures decoding, log-mel frames, the network and a whole step, and onnxruntime and numpy on the
+same blocks, in microseconds for each second of sound.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from functools import partial
 import jax
 import numpy as np
 
-from benchmarks.measure import ONE_CORE, long_file, print_json, seconds_of, spread
-from benchmarks.references import by_jax, by_numpy, by_onnxruntime, shapes
+from benchmarks.measure import ONE_CORE, make_long_file, print_json, summarise, time_calls
+from benchmarks.references import (
+    detector_configs,
+    make_jax_step,
+    make_numpy_step,
+    make_onnxruntime_step,
+)
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import MonoResampler
 from streamdet.constants import RATE
@@ -26,9 +31,9 @@ CORES, ENVIRONMENT = 1, ONE_CORE
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     detector = bundle.load()
-    front, _ = shapes(detector)
+    front, _ = detector_configs(detector)
     engine = engine_choice.file_engine(detector, Platform.cpu, SECONDS, configure_jax)
     small = engine_choice.file_engine(detector, Platform.numpy)
     rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
@@ -36,22 +41,22 @@ def main() -> None:
     tail = np.zeros((1, front.window - front.hop), np.float32)
     frames = numpy_network.log_mel(front, tail, samples)[1]
     mel, silence = jax.jit(partial(frontend.step, front)), frontend.init(front, 1)
-    onnx, plainly = by_onnxruntime(detector, 1, count), by_numpy(detector, 1)
-    network, halved = by_jax(detector, 1), by_jax(detector, 1, "bfloat16")
+    onnx, in_numpy = make_onnxruntime_step(detector, 1, count), make_numpy_step(detector, 1)
+    network, bfloat16 = make_jax_step(detector, 1), make_jax_step(detector, 1, "bfloat16")
     np.testing.assert_allclose(onnx(frames), network(frames), atol=1e-3)
     state, other = engine.initial_state(), small.initial_state()
     work = {
         "log-mel": lambda: jax.block_until_ready(mel(silence, samples)),
         "network": lambda: network(frames),
-        "network in bfloat16": lambda: halved(frames),
+        "network in bfloat16": lambda: bfloat16(frames),
         "all of a step": lambda: engine.step(state, samples),
         "onnxruntime: network": lambda: onnx(frames),
         "numpy: log-mel": lambda: numpy_network.log_mel(front, tail, samples),
-        "numpy: network": lambda: plainly(frames),
+        "numpy: network": lambda: in_numpy(frames),
         "numpy: all of a step": lambda: small.step(other, samples),
     }
-    found = {k: spread([s / length * 1e6 for s in seconds_of(w, 60)]) for k, w in work.items()}
-    with long_file(SECONDS) as path:
+    results = {k: summarise([s / length * 1e6 for s in time_calls(w, 60)]) for k, w in work.items()}
+    with make_long_file(SECONDS) as path:
 
         def decode() -> None:
             source = FileSource(path)
@@ -60,8 +65,8 @@ def main() -> None:
                 converter.feed(block.samples)
             source.close()
 
-        decoding = spread([s / SECONDS * 1e6 for s in seconds_of(decode, 7, 1)])
-    print_json({"microseconds_a_second": {"decoding": decoding, **found}})
+        decoding = summarise([s / SECONDS * 1e6 for s in time_calls(decode, 7, 1)])
+    print_json({"microseconds_a_second": {"decoding": decoding, **results}})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The plots of docs/performance.md, from the benchmarks' JSON."""
+"""The plots of docs/performance.md, from the benchmarks' results."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
-def draw(said: dict[str, dict[str, Any]], to: Path) -> None:
-    """Every plot whose benchmark has been run."""
-    drawn = {
-        "streams": _streams,
-        "files": _files,
-        "batch": _batch,
-        "frontier": _frontier,
-        "soak": _soak,
+def write_plots(results: dict[str, dict[str, Any]], to: Path) -> None:
+    """Write the plot of each benchmark that has results."""
+    plots = {
+        "streams": _plot_streams,
+        "files": _plot_files,
+        "batch": _plot_batch,
+        "frontier": _plot_frontier,
+        "soak": _plot_soak,
     }
-    for name, plot in drawn.items():
-        if name in said and "missing" not in said[name]["found"]:
+    for name, plot in plots.items():
+        if name in results and "missing" not in results[name]["found"]:
             figure = Figure(figsize=(8, 4), layout="constrained")
-            plot(figure.subplots(), said[name]["found"])
+            plot(figure.subplots(), results[name]["found"])
             figure.savefig(to / f"{name}.png", dpi=110)
 
 
-def _streams(axis: Axes, found: dict[str, Any]) -> None:
+def _plot_streams(axis: Axes, found: dict[str, Any]) -> None:
     counts = [row["streams"] for row in found["rows"]]
     for platform, label in (("numpy", "numpy"), ("cpu", "JAX")):
         shares = [row[platform]["share_of_core"] * 100 for row in found["rows"]]
         axis.plot(counts, shares, marker="o", label=label)
     axis.axhline(100, color="grey", linewidth=0.8)
     axis.set_yscale("log")
-    _finish(axis, "live streams", "% of one core", "Cost against streams")
+    _finish_plot(axis, "live streams", "% of one core", "Cost by streams")
 
 
-def _files(axis: Axes, found: dict[str, Any]) -> None:
+def _plot_files(axis: Axes, found: dict[str, Any]) -> None:
     for platform, cores, label in (
         ("cpu", 1, "JAX, one core"),
         ("cpu", 2, "JAX, two cores"),
@@ -45,22 +45,26 @@ def _files(axis: Axes, found: dict[str, Any]) -> None:
         minutes = [r["seconds"] / 60 for r in rows]
         speeds = [r["times_real_time"]["median"] for r in rows]
         axis.plot(minutes, speeds, marker="o", label=label)
-    _finish(axis, "length, minutes", "times real time, process start included", "Speed of a file")
+    _finish_plot(
+        axis, "length, minutes", "times real time, process start included", "Speed of a file"
+    )
 
 
-def _batch(axis: Axes, found: dict[str, Any]) -> None:
+def _plot_batch(axis: Axes, found: dict[str, Any]) -> None:
     rows = found["microseconds_a_second"]
     for key, label in (
         ("numpy", "numpy"),
         ("cpu", "JAX"),
-        ("onnxruntime_network", "onnxruntime, network alone"),
+        ("onnxruntime_network", "onnxruntime, network only"),
     ):
         axis.plot([r["batch"] for r in rows], [r[key] for r in rows], marker="o", label=label)
     axis.set_ylim(0)
-    _finish(axis, "streams abreast", "µs a second of sound", "Cost against batch, one core")
+    _finish_plot(
+        axis, "streams in a batch", "µs per second of sound", "Cost by batch size, one core"
+    )
 
 
-def _frontier(axis: Axes, found: dict[str, Any]) -> None:
+def _plot_frontier(axis: Axes, found: dict[str, Any]) -> None:
     for kind, marker in (("rare", "o"), ("film", "s")):
         at = [(r["jax_us_a_second"], r[f"{kind}_recall_at_6_fa_h"]) for r in found["rows"]]
         axis.plot(*zip(*at, strict=True), marker=marker, linestyle="", label=f"{kind} scenes")
@@ -68,17 +72,19 @@ def _frontier(axis: Axes, found: dict[str, Any]) -> None:
         axis.annotate(
             row["network"], (row["jax_us_a_second"], row["rare_recall_at_6_fa_h"]), fontsize=7
         )
-    _finish(axis, "µs a second of sound, one core", "recall at 6 FA/h, val", "Quality against cost")
+    _finish_plot(
+        axis, "µs per second of sound, one core", "recall at 6 FA/h, val", "Quality by cost"
+    )
 
 
-def _soak(axis: Axes, found: dict[str, Any]) -> None:
+def _plot_soak(axis: Axes, found: dict[str, Any]) -> None:
     hours, sizes = zip(*found["hours_and_mb"], strict=True)
-    axis.plot([60 * h for h in hours], sizes, marker=".", label="means of half a minute")
+    axis.plot([60 * h for h in hours], sizes, marker=".", label="means over 30 s")
     axis.set_ylim(0, 1.2 * max(sizes))
-    _finish(axis, "minutes", "memory, MB", f"{found['streams']} streams", log=False)
+    _finish_plot(axis, "minutes", "memory, MB", f"{found['streams']} streams", log=False)
 
 
-def _finish(axis: Axes, x: str, y: str, title: str, *, log: bool = True) -> None:
+def _finish_plot(axis: Axes, x: str, y: str, title: str, *, log: bool = True) -> None:
     if log:
         axis.set_xscale("log")
     axis.set_xlabel(x)

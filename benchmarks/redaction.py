@@ -1,7 +1,7 @@
 """`python -m benchmarks.redaction`: how well the speech head finds speech, for `redact_speech`.
 
-Val clips of the project's recordings, each alone: how many of speech, and of anything else, reach a
-probability of speech.
+It prints the share of val clips of speech, gunshots and ambience whose highest speech probability
+reaches each threshold. Each clip is scored alone.
 """
 
 from __future__ import annotations

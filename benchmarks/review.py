@@ -1,7 +1,7 @@
-"""A hundred thousand events in the store of a daemon that hears: pages, verdicts, memory.
+"""Response times of the review page with 100,000 events, verdicts included, and memory.
 
-The daemon replays the shipped scene without end while its page is asked for lists and told
-verdicts, each over a connection of its own as a browser's first would be.
+The daemon replays the demo scene in a loop at the same time. Each request uses a new connection,
+like a browser's first one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import soundfile
 
-from benchmarks.measure import print_json, quantiles, rounded
+from benchmarks.measure import print_json, round_digits, summarise_latency
 from streamdet import demo
 from streamdet.detection.event import Detection, Event, ModelId, event_id
 from streamdet.store.reader import EventFilter, StoreReader
@@ -45,32 +45,32 @@ LABELS: tuple[str, ...] = (
 MODEL = ModelId("trial", "1", "ab" * 32)
 
 
-def filled(path: Path, count: int) -> list[str]:
-    """A store with so many events of the last year, a third of them reviewed; their ids."""
-    chance = random.Random(1)
+def fill_store(path: Path, count: int) -> list[str]:
+    """Fill a store with ``count`` events of the last year, a third of them reviewed; return ids."""
+    rng = random.Random(1)
     store = EventStore(path)
     store._db.execute("PRAGMA synchronous=OFF")
     ids, now = [], time.time()
     for number in range(count):
-        score, at = chance.uniform(0.6, 1.0), now - chance.uniform(0, 365) * 86_400
+        score, at = rng.uniform(0.6, 1.0), now - rng.uniform(0, 365) * 86_400
         labels: dict[str, float] = dict.fromkeys(LABELS, score)
         onset = number * 16_000
         d = Detection("final", onset, onset + 6_000, onset + 9_000, 1, score, 0.6, -20.0, labels)
-        source = chance.choice(("gate", "yard", "roof", "range"))
+        source = rng.choice(("gate", "yard", "roof", "range"))
         identity = event_id(source, MODEL, onset, at, 16_000)
-        curve = [(round(t * 0.04 - 0.5, 2), round(chance.random(), 4)) for t in range(35)]
+        curve = [(round(t * 0.04 - 0.5, 2), round(rng.random(), 4)) for t in range(35)]
         store.add(Event(d, identity, source, 16_000, at, MODEL).record(), curve)
         if number % 3 == 0:
-            yes = chance.random() < 0.6
-            said = Verdict("true") if yes else Verdict("false", chance.choice(CAUSES))
-            store.review(identity, said)
+            is_true = rng.random() < 0.6
+            verdict = Verdict("true") if is_true else Verdict("false", rng.choice(CAUSES))
+            store.review(identity, verdict)
         ids.append(identity)
     store.close()
     return ids
 
 
-def timed(base: str, path: str, **post: Any) -> float:
-    """Seconds of one request over a new connection."""
+def time_request(base: str, path: str, **post: Any) -> float:
+    """Time one request over a new connection, in seconds."""
     with httpx.Client(base_url=base, timeout=30) as client:
         began = time.perf_counter()
         if post:
@@ -80,8 +80,8 @@ def timed(base: str, path: str, **post: Any) -> float:
         return time.perf_counter() - began
 
 
-def oldest_page(path: Path) -> float:
-    """Seconds for the page of the oldest events, as `Reader` answers."""
+def time_oldest_page(path: Path) -> float:
+    """Time reading the page of the oldest events from the store, in seconds."""
     reader = StoreReader(path)
     first = reader.page(EventFilter(), 1, after=(0.0, 0)).events[0]
     began = time.perf_counter()
@@ -89,16 +89,16 @@ def oldest_page(path: Path) -> float:
     return time.perf_counter() - began
 
 
-def memory_mb(process: int) -> float:
-    """Resident megabytes of a process."""
+def resident_memory_mb(process: int) -> float:
+    """Read the resident memory of a process in MB."""
     text = Path(f"/proc/{process}/status").read_text()
-    return rounded(int(text.split("VmRSS:")[1].split()[0]) / 1024)
+    return round_digits(int(text.split("VmRSS:")[1].split()[0]) / 1024)
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     folder = Path(tempfile.mkdtemp())
-    ids = filled(folder / "events.db", EVENTS)
+    ids = fill_store(folder / "events.db", EVENTS)
     soundfile.write(folder / "scene.wav", demo.scene(), 16_000, subtype="PCM_16")
     config = folder / "streamdet.toml"
     config.write_text(
@@ -116,26 +116,26 @@ def main() -> None:
     try:
         for _ in range(300):
             try:
-                timed(base, "/events")
+                time_request(base, "/events")
                 break
             except httpx.TransportError:
                 time.sleep(0.1)
         time.sleep(5)
-        before = memory_mb(daemon.pid)
+        before = resident_memory_mb(daemon.pid)
         pages = [
-            {"page": name, **quantiles([timed(base, path) for _ in range(REPEATS)])}
+            {"page": name, **summarise_latency([time_request(base, path) for _ in range(REPEATS)])}
             for name, path in PAGES.items()
         ]
-        between = memory_mb(daemon.pid)
+        between = resident_memory_mb(daemon.pid)
         verdicts = [
-            timed(base, f"/api/events/{event}/verdict", verdict="false", cause="door")
+            time_request(base, f"/api/events/{event}/verdict", verdict="false", cause="door")
             for event in random.Random(2).sample(ids, 200)
         ]
         for _ in range(5):
             for path in PAGES.values():
                 for _ in range(10):
-                    timed(base, path)
-        after = memory_mb(daemon.pid)
+                    time_request(base, path)
+        after = resident_memory_mb(daemon.pid)
         metrics = httpx.get(f"http://127.0.0.1:{PORT + 1}/metrics").text
         lost = [line for line in metrics.splitlines() if "dropped_audio_seconds_total{" in line]
     finally:
@@ -144,10 +144,10 @@ def main() -> None:
     print_json(
         {
             "events": EVENTS,
-            "store_mb": rounded((folder / "events.db").stat().st_size / 2**20),
+            "store_mb": round_digits((folder / "events.db").stat().st_size / 2**20),
             "pages": pages,
-            "verdict": quantiles(verdicts),
-            "oldest_page_ms": rounded(oldest_page(folder / "events.db") * 1e3),
+            "verdict": summarise_latency(verdicts),
+            "oldest_page_ms": round_digits(time_oldest_page(folder / "events.db") * 1e3),
             "memory_mb": {"before": before, "after the pages": between, "after 400 more": after},
             "lost_s": sum(float(line.rsplit(" ", 1)[1]) for line in lost),
         }

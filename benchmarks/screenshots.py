@@ -1,7 +1,8 @@
-"""`python -m benchmarks.screenshots`: the review page's views as pictures, for docs/pictures/.
+"""`python -m benchmarks.screenshots`: take the screenshots of the review page in docs/pictures/.
 
-A daemon hears the shipped scene over and over beside two thousand older events that are made up; in
-light and dark, and on a phone's width. Wants Debian's chromium and chromium-driver.
+A daemon replays the demo scene in a loop; its store also has 2,000 generated older events. The
+views are shown in light and dark colours and at the width of a phone. Requires the Debian packages
+chromium and chromium-driver.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ FORMS = {"light": (1100, 900), "dark": (1100, 900), "phone": (390, 844)}
 MODEL = ModelId("streamdet-second", "1", "5e8c" * 16)
 
 
-def made_up(store: EventStore, count: int) -> None:
-    """Events of the last weeks, most of them by day, two thirds of them reviewed."""
-    chance = random.Random(3)
+def add_events(store: EventStore, count: int) -> None:
+    """Add events of the last weeks, most of them at daytime, two thirds of them reviewed."""
+    rng = random.Random(3)
     for number in range(count):
-        source = chance.choice(("gate", "gate", "yard", "range"))
-        at = time.time() - chance.uniform(0.01, 28) * 86_400
-        if 6 < time.gmtime(at).tm_hour < 21 or chance.random() < 0.2:
-            real = chance.random() < 0.65
-            score = 1.0 - chance.betavariate(1.2, 9 if real else 5) * 0.9
+        source = rng.choice(("gate", "gate", "yard", "range"))
+        at = time.time() - rng.uniform(0.01, 28) * 86_400
+        if 6 < time.gmtime(at).tm_hour < 21 or rng.random() < 0.2:
+            is_true = rng.random() < 0.65
+            score = 1.0 - rng.betavariate(1.2, 9 if is_true else 5) * 0.9
             score = max(0.61, score)
-            labels = {"gunshot": score, "speech": 0.1, "fireworks": chance.random() * 0.5,
-                      "impact": chance.random() * 0.3, "ambience": 0.6}  # fmt: skip
-            onset, rounds = number * 16_000, chance.choice((1, 1, 1, 2, 3))
+            labels = {"gunshot": score, "speech": 0.1, "fireworks": rng.random() * 0.5,
+                      "impact": rng.random() * 0.3, "ambience": 0.6}  # fmt: skip
+            onset, rounds = number * 16_000, rng.choice((1, 1, 1, 2, 3))
             d = Detection("final", onset, onset + 6_000, onset + 9_000, rounds, score, 0.6, -25.0,
                           labels)  # fmt: skip
             identity = event_id(source, MODEL, d.onset, at, 16_000)
             store.add(Event(d, identity, source, 16_000, at, MODEL).record())
-            if chance.random() < 0.66:
-                cause = None if real else chance.choice(CAUSES[:5])
-                said = Verdict("true" if real else "false", cause, None, "ann")
-                store.review(identity, said)
+            if rng.random() < 0.66:
+                cause = None if is_true else rng.choice(CAUSES[:5])
+                verdict = Verdict("true" if is_true else "false", cause, None, "ann")
+                store.review(identity, verdict)
 
 
-def browser(width: int, height: int) -> webdriver.Chrome:
-    """Debian's Chromium, without a window."""
+def open_browser(width: int, height: int) -> webdriver.Chrome:
+    """Start Debian's Chromium without a window."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -66,9 +67,9 @@ def browser(width: int, height: int) -> webdriver.Chrome:
     return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
 
 
-def shoot(form: str, width: int, height: int) -> None:
-    """Every view in one form."""
-    driver = browser(width, height)
+def take_screenshots(form: str, width: int, height: int) -> None:
+    """Take a screenshot of every view in one form."""
+    driver = open_browser(width, height)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if form == "dark" else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": form == "phone"}
@@ -86,12 +87,12 @@ def shoot(form: str, width: int, height: int) -> None:
 
 
 def main() -> None:
-    """Begin the daemon, and take them all."""
+    """Start the daemon and take all screenshots."""
     PICTURES.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp())
     soundfile.write(folder / "scene.wav", demo.scene(), 16_000, subtype="PCM_16")
     store = EventStore(folder / "events.db")
-    made_up(store, 2_000)
+    add_events(store, 2_000)
     store.close()
     config = folder / "streamdet.toml"
     config.write_text(
@@ -105,7 +106,7 @@ def main() -> None:
     try:
         time.sleep(30)
         for form, (width, height) in FORMS.items():
-            shoot(form, width, height)
+            take_screenshots(form, width, height)
     finally:
         daemon.terminate()
         daemon.wait(20)

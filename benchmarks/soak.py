@@ -1,8 +1,7 @@
-"""A daemon with 32 replayed streams at real pace for an hour: is its memory flat, is nothing lost,
-what does a stream cost?
+"""Run a daemon with 32 replayed streams in real time for an hour: memory, lost audio, CPU time.
 
-`python -m benchmarks soak --minutes 60`. The slope of resident memory is that of a line through
-its means over half a minute, without the first tenth of the time; its interval is 95 %, by the
+`python -m benchmarks soak --minutes 60`. The slope of resident memory is that of a line fitted to
+its means over 30 s, without the first tenth of the time. Its 95 % interval is computed from the
 residuals.
 """
 
@@ -21,18 +20,18 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmarks.measure import print_json, rounded
+from benchmarks.measure import print_json, round_digits
 from benchmarks.onset import cpu_seconds
 from streamdet import demo
 from streamdet.constants import RATE
 
-STREAMS, MINUTES, LOOK_S, MEAN_S = 32, 60.0, 2.0, 30.0
+STREAMS, MINUTES, SAMPLE_S, MEAN_S = 32, 60.0, 2.0, 30.0
 PORT = 9478
 CORES, ENVIRONMENT = None, {}
 
 
-def configuration(scene: Path, spool: Path) -> str:
-    """So many sources that play the scene over and over."""
+def make_config(scene: Path, spool: Path) -> str:
+    """Make a configuration of STREAMS sources that replay the scene in a loop."""
     head = f'[http]\naddress = "127.0.0.1:{PORT}"\n[spool]\nfolder = "{spool}"\n'
     tables = [
         f'[[sources]]\nname = "stream {i}"\nfile = "{scene}"\nloop = true\n' for i in range(STREAMS)
@@ -40,79 +39,79 @@ def configuration(scene: Path, spool: Path) -> str:
     return head + "".join(tables)
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory, those of shared files left out: they come and go as the system likes."""
+def resident_memory(pid: int) -> int:
+    """Read the resident memory in bytes, without shared files, which the system evicts freely."""
     text = Path(f"/proc/{pid}/status").read_text()
     return 1024 * int(re.findall(r"RssAnon:\s+(\d+)", text)[0])
 
 
-def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The slope of a line through the points, and half of its 95 % interval."""
+def fit_slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Fit a line; return its slope and half of the slope's 95 % interval."""
     centred = times - times.mean()
     spread = float(np.sum(centred**2))
-    found = float(np.sum(centred * values)) / spread
-    rest = values - values.mean() - found * centred
-    error = np.sqrt(float(np.sum(rest**2)) / max(1, len(times) - 2) / spread)
-    return found, 2.0 * float(error)
+    slope = float(np.sum(centred * values)) / spread
+    residuals = values - values.mean() - slope * centred
+    error = np.sqrt(float(np.sum(residuals**2)) / max(1, len(times) - 2) / spread)
+    return slope, 2.0 * float(error)
 
 
-def means(looks: list[tuple[float, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Hours and bytes: the means of half a minute each, behind the first tenth."""
-    last = looks[-1][0]
+def average_samples(samples: list[tuple[float, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Average (time_s, bytes) over MEAN_S, after the first tenth; return hours and bytes."""
+    last = samples[-1][0]
     rows: dict[int, list[tuple[float, int]]] = {}
-    for at, size in looks:
-        if at >= 0.1 * last:
-            rows.setdefault(int(at // MEAN_S), []).append((at, size))
+    for time_s, size in samples:
+        if time_s >= 0.1 * last:
+            rows.setdefault(int(time_s // MEAN_S), []).append((time_s, size))
     points = np.array([np.mean(row, axis=0) for row in rows.values()])
     return points[:, 0] / 3600.0, points[:, 1]
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     minutes = float(os.environ.get("SOAK_MINUTES", MINUTES))
     with tempfile.TemporaryDirectory() as folder:
         scene, config = Path(folder) / "scene.wav", Path(folder) / "soak.toml"
         soundfile.write(scene, demo.scene(), RATE, subtype="PCM_16")
-        config.write_text(configuration(scene, Path(folder) / "spool"))
+        config.write_text(make_config(scene, Path(folder) / "spool"))
         command = [sys.executable, "-m", "streamdet", "listen", "--config", str(config)]
         with (Path(folder) / "events.jsonl").open("wb") as out:
             daemon = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
             try:
-                found = watched(daemon.pid, minutes * 60.0)
+                results = watch_daemon(daemon.pid, minutes * 60.0)
             finally:
                 daemon.terminate()
                 daemon.wait(30)
         lines = (Path(folder) / "events.jsonl").read_text().splitlines()
-    heard = [e["source"] for e in map(json.loads, lines) if e["phase"] == "final"]
-    counts = [heard.count(f"stream {i}") for i in range(STREAMS)]
-    print_json({**found, "events_of_a_stream": [min(counts), max(counts)]})
+    sources = [e["source"] for e in map(json.loads, lines) if e["phase"] == "final"]
+    counts = [sources.count(f"stream {i}") for i in range(STREAMS)]
+    print_json({**results, "events_of_a_stream": [min(counts), max(counts)]})
 
 
-def watched(pid: int, seconds: float) -> dict[str, object]:
-    """Look at a daemon for so long."""
+def watch_daemon(pid: int, seconds: float) -> dict[str, object]:
+    """Sample a daemon's memory and CPU time for this time."""
     began, cpu = time.monotonic(), cpu_seconds(pid)
-    looks: list[tuple[float, int]] = []
-    while (at := time.monotonic() - began) < seconds:
-        looks.append((at, resident(pid)))
-        time.sleep(LOOK_S)
+    samples: list[tuple[float, int]] = []
+    while (elapsed := time.monotonic() - began) < seconds:
+        samples.append((elapsed, resident_memory(pid)))
+        time.sleep(SAMPLE_S)
     spent = cpu_seconds(pid) - cpu
     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    hours, sizes = means(looks)
-    grows, either_way = slope(hours, sizes)
+    hours, sizes = average_samples(samples)
+    slope, half_interval = fit_slope(hours, sizes)
     audio = _sum(text, "streamdet_audio_seconds_total")
     return {
         "streams": STREAMS,
-        "minutes": rounded(seconds / 60.0),
-        "memory_mb": [rounded(float(s) / 1e6) for s in (sizes[0], sizes.min(), sizes.max())],
-        "kb_an_hour": rounded(grows / 1e3),
-        "kb_an_hour_either_way": rounded(either_way / 1e3),
-        "audio_hours": rounded(audio / 3600.0),
-        "lost_s": rounded(_sum(text, "streamdet_dropped_audio_seconds_total")),
+        "minutes": round_digits(seconds / 60.0),
+        "memory_mb": [round_digits(float(s) / 1e6) for s in (sizes[0], sizes.min(), sizes.max())],
+        "kb_an_hour": round_digits(slope / 1e3),
+        "kb_an_hour_either_way": round_digits(half_interval / 1e3),
+        "audio_hours": round_digits(audio / 3600.0),
+        "lost_s": round_digits(_sum(text, "streamdet_dropped_audio_seconds_total")),
         "reconnects": _sum(text, "streamdet_source_reconnects_total"),
-        "share_of_core_a_stream": rounded(spent / seconds / STREAMS),
+        "share_of_core_a_stream": round_digits(spent / seconds / STREAMS),
         "late_99_s": _quantile(text, "streamdet_detection_latency_seconds", 0.99),
-        "hours_and_mb": [[rounded(float(h)), rounded(float(s) / 1e6, 5)] for h, s in
+        "hours_and_mb": [[round_digits(float(h)), round_digits(float(s) / 1e6, 5)] for h, s in
                          zip(hours, sizes, strict=True)],
     }  # fmt: skip
 
@@ -122,7 +121,7 @@ def _sum(text: str, name: str) -> float:
 
 
 def _quantile(text: str, name: str, share: float) -> float:
-    """The upper edge of the bucket in which this share of a histogram over all sources ends."""
+    """The upper edge of the bucket with this quantile of a histogram over all sources."""
     rows = re.findall(rf'^{name}_bucket{{le="([^"]+)".*}} (\S+)$', text, re.MULTILINE)
     sums: dict[float, float] = {}
     for edge, count in rows:

@@ -1,46 +1,42 @@
-"""From the start of a process to its help, and to its first score; and the memory it takes."""
+"""Time from process start to the help text and to the first score, and the memory used."""
 
 from __future__ import annotations
 
 import tempfile
 
-from benchmarks.measure import print_json, run, spread, streamdet
+from benchmarks.measure import print_json, run_python, run_streamdet, summarise
 
 REPEATS = 7
 CORES, ENVIRONMENT = None, {}
 
-_FIRST = """
-import sys
-import numpy as np
-from streamdet.model import bundle
-from streamdet.service import engines
-from streamdet.service.platform import Platform
-engine = engines.live(bundle.load(), Platform(sys.argv[1]))
-engine.step(engine.start(), np.zeros((1, engine.block), np.float32))
-"""
+FIRST_SCORE = ("-m", "benchmarks.children.first_score")
 
 
 def main() -> None:
-    """Print what was found as JSON."""
-    found: dict[str, object] = {}
-    help_s = [run(["-m", "streamdet", "--help"])[0] for _ in range(REPEATS)]
-    found["help_s"] = spread(help_s)
-    found["python_alone_s"] = spread([run(["-c", "pass"])[0] for _ in range(REPEATS)])
-    found["import_numpy_s"] = spread([run(["-c", "import numpy"])[0] for _ in range(REPEATS)])
-    found["import_jax_s"] = spread([run(["-c", "import jax"])[0] for _ in range(REPEATS)])
+    """Print the results as JSON."""
+    results: dict[str, object] = {}
+    help_s = [run_python(["-m", "streamdet", "--help"])[0] for _ in range(REPEATS)]
+    results["help_s"] = summarise(help_s)
+    results["python_alone_s"] = summarise([run_python(["-c", "pass"])[0] for _ in range(REPEATS)])
+    results["import_numpy_s"] = summarise(
+        [run_python(["-c", "import numpy"])[0] for _ in range(REPEATS)]
+    )
+    results["import_jax_s"] = summarise(
+        [run_python(["-c", "import jax"])[0] for _ in range(REPEATS)]
+    )
     for platform in ("numpy", "cpu"):
-        run(["-c", _FIRST, platform])
-        first = [run(["-c", _FIRST, platform])[0] for _ in range(REPEATS)]
-        found[f"first_score_{platform}_s"] = spread(first)
-        done = [streamdet(["selftest", "--platform", platform]) for _ in range(REPEATS)]
-        found[f"selftest_{platform}_s"] = spread([wall for wall, _ in done])
-        found[f"selftest_{platform}_peak_mb"] = spread([peak for _, peak in done], 3)
+        run_python([*FIRST_SCORE, platform])
+        first = [run_python([*FIRST_SCORE, platform])[0] for _ in range(REPEATS)]
+        results[f"first_score_{platform}_s"] = summarise(first)
+        done = [run_streamdet(["selftest", "--platform", platform]) for _ in range(REPEATS)]
+        results[f"selftest_{platform}_s"] = summarise([wall for wall, _ in done])
+        results[f"selftest_{platform}_peak_mb"] = summarise([peak for _, peak in done], 3)
     cold = []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
-            cold.append(run(["-c", _FIRST, "cpu"], XDG_CACHE_HOME=folder)[0])
-    found["first_score_cpu_cold_s"] = spread(cold)
-    print_json(found)
+            cold.append(run_python([*FIRST_SCORE, "cpu"], XDG_CACHE_HOME=folder)[0])
+    results["first_score_cpu_cold_s"] = summarise(cold)
+    print_json(results)
 
 
 if __name__ == "__main__":

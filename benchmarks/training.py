@@ -1,7 +1,7 @@
-"""Training steps on batches already in memory: scenes or clips a second, and how near the roofline.
+"""Training steps on batches in memory: scenes or clips per second, and the share of peak rate.
 
-The ceiling is the rate of a large matrix product on the same cores, measured in the same run; a
-step is counted as three times its forward products. Making scenes is the loader's work.
+The peak is the rate of a large matrix product on the same cores, measured in the same run. A step
+counts three times the operations of its forward pass. Mixing scenes is not included.
 """
 
 from __future__ import annotations
@@ -12,48 +12,49 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import print_json, rounded, seconds_of, spread
-from benchmarks.roofline import operations
-from streamdet.model.config import TaggerModelConfig
+from benchmarks.measure import print_json, round_digits, summarise, time_calls
+from train.evaluation.cost import count_detector_operations, count_tagger_operations
 
 CORES, ENVIRONMENT = None, {}
 STEPS, SCENE_S, CLIP_S = 12, 6, 10
-FORWARD_AND_BACK = 3
+FORWARD_AND_BACKWARD = 3
 
 
-def of_detector(name: str, peak: float) -> dict[str, Any]:
-    """A detector's config."""
+def measure_detector(name: str, peak: float) -> dict[str, Any]:
+    """Measure the training step of a detector's config."""
     import jax
 
     from train.data.mixing import Scene
-    from train.data.teacher import TEACHER_CLASSES
+    from train.data.teacher import HOP_S, TEACHER_CLASSES
     from train.detector import config as configs
     from train.detector.loop import create_state, features, train_step
 
     config = replace(configs.load(name), start="")
     rng, rows = np.random.default_rng(0), config.batch
-    ticks, labels = SCENE_S * 25, len(config.model.labels)
+    frame = config.frontend.hop * config.model.stride
+    count = SCENE_S * config.frontend.sample_rate
+    ticks, labels = count // frame, len(config.model.labels)
     heads = (*config.model.labels, *(f"teacher {i}" for i in range(TEACHER_CLASSES)))
     config = replace(config, model=replace(config.model, labels=heads))
-    samples = rng.normal(0, 0.05, (rows, SCENE_S * 16_000)).astype(np.float32)
+    samples = rng.normal(0, 0.05, (rows, count)).astype(np.float32)
     scene = Scene(
         samples,
         rng.integers(0, 2, (rows, ticks, labels)).astype(np.float32),
         np.ones((rows, ticks, labels), np.float32),
         np.zeros((rows, ticks), np.float32),
-        rng.random((rows, round(SCENE_S / 0.48), TEACHER_CLASSES)).astype(np.float32),
+        rng.random((rows, round(SCENE_S / HOP_S), TEACHER_CLASSES)).astype(np.float32),
     )
     state, frames = create_state(config), features(config, samples)
-    spent = seconds_of(
+    spent = time_calls(
         lambda: jax.block_until_ready(train_step(config, state, frames, scene)), STEPS
     )
-    work = operations(config.frontend, config.model)
-    flops = FORWARD_AND_BACK * (work["encoder"] + work["recurrent head"]) * rows * SCENE_S
-    return _row(name, rows, spent, flops, peak, SCENE_S)
+    cost = count_detector_operations(config.frontend, config.model)
+    flops = FORWARD_AND_BACKWARD * (cost.encoder + cost.recurrent_head) * rows * SCENE_S
+    return _make_row(name, rows, spent, flops, peak, SCENE_S)
 
 
-def of_tagger(name: str, peak: float) -> dict[str, Any]:
-    """A tagger's config, without its teachers: what they said is known before a run."""
+def measure_tagger(name: str, peak: float) -> dict[str, Any]:
+    """Measure the training step of a tagger's config; its teachers are scored before a run."""
     import jax
 
     from train.audioset.batches import ClipBatch
@@ -71,48 +72,33 @@ def of_tagger(name: str, peak: float) -> dict[str, Any]:
         labels,
     )
     state = create_state(config)
-    spent = seconds_of(lambda: jax.block_until_ready(train_step(config, state, batch)), STEPS)
-    flops = FORWARD_AND_BACK * rows * CLIP_S * tagger_operations(config.model)
-    return _row(name, rows, spent, flops, peak, CLIP_S)
+    spent = time_calls(lambda: jax.block_until_ready(train_step(config, state, batch)), STEPS)
+    flops = FORWARD_AND_BACKWARD * rows * CLIP_S * count_tagger_operations(config.model)
+    return _make_row(name, rows, spent, flops, peak, CLIP_S)
 
 
-def tagger_operations(model: TaggerModelConfig, width: int = 128) -> float:
-    """Multiplications and additions of a second of a clip in the layers that run each second."""
-    attending = model.pooling == "attention"
-    total, ways = 0.0, 2 if attending and model.both_ways else 1
-    if attending:
-        total, width = 2.0 * width * model.dense, model.dense
-    dense = width
-    for cells in model.cells:
-        total += ways * 2 * (width + cells) * 4 * cells
-        width = ways * cells
-    if attending:
-        total += 2 * 2 * (width + (dense if model.skip and model.cells else 0)) * model.classes
-    return total
-
-
-def _row(
+def _make_row(
     name: str, rows: int, spent: list[float], flops: float, peak: float, seconds: int
 ) -> dict[str, Any]:
     return {
         "config": name,
         "batch": rows,
         "seconds_a_clip": seconds,
-        "step_s": spread(spent),
-        "clips_a_second": spread([rows / s for s in spent]),
-        "gflop_a_step": rounded(flops / 1e9),
-        "share_of_peak": rounded(flops / min(spent) / peak, 3),
+        "step_s": summarise(spent),
+        "clips_a_second": summarise([rows / s for s in spent]),
+        "gflop_a_step": round_digits(flops / 1e9),
+        "share_of_peak": round_digits(flops / min(spent) / peak, 3),
     }
 
 
 def main() -> None:
-    """Print what was found as JSON."""
+    """Print the results as JSON."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     square = np.random.default_rng(0).normal(0, 1, (2048, 2048)).astype(np.float32)
-    peak = 2 * 2048**3 / min(seconds_of(lambda: square @ square, 10))
-    rows = [of_detector("second", peak)]
-    rows += [of_tagger(name, peak) for name in ("audioset_lstm", "lstm_yt8m")]
-    print_json({"peak_gflops": rounded(peak / 1e9), "rows": rows})
+    peak = 2 * 2048**3 / min(time_calls(lambda: square @ square, 10))
+    rows = [measure_detector("second", peak)]
+    rows += [measure_tagger(name, peak) for name in ("audioset_lstm", "lstm_yt8m")]
+    print_json({"peak_gflops": round_digits(peak / 1e9), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_an_absurd_length_ends_the_file(tmp_path):
 def test_a_source_without_records_is_refused(tmp_path):
     with pytest.raises(TrainError, match="nowhere: No such file"):
         list(clips.read_clips(tmp_path / "nowhere"))
-    with pytest.raises(TrainError, match="no .*tfrecord"):
+    with pytest.raises(TrainError, match=r"no \*\.tfrecord files"):
         list(clips.read_clips(tmp_path))
     (tmp_path / "x.tar").write_bytes(b"not a tar")
     with pytest.raises(TrainError, match=r"x\.tar: .*tar archive of"):
@@ -138,7 +138,7 @@ def test_a_source_without_records_is_refused(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Forty clips in four shards, the second of which has a damaged record and one that is not a clip."""
+    """Forty clips in four shards; the second has a damaged record and one that is not a clip."""
     source = tmp_path / "records"
     source.mkdir()
     for shard in range(4):

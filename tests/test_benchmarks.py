@@ -1,71 +1,91 @@
-"""What the benchmarks compare with is the same network, and the page is what they found."""
+"""The benchmarks: the runtimes they compare agree, and their page shows their results."""
 
+import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import ROOT
 
-from benchmarks import __main__ as bench
-from benchmarks import references, report, roofline
-from streamdet.model import bundle as bundles
 from streamdet.model.config import FrontendConfig, ModelConfig
+from train.evaluation.cost import count_detector_operations
+
+PAGE = ROOT / "docs" / "performance.md"
 
 
-@pytest.mark.parametrize("streams", [1, 3])
-def test_every_runtime_has_the_shipped_network(bundle, streams):
-    frames = np.random.default_rng(0).normal(0, 1, (streams, 24, 64)).astype("f")
-    found = []
-    for step in (
-        references.by_onnxruntime(bundle, streams, 8),
-        references.by_jax(bundle, streams),
-        references.by_numpy(bundle, streams),
-    ):
-        parts = [step(frames[:, at : at + 8]) for at in (0, 8, 16)]
-        found.append(np.concatenate(parts, axis=1))
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], atol=1e-4)
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_first_detector_is_exported_too():
-    first = bundles.load(bundles.ZOO / "first")
-    frames = np.random.default_rng(0).normal(0, 1, (1, 8, 64)).astype("f")
-    onnx, jax = (
-        step(frames)
-        for step in (references.by_onnxruntime(first, 1, 8), references.by_jax(first, 1))
-    )
-    np.testing.assert_allclose(onnx, jax, atol=1e-4)
+def test_every_runtime_has_the_shipped_networks():
+    done = run("benchmarks.references")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(\w+), streams: (\d)", done.stdout, re.MULTILINE) == [
+        ("second", "1"), ("second", "3"), ("first", "1"),
+    ]  # fmt: skip
 
 
 def test_operations_are_counted_as_by_hand():
     front = FrontendConfig(sample_rate=1_000, hop=10, window=20, n_fft=32, bands=4)
     model = ModelConfig(bands=4, conv=((3, 5, 2),), cells=(2,), labels=("gunshot",))
-    work = roofline.operations(front, model)
-    assert work["encoder"] == 50 * 2 * 5 * 4 * 3
-    assert work["recurrent head"] == 50 * (2 * (3 + 2) * 8 + 2 * 2)
+    cost = count_detector_operations(front, model)
+    assert cost.encoder == 50 * 2 * 5 * 4 * 3
+    assert cost.recurrent_head == 50 * (2 * (3 + 2) * 8 + 2 * 2)
     patched = replace(model, patch=(2, 1), backgrounds=(9,))
-    assert roofline.operations(front, patched)["encoder"] == 50 * 3 * 2 * 5 * (2 * 2) * 3
+    assert count_detector_operations(front, patched).encoder == 50 * 3 * 2 * 5 * (2 * 2) * 3
 
 
-def test_the_page_is_what_the_benchmarks_found():
-    assert report.PAGE.read_text() == report.page(report.results())
+def test_the_page_shows_the_results():
+    done = run("benchmarks.report", "--check")
+    assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_has_the_targets_as_they_were_measured():
-    assert report.table_of_targets() in (ROOT / "README.md").read_text()
+def test_the_readme_has_the_targets_as_measured():
+    """A value in a README row with a benchmark's command is one of the page's target table."""
+
+    def measured(text: str, column: int) -> set[tuple[str, str]]:
+        rows = [
+            line.strip("|").split("|") for line in text.splitlines() if "| `python -m b" in line
+        ]
+        values = {(cells[-1].strip(), cells[column].strip()) for cells in rows}
+        return {(command, re.split(r"[ %]", value)[0]) for command, value in values}
+
+    in_readme = measured((ROOT / "README.md").read_text(), 2)
+    assert in_readme
+    assert in_readme <= measured(PAGE.read_text(), 2)
 
 
-def test_each_benchmark_is_a_file_with_a_section():
-    assert {*bench.NAMES, *bench.LONG} == set(report.SECTIONS)
-    for name in report.SECTIONS:
+def test_each_benchmark_is_a_module_with_a_section():
+    names = [line.partition(":")[0] for line in run("benchmarks", "--list").stdout.splitlines()]
+    assert {"start", "latency", "films", "soak"} <= set(names)
+    for name in names:
         assert (ROOT / "benchmarks" / f"{name}.py").is_file()
 
 
 def test_an_unknown_benchmark_is_one_clear_line():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "speed"], cwd=ROOT, capture_output=True, check=False
-    )
+    done = run("benchmarks", "speed")
     assert done.returncode == 2
-    assert b"no benchmark speed; there are: start, latency" in done.stderr
+    assert "no benchmark speed. Use start, latency" in done.stderr
+
+
+def test_the_child_processes_of_benchmarks_run():
+    done = run("benchmarks.children.first_score", "numpy")
+    assert done.returncode == 0, done.stderr
+    done = run("benchmarks.children.stream_memory", "3")
+    assert 10 < json.loads(done.stdout) < 500, done.stderr
+    done = run("benchmarks.children.peak_memory", "--help")
+    assert re.search(r"\npeak \d+$", done.stderr), done.stderr
+    scene = ROOT / "streamdet" / "demo" / "scene.flac"
+    done = run("benchmarks.children.film_stages", str(scene), "2")
+    assert set(json.loads(done.stdout)) == {"decode", "mix", "auto"}, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["streamdet", "train", "tests"])
+def test_nothing_else_imports_the_benchmarks(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text()
+        assert not re.search(r"^\s*(from|import) benchmarks\b", text, re.MULTILINE), path

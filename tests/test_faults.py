@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import numpy as np
+import pulse
 import pytest
 import soundfile
 from conftest import need, wait_for
 from daemons import Radio
 
-from benchmarks import pulse
 from streamdet import demo
 
 OPERATOR = "threshold = 0.6\nstall_s = 3\nretry_first_s = 0.5\nretry_most_s = 2\n"

@@ -10,12 +10,12 @@ import time
 import urllib.parse
 from pathlib import Path
 
+import pulse
 import pytest
 import soundfile
 from conftest import need, records, streamdet, wait_for
 from daemons import fetch, free_port
 
-from benchmarks import pulse
 from streamdet import demo
 
 

@@ -1,4 +1,4 @@
-"""A sound system without a sound card, for benchmarks and tests."""
+"""A PulseAudio server without a sound card, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 
 @contextmanager
 def sound_server(
-    home: Path, patience_s: float = 20.0
+    home: Path, timeout_s: float = 20.0
 ) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
-    """A headless PulseAudio in a folder of its own, whose null sink ``virt`` is heard by the
-    default input: the environment in which it is the sound system, and its process. Raises
-    TimeoutError where it does not start."""
+    """Start a headless PulseAudio in a folder of its own; yield its environment and process.
+
+    The monitor of its null sink ``virt`` is the default input. Programs use the server if they run
+    in the environment. Raises TimeoutError if the server does not start within ``timeout_s``.
+    """
     runtime = home / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
@@ -26,13 +28,13 @@ def sound_server(
         "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
         "-L", "module-null-sink sink_name=virt", "-L", "module-native-protocol-unix",
     ]  # fmt: skip
-    deadline = time.monotonic() + patience_s
-    (runtime / "pulse" / "native").unlink(missing_ok=True)  # of one that was killed
+    deadline = time.monotonic() + timeout_s
+    (runtime / "pulse" / "native").unlink(missing_ok=True)  # left by a killed server
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
         try:
             while not (runtime / "pulse" / "native").exists():
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"pulseaudio did not start within {patience_s:g} s")
+                    raise TimeoutError(f"pulseaudio did not start within {timeout_s:g} s")
                 time.sleep(0.05)
             yield environment, server
         finally:

@@ -1,0 +1,1 @@
+"""Programs that the benchmarks run in processes of their own, to measure their time and memory."""
