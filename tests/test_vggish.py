@@ -164,10 +164,10 @@ def test_embeddings_equal_those_of_a_numpy_network(published):
     assert found.shape == (2, 128)
     by_hand = log_mel_by_hand(samples).reshape(2, 96, 64)
     for row, patch in zip(found, by_hand, strict=True):
-        wanted = embedded_by_hand(flat, patch).astype(int)
-        assert np.std(wanted) > 20
-        assert np.abs(row - wanted).max() <= 1
-        assert np.mean(row != wanted) < 0.05
+        expected = embedded_by_hand(flat, patch).astype(int)
+        assert np.std(expected) > 20
+        assert np.abs(row - expected).max() <= 1
+        assert np.mean(row != expected) < 0.05
 
 
 def test_a_checkpoint_that_tensorflow_wrote_is_read():
