@@ -26,10 +26,10 @@ def measure_detector(name: str, peak: float) -> dict[str, Any]:
 
     from train.data.mixing import Scene
     from train.data.teacher import HOP_S, TEACHER_CLASSES
-    from train.detector import config as configs
-    from train.detector.loop import create_state, features, train_step
+    from train.detector.config import load_detector_config
+    from train.detector.loop import compute_features, create_state, train_step
 
-    config = replace(configs.load(name), start="")
+    config = replace(load_detector_config(name), start="")
     rng, rows = np.random.default_rng(0), config.batch
     frame = config.frontend.hop * config.model.stride
     count = SCENE_S * config.frontend.sample_rate
@@ -44,10 +44,13 @@ def measure_detector(name: str, peak: float) -> dict[str, Any]:
         np.zeros((rows, ticks), np.float32),
         rng.random((rows, round(SCENE_S / HOP_S), TEACHER_CLASSES)).astype(np.float32),
     )
-    state, frames = create_state(config), features(config, samples)
-    spent = time_calls(
-        lambda: jax.block_until_ready(train_step(config, state, frames, scene)), STEPS
-    )
+    state, frames = create_state(config), compute_features(config, samples)
+
+    def step() -> None:
+        nonlocal state  # the step donates the state that it gets
+        state = jax.block_until_ready(train_step(config, state, frames, scene))[0]
+
+    spent = time_calls(step, STEPS)
     cost = count_detector_operations(config.frontend, config.model)
     flops = FORWARD_AND_BACKWARD * (cost.encoder + cost.recurrent_head) * rows * SCENE_S
     return _make_row(name, rows, spent, flops, peak, SCENE_S)
@@ -58,11 +61,11 @@ def measure_tagger(name: str, peak: float) -> dict[str, Any]:
     import jax
 
     from train.audioset.batches import ClipBatch
-    from train.detector import config as configs
+    from train.detector.config import load_config
     from train.tagging.config import TaggerConfig
     from train.tagging.loop import create_state, train_step
 
-    config = configs.load_any(name)
+    config = load_config(name)
     assert isinstance(config, TaggerConfig)
     rng, rows = np.random.default_rng(0), config.batch
     labels = (rng.random((rows, config.model.classes)) < 0.005).astype(np.float32)
@@ -72,7 +75,12 @@ def measure_tagger(name: str, peak: float) -> dict[str, Any]:
         labels,
     )
     state = create_state(config)
-    spent = time_calls(lambda: jax.block_until_ready(train_step(config, state, batch)), STEPS)
+
+    def step() -> None:
+        nonlocal state  # the step donates the state that it gets
+        state = jax.block_until_ready(train_step(config, state, batch))[0]
+
+    spent = time_calls(step, STEPS)
     flops = FORWARD_AND_BACKWARD * rows * CLIP_S * count_tagger_operations(config.model)
     return _make_row(name, rows, spent, flops, peak, CLIP_S)
 

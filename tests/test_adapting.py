@@ -1,5 +1,4 @@
-"""A bundle goes on learning from one's own clips: detectors and taggers, with old clips and
-without, and what stays frozen."""
+"""Adaptation of detectors and taggers to own clips, with old clips and without, and freezing."""
 
 import csv
 import json
@@ -58,7 +57,7 @@ def detector(tmp_path_factory):
     return bundles.load(folder)
 
 
-def test_own_clips_have_the_share_that_is_asked_for(cache):
+def test_own_clips_have_the_requested_share(cache):
     old, both = Corpus(cache), Corpus(cache, cache)
     assert [c.own for c in both.clips] == [False] * 40 + [True] * 40
     np.testing.assert_array_equal(both.read_samples(both.clips[41]), old.read_samples(old.clips[1]))
@@ -72,12 +71,12 @@ def test_own_clips_have_the_share_that_is_asked_for(cache):
     assert all(alone.near.draw(rng).own for _ in range(50))
 
 
-def test_alone_no_kind_is_drawn_that_a_user_has_none_of(cache):
+def test_training_on_own_clips_alone_draws_only_the_kinds_that_there_are(cache):
     both = Corpus(cache, cache)
     both.clips = [c for c in both.clips if not c.own or c.head in ("gunshot", "fireworks")]
     mixer = Mixer(both, replace(DETECTOR.mix, own_share=1.0))
     rng = np.random.default_rng(0)
-    assert {mixer._draw_negative_clip(rng).head for _ in range(50)} == {"fireworks"}
+    assert {mixer.draw_negative_clip(rng).head for _ in range(50)} == {"fireworks"}
     both.clips = [c for c in both.clips if c.head != "gunshot"]
     with pytest.raises(CorpusError, match="no gunshot"):
         Mixer(both, DETECTOR.mix)
@@ -87,11 +86,11 @@ def test_frozen_layers_are_the_lower_ones():
     groups = network.layer_names(DETECTOR.model)
     named = {name for group in groups for name in group}
     assert named == set(network.init_params(DETECTOR.model, jax.random.key(0)))
-    assert freezing.frozen(groups, len(groups)) == ()
-    assert "head" not in freezing.frozen(groups, 1)
-    assert set(freezing.frozen(groups, 1)) == named - {"head"}
-    with pytest.raises(TrainError, match="1 to 5 can be trained: head"):
-        freezing.frozen(groups, 6)
+    assert freezing.list_frozen_layers(groups, len(groups)) == ()
+    assert "head" not in freezing.list_frozen_layers(groups, 1)
+    assert set(freezing.list_frozen_layers(groups, 1)) == named - {"head"}
+    with pytest.raises(TrainError, match="1 to 5 can be trained, from the head down: head"):
+        freezing.list_frozen_layers(groups, 6)
     for model in (
         TAGGER.model,
         tagger.TaggerModelConfig(pooling="last_state", cells=(3, 3), mixtures=2),
@@ -104,41 +103,43 @@ def test_frozen_layers_are_the_lower_ones():
 def test_a_detector_learns_from_own_clips(
     detector, data, cache, val, tmp_path, small_validation, share, layers
 ):
-    own = adaptation.Own(data, share, steps=4, rate=1e-2, layers=layers)
+    request = adaptation.AdaptationRequest(data, share, steps=4, rate=1e-2, layers=layers)
     asked = (cache, tmp_path / "run", val, tmp_path / "made", data, 0)
-    before, after = adaptation.run(detector, own, "adapted", *asked)
+    before, after = adaptation.adapt_detector(detector, request, "adapted", *asked)
     made = bundles.load(tmp_path / "made")
     assert made.name == "tiny-adapted"
-    kept = {
+    unchanged = {
         layer: all(np.array_equal(x, made.params[layer][k]) for k, x in tensors.items())
         for layer, tensors in detector.params.items()
     }
-    assert kept == {layer: bool(layers) and layer != "head" for layer in kept}
+    assert unchanged == {layer: bool(layers) and layer != "head" for layer in unchanged}
     assert list(before) == list(after)
     assert before["hits"].endswith("/ 2")
     assert before["old hits"] == before["hits"]
-    about = journal.concluded(tmp_path / "run")
+    about = journal.read_summary(tmp_path / "run")
     assert about["data"]["own"] == 40
     assert about["config"]["mix"]["own_share"] == share
-    lines = adaptation.as_markdown([before, after]).splitlines()
+    lines = adaptation.format_markdown_table([before, after]).splitlines()
     assert len(lines) == 4
     assert (tmp_path / "run" / "tensorboard").is_dir()
-    assert loop.fit(adaptation.config_of(detector, own, "adapted"), cache, tmp_path / "run", 0)
+    assert loop.fit(
+        adaptation.make_adaptation_config(detector, request, "adapted"), cache, tmp_path / "run", 0
+    )
 
 
-def test_a_run_of_a_detector_ends_by_loss_and_keeps_what_it_passes(
+def test_a_detectors_run_ends_by_loss_and_saves_the_losses_that_it_passes(
     cache, tmp_path, small_validation
 ):
     config = replace(DETECTOR, steps=40, until_loss=1e9, keep_at=(1e9, 1e-9))
     state = loop.fit(config, cache, tmp_path, workers=0)
     assert int(state.step) == 1
-    assert journal.concluded(tmp_path)["ended_by"].startswith("a loss of")
+    assert journal.read_summary(tmp_path)["ended_by"].startswith("a loss of")
     assert bundles.load(tmp_path / "at-1e+09").default_point == "uncalibrated"
     assert not (tmp_path / "at-1e-09").exists()
     patient = replace(DETECTOR, steps=40, patience=1, validate_every=2, learning_rate=0.0,
                       matrix_rate=0.0)  # fmt: skip
     loop.fit(patient, cache, tmp_path / "patient", workers=0)
-    assert journal.concluded(tmp_path / "patient")["ended_by"].startswith("1 validations")
+    assert journal.read_summary(tmp_path / "patient")["ended_by"].startswith("1 validations")
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +172,8 @@ def test_a_tagger_learns_from_own_clips(store, tmp_path):
     assert not np.array_equal(params["dense"]["kernel"], base["dense"]["kernel"])
 
 
-def test_a_taggers_head_is_made_anew_for_other_classes(store, tmp_path):
-    """Two classes of one's own behind a frozen trunk, as the film studio had them."""
+def test_a_taggers_head_is_replaced_for_other_classes(store, tmp_path):
+    """Two own classes on a frozen trunk."""
     made = [replace(c, labels=(int(c.labels[0] == 1),)) for c in clips()]
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a.tfrecord").write_bytes(
@@ -203,7 +204,7 @@ def test_a_taggers_head_is_made_anew_for_other_classes(store, tmp_path):
     assert "1 to 3 can be trained" in wrong.stderr
 
 
-def test_a_data_folder_is_parted_by_sources(data, tmp_path):
+def test_a_data_folder_is_split_by_sources(data, tmp_path):
     rows = read_rows(data / "manifest.csv")
     for row in rows:
         row["source"] = "far" if row["label"] == "rain" else "near"
@@ -222,8 +223,8 @@ def test_a_data_folder_is_parted_by_sources(data, tmp_path):
     assert done.stdout.startswith("54 clips")
     part = read_rows(tmp_path / "near" / "manifest.csv")
     assert all((tmp_path / "near" / row["path"]).is_file() for row in part)
-    for having, says in (("label", "COLUMN=VALUE wanted"), ("tint=red", "no column tint"),
-                         ("label=none", "no clip is left")):  # fmt: skip
+    for having, says in (("label", "not COLUMN=VALUE"), ("tint=red", "no column tint"),
+                         ("label=none", "no clip matches")):  # fmt: skip
         wrong = train("data", "select", tmp_path / "x", "--data", mixed, "--having", having)
         assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
         assert says in wrong.stderr

@@ -196,10 +196,13 @@ def test_a_temperature_corrects_overconfident_scores():
     honest = rng.normal(-1.0, 2.0, 20_000)
     positive = rng.random(20_000) < 1.0 / (1.0 + np.exp(-honest))
     assert calibration.fit_temperature(3.0 * honest, positive) == pytest.approx(3.0, rel=0.05)
-    sure = calibration.calibration_error(3.0 * honest, positive)
-    assert calibration.calibration_error(honest, positive) < 0.02 < sure
+    sure = calibration.compute_calibration_error(3.0 * honest, positive)
+    assert calibration.compute_calibration_error(honest, positive) < 0.02 < sure
     detector = bundles.load()
-    head, cooled = detector.params["head"], calibration.cooled(detector.params, 2.0)["head"]
+    head, cooled = (
+        detector.params["head"],
+        calibration.apply_temperature(detector.params, 2.0)["head"],
+    )
     np.testing.assert_allclose(cooled["kernel"][:, 0], head["kernel"][:, 0] / 2)
     np.testing.assert_array_equal(cooled["kernel"][:, 1:], head["kernel"][:, 1:])
 
@@ -217,7 +220,7 @@ def test_operating_points_keep_their_budget_of_false_alarms():
         rare = np.zeros(750)
         rare[200], rare[500] = 0.6, 0.3
         files.append(make_file(f"rare/{i}", rare, [replace(event, span=(8.0, 8.5))]))
-    points = calibration.choose_points(grid, files)
+    points = calibration.choose_operating_points(grid, files)
     assert points["strict"].threshold >= points["balanced"].threshold
     assert points["balanced"].threshold >= points["sensitive"].threshold
     for name, budget in calibration.BUDGETS_H.items():

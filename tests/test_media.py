@@ -1,7 +1,7 @@
 """Films and other media: every container, with the right times in each."""
 
-import logging
 import json
+import logging
 import os
 import subprocess
 import sys

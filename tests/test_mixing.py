@@ -237,9 +237,9 @@ def test_scenes_have_no_teacher_target_where_a_sound_has_no_scores():
     track.add_clip(np.zeros((0, 0), np.float32), 4.0, 0.0, 0.5)
     assert np.flatnonzero(np.isnan(track.rows).any(axis=1)).tolist() == [7, 8, 9]
     logits = jnp.zeros((1, 150, 3))
-    assert float(loss.teacher(logits, jnp.asarray(track.rows)[None])) == pytest.approx(
-        np.log(2.0), abs=1e-5
-    )
+    assert float(
+        loss.compute_teacher_loss(logits, jnp.asarray(track.rows)[None], 0.04)
+    ) == pytest.approx(np.log(2.0), abs=1e-5)
 
 
 def test_shots_and_negatives_go_through_the_same_processing(cache):
@@ -304,9 +304,9 @@ def test_a_bag_needs_one_peak_and_no_more():
     bag = jnp.zeros((1, 150)).at[0, 20:120].set(1.0)
     all_high, one_peak = jnp.full((1, 150), 4.0), jnp.full((1, 150), -4.0).at[0, 50].set(4.0)
     none = jnp.full((1, 150), -4.0)
-    costs = [float(loss.bags(x, bag)) for x in (all_high, one_peak, none)]
+    costs = [float(loss.compute_bag_loss(x, bag, 0.04)) for x in (all_high, one_peak, none)]
     assert costs[1] < 0.1 < 3.0 < min(costs[0], costs[2])
-    assert float(loss.bags(none, jnp.zeros((1, 150)))) == 0.0
+    assert float(loss.compute_bag_loss(none, jnp.zeros((1, 150)), 0.04)) == 0.0
 
 
 def test_mined_clips_are_drawn(cache):

@@ -13,7 +13,7 @@ from taggers import SMALL
 
 from streamdet.model import tagger_bundle
 from train.detector import journal
-from train.detector.parallel import Spread
+from train.detector.parallel import BatchSharding
 from train.errors import TrainError
 
 PARALLEL = """
@@ -22,19 +22,19 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import jax
 from taggers import SMALL
-from train.parallel import Spread, joined
+from train.detector.parallel import BatchSharding, join_hosts
 from train.tagging import loop
-from train.tagging.clips import RunClips
+from train.tagging.clips import TaggerClips
 store, host = Path(sys.argv[1]), int(sys.argv[2])
 if host >= 0:
-    joined(sys.argv[3], 2, host)
-spread = Spread(SMALL.batch)
-state, losses = spread.state(loop.create_state(SMALL)), []
-for batch in RunClips(SMALL, store, None, store).from_step(0):
-    state, loss = loop.train_step(SMALL, state, spread.batch(batch))
+    join_hosts(sys.argv[3], 2, host)
+sharding = BatchSharding(SMALL.batch)
+state, losses = sharding.replicate_state(loop.create_state(SMALL)), []
+for batch in TaggerClips(SMALL, store, None, store).iter_batches(0):
+    state, loss = loop.train_step(SMALL, state, sharding.shard_batch(batch))
     losses.append(float(loss))
 if host >= 0:
-    loop.fit(SMALL, store, Path(sys.argv[4]), said=lambda _: None)
+    loop.fit(SMALL, store, Path(sys.argv[4]), report=lambda _: None)
 print(json.dumps([jax.device_count(), losses]))
 """
 
@@ -48,31 +48,33 @@ def parallel(store, devices, host=-1, coordinator="", run=""):
                             stdout=subprocess.PIPE)  # fmt: skip
 
 
-def test_four_devices_come_to_the_losses_of_one(store):
-    said = []
+def test_four_devices_give_the_losses_of_one(store):
+    results = []
     for devices in (1, 4):
         with parallel(store, devices) as process:
-            said.append(json.loads(process.communicate(timeout=200)[0]))
-    (one, alone), (four, spread) = said
+            results.append(json.loads(process.communicate(timeout=200)[0]))
+    (one, alone), (four, sharded) = results
     assert (one, four, len(alone)) == (1, 4, SMALL.steps)
-    np.testing.assert_allclose(spread[:2], alone[:2], rtol=1e-5)
-    np.testing.assert_allclose(spread, alone, rtol=2e-3)
-    with pytest.raises(TrainError, match="a multiple"):
-        Spread(0.5)
+    np.testing.assert_allclose(sharded[:2], alone[:2], rtol=1e-5)
+    np.testing.assert_allclose(sharded, alone, rtol=2e-3)
+    with pytest.raises(TrainError, match="to a multiple of 1"):
+        BatchSharding(0.5)
 
 
 def test_two_hosts_train_one_network(store, tmp_path):
-    """Each with half of every batch: the same losses on both, and falling; one run of both."""
+    """Each has half of every batch. Both have the same falling losses, and write one run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     hosts = [parallel(store, 1, host, coordinator, tmp_path / "run") for host in (0, 1)]
-    said = [json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in hosts]
-    assert said[0] == said[1]
-    devices, losses = said[0]
+    results = [
+        json.loads(process.communicate(timeout=200)[0].splitlines()[-1]) for process in hosts
+    ]
+    assert results[0] == results[1]
+    devices, losses = results[0]
     assert devices == 2
     assert losses[-1] < losses[0]
-    ended = journal.concluded(tmp_path / "run")
-    assert (ended["devices"], ended["last"]["step"]) == (2, SMALL.steps)
-    assert len(journal.read(tmp_path / "run")) == 3
-    assert tagger_bundle.load(tmp_path / "run" / "best")[2]["step"] == ended["best"]["step"]
+    summary = journal.read_summary(tmp_path / "run")
+    assert (summary["devices"], summary["last"]["step"]) == (2, SMALL.steps)
+    assert len(journal.read_journal(tmp_path / "run")) == 3
+    assert tagger_bundle.load(tmp_path / "run" / "best")[2]["step"] == summary["best"]["step"]

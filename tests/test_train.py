@@ -1,5 +1,6 @@
-"""The training system on a corpus made here: labels, scenes, a few steps, a bundle."""
+"""Training of detectors on a synthetic corpus: scenes, a few steps, a bundle."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,23 +10,25 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+import typer
 from conftest import ROOT
 
 from streamdet.model import bundle as bundles
 from streamdet.model import network
 from streamdet.model.config import ModelConfig
+from train.cli import main
 from train.data import labels, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.loader import SceneBatches
+from train.detector import augmentation, export, loop, recipe, sweep, validation
 from train.detector import config as configs
-from train.detector import export, loop, recipe, sweep, validation
-from train.detector.config import ConfigError, TrainConfig
+from train.detector.config import DetectorConfig, UnknownConfigError
 from train.errors import TrainError
 from train.evaluation import metrics, scored_sets
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
-SMALL = TrainConfig(
+SMALL = DetectorConfig(
     name="tiny", version="0", mix=MIX, batch=4, steps=6, warmup=2, checkpoint_every=3,
     validate_every=6, matrix_rate=5e-3,
     model=ModelConfig(conv=((8, 5, 2), (8, 5, 2)), cells=(8, 8), labels=labels.LABELS),
@@ -65,7 +68,7 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
         mixtures.make_film_mixtures(corpus, "val", 1, 1),
     )
     mixtures.write_mixtures([*rare, *film], tmp_path / "val")
-    made = export.export(
+    made = export.export_detector(
         SMALL, "tiny", corpus, tmp_path / "whole", tmp_path / "val", tmp_path / "bundle"
     )
     assert set(made.operating_points) == {"sensitive", "balanced", "strict"}
@@ -77,34 +80,35 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
     assert measured["false_alarms_h"] <= 0.1
 
 
-def test_recolouring_bends_bands_and_deafens_some():
+def test_recolouring_shifts_bands_and_masks_some():
     config = replace(SMALL, recolour_db=4.0, band_mask=0.5)
     frames = np.random.default_rng(0).normal(0.0, 0.3, (64, 20, 64)).astype("f")
-    moved = np.asarray(loop.recoloured(config, frames, jax.random.key(0)))
+    moved = np.asarray(augmentation.recolour_frames(config, frames, jax.random.key(0)))
     floor = (np.log(config.frontend.floor) - config.frontend.mean) / config.frontend.scale
-    deaf = (moved == np.float32(floor)).all(axis=1)
-    assert 0.3 < deaf.any(axis=1).mean() < 0.7
-    assert deaf.sum(axis=1).max() <= loop.WIDEST_MASK
-    shift_db = (moved - frames)[~deaf.any(axis=1)] * config.frontend.scale * 10 / np.log(10)
+    masked = (moved == np.float32(floor)).all(axis=1)
+    assert 0.3 < masked.any(axis=1).mean() < 0.7
+    assert masked.sum(axis=1).max() <= augmentation.WIDEST_MASK
+    shift_db = (moved - frames)[~masked.any(axis=1)] * config.frontend.scale * 10 / np.log(10)
     assert 0.5 < np.abs(shift_db).max() <= 10.01
     np.testing.assert_allclose(shift_db.std(axis=1), 0.0, atol=1e-3)
     plain = replace(SMALL, recolour_db=0.0, band_mask=0.0)
-    np.testing.assert_array_equal(loop.recoloured(plain, frames, jax.random.key(0)), frames)
+    np.testing.assert_array_equal(
+        augmentation.recolour_frames(plain, frames, jax.random.key(0)), frames
+    )
 
 
-def test_a_teachers_heads_are_for_training_alone(cache, tmp_path, small_validation):
+def test_a_teachers_heads_are_left_out_of_the_weights(cache, tmp_path, small_validation):
     taught = replace(
         SMALL, matrix_rate=0.0, teacher_weight=1.0, echo=2, mine_every=4, bag_weight=0.1
     )
     run = tmp_path / "taught"
     loop.fit(taught, cache, run, workers=0)
     assert (run / "mined-4.json").is_file()
-    params = export.own_params(taught, Corpus(cache), run)
+    params = export.load_detector_params(taught, Corpus(cache), run)
     assert params["head"]["bias"].shape == (len(labels.LABELS),)
 
 
-def test_validation_hears_what_the_engine_hears(cache, tmp_path):
-    """The shortcut that chooses checkpoints gives the serving road's scores."""
+def test_validation_gives_the_scores_of_the_engine(cache, tmp_path):
     detector = bundles.load()
     config = replace(SMALL, model=detector.model, frontend=detector.frontend)
     mixtures.write_mixtures(
@@ -112,12 +116,12 @@ def test_validation_hears_what_the_engine_hears(cache, tmp_path):
     )
     served = scored_sets.score_scenes(detector, tmp_path)
     stacked = np.stack([scored_sets.read_samples(f.path, 16_000) for f in served])
-    quick = validation.hear(config, detector.params, stacked)
+    quick = validation.score_streams(config, detector.params, stacked)
     for file, scores in zip(served, quick, strict=True):
         np.testing.assert_allclose(file.frames.scores[:, 0], scores, atol=1e-4)
 
 
-def test_mixtures_keep_their_event_to_background_ratio(cache):
+def test_mixtures_have_the_requested_event_to_background_ratio(cache):
     corpus = Corpus(cache)
     for mixture in mixtures.make_rare_mixtures(corpus, "val", 5, 6, (0.0,)):
         if not mixture.truth:
@@ -129,10 +133,10 @@ def test_mixtures_keep_their_event_to_background_ratio(cache):
         assert 10 * np.log10(ratio) == pytest.approx(3.0, abs=1.5)
 
 
-def test_an_unknown_config_or_set_is_named(tmp_path):
-    assert "first" in configs.names()
-    with pytest.raises(ConfigError, match="nope"):
-        configs.load("nope")
+def test_the_error_names_an_unknown_config_or_set(tmp_path):
+    assert "first" in configs.list_configs()
+    with pytest.raises(UnknownConfigError, match="nope"):
+        configs.load_detector_config("nope")
     with pytest.raises(scored_sets.SceneSetError, match=r"truth\.csv"):
         scored_sets.score_scenes(bundles.load(), tmp_path)
 
@@ -185,29 +189,31 @@ def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monke
         monkeypatch.setattr(recipe, name, 4 if name == "RARE" else 1)
     monkeypatch.setattr(recipe, "BURSTS", 2)
     later = replace(SMALL, steps=3, validate_every=3, seed=2, start="tiny", teacher_weight=1.0)
-    monkeypatch.setattr(configs, "load", {"tiny": SMALL, "later": later}.__getitem__)
+    monkeypatch.setattr(
+        configs, "load_detector_config", {"tiny": SMALL, "later": later}.__getitem__
+    )
     places = (tmp_path / "bundle", data, tmp_path / "cache", tmp_path / "runs", tmp_path / "val")
     places = (*places, None)
-    said = recipe.run("later", *places, workers=0, hours=0.0)
-    assert "step 3 of 6 of tiny: run this again" in said
-    assert "| film |" in recipe.run("later", *places, workers=0)
+    progress = recipe.run_recipe("later", *places, workers=0, hours=0.0)
+    assert "tiny: step 3 of 6. Run the same command again" in progress
+    assert "| film |" in recipe.run_recipe("later", *places, workers=0)
     assert bundles.load(tmp_path / "bundle").card["seed"] == 2
 
 
 def test_a_run_begins_from_the_weights_of_another():
-    begun = network.init_params(SMALL.model, jax.random.key(9))
+    start = network.init_params(SMALL.model, jax.random.key(9))
     more = replace(SMALL.model, labels=(*SMALL.model.labels, "bell"))
-    state = loop.create_state(replace(SMALL, model=more), begun)
+    state = loop.create_state(replace(SMALL, model=more), start)
     own = {name: x[..., :-1] for name, x in state.params["head"].items()}
     for a, b in zip(
-        jax.tree.leaves({**state.params, "head": own}), jax.tree.leaves(begun), strict=True
+        jax.tree.leaves({**state.params, "head": own}), jax.tree.leaves(start), strict=True
     ):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(TrainError, match="another network"):
-        loop.create_state(replace(SMALL, model=replace(more, cells=(9,))), begun)
+        loop.create_state(replace(SMALL, model=replace(more, cells=(9,))), start)
 
 
-def test_a_sweep_keeps_what_it_has_scored(cache, data, tmp_path, small_validation):
+def test_a_sweep_does_not_score_a_trial_twice(cache, data, tmp_path, small_validation):
     corpus = Corpus(cache)
     val = [
         *mixtures.make_rare_mixtures(corpus, "val", 1, 2, (6.0,)),
@@ -216,13 +222,37 @@ def test_a_sweep_keeps_what_it_has_scored(cache, data, tmp_path, small_validatio
     mixtures.write_mixtures(val, tmp_path / "val")
     short = replace(SMALL, steps=2, validate_every=2, warmup=1)
     trials = {"one": short, "no averaged weights": replace(short, average=0.0)}
-    run = partial(sweep.run, cache=cache, folder=tmp_path / "s", val=tmp_path / "val", data=data)
+    run = partial(
+        sweep.run_sweep, cache=cache, folder=tmp_path / "s", val=tmp_path / "val", data=data
+    )
     first = next(run(trials, workers=0))
     rows = list(run(trials, workers=0))
     assert rows[0] == first
     assert [r["trial"] for r in rows] == list(trials)
     assert len((tmp_path / "s" / "results.jsonl").read_text().splitlines()) == 2
-    assert "| no averaged weights |" in sweep.as_markdown(rows)
+    assert "| no averaged weights |" in sweep.format_sweep_table(rows)
     with pytest.raises(TrainError, match="no sweep 'nope'"):
-        sweep.load("nope")
-    assert len(sweep.load("ablation")) > 10
+        sweep.load_sweep("nope")
+    assert len(sweep.load_sweep("ablation")) > 10
+
+
+def test_every_commands_help_has_an_example():
+    for name, command in list_commands(typer.main.get_command(main.app)):
+        assert "Example: python -m train " + name in command.help, name
+
+
+def list_commands(group, prefix=""):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from list_commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+def test_every_config_names_its_command_its_time_and_its_score():
+    for name in configs.list_configs():
+        doc = importlib.import_module(f"train.configs.{name}").__doc__
+        assert name in doc, name
+        assert "python -m train " in doc, name
+        assert "time" in doc.lower(), name
+        assert "Score" in doc, name

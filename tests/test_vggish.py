@@ -19,7 +19,7 @@ from train.audioset import checkpoint
 from train.audioset.checkpoint import CheckpointError
 from train.audioset.tfrecord import masked_crc
 from train.errors import TrainError
-from train.tagging.vggish import complete, fetch
+from train.tagging.vggish import load_vggish_params, write_complete_bundle
 
 CONFIG = VggishConfig()
 SCOPES = {name: name for name in ("conv1", "conv2", "fc2")} | {
@@ -157,7 +157,7 @@ def test_log_mel_frames_equal_a_bin_by_bin_computation():
 
 def test_embeddings_equal_those_of_a_numpy_network(published):
     folder, flat = published
-    params = fetch(folder / "vggish_model.ckpt", folder / "vggish_pca_params.npz")
+    params = load_vggish_params(folder / "vggish_model.ckpt", folder / "vggish_pca_params.npz")
     samples = noise(1.92, seed=1)
     _, frames = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None])
     found = np.asarray(vggish.embed(CONFIG, params, frames))[0].astype(int)
@@ -197,9 +197,9 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path, published):
             checkpoint.read_checkpoint(tmp_path / name)
     folder, _ = published
     with pytest.raises(TrainError, match=r"has no vggish/conv2/weights"):
-        fetch(ROOT / "tests" / "data" / "v1.ckpt", folder / "vggish_pca_params.npz")
-    with pytest.raises(TrainError, match=r"vggish_pca_params\.npz is wanted"):
-        fetch(folder / "vggish_model.ckpt", ROOT / "README.md")
+        load_vggish_params(ROOT / "tests" / "data" / "v1.ckpt", folder / "vggish_pca_params.npz")
+    with pytest.raises(TrainError, match=r"Give vggish_pca_params\.npz"):
+        load_vggish_params(folder / "vggish_model.ckpt", ROOT / "README.md")
 
 
 MODEL = TaggerModelConfig(cells=(6,), dense=7, classes=4)
@@ -218,7 +218,7 @@ def complete_tagger(published, tmp_path_factory):
     params = jax.tree.map(np.asarray, tagger.init_params(MODEL, jax.random.key(3)))
     tagger_bundle.save(folder / "bare", "tiny-tagger", MODEL, params, ABOUT)
     theirs = (published[0] / name for name in ("vggish_model.ckpt", "vggish_pca_params.npz"))
-    complete(folder / "bare", *theirs, folder / "whole")
+    write_complete_bundle(folder / "bare", *theirs, folder / "whole")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""`python -m train`: prepare the clips, fit a config, evaluate and export a bundle."""
+"""`python -m train`: prepare clips, train a config, evaluate and export a bundle."""
 
 import sys
 

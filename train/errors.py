@@ -1,5 +1,5 @@
-"""The one kind of error that a command of train/ ends on with a line and exit code 2."""
+"""The error that ends a command of train/ with one line and exit code 2."""
 
 
 class TrainError(ValueError):
-    """Bad input; the message is one line: what, where, what to do."""
+    """Bad input. The message is one line: what was wrong, where, and what to do."""

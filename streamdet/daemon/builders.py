@@ -46,9 +46,7 @@ def build_engine(config: Config, bundle: Bundle) -> Engine:
     """The engine that all sources share."""
     platform = Platform(config.platform)
     try:
-        return engine_choice.live_batch_engine(
-            bundle, platform, len(config.sources), configure_jax
-        )
+        return engine_choice.live_batch_engine(bundle, platform, len(config.sources), configure_jax)
     except PlatformError as error:
         raise ConfigError([str(error)]) from error
 
@@ -58,7 +56,9 @@ def build_decision(config: Config, bundle: Bundle, source: SourceConfig) -> Deci
     for prefix, table in ((f"sources.{source.name}.", source), ("", config)):
         if table.threshold is not None or table.operating_point is not None:
             try:
-                return DecisionConfig(choose_threshold(bundle, table.threshold, table.operating_point))
+                return DecisionConfig(
+                    choose_threshold(bundle, table.threshold, table.operating_point)
+                )
             except ThresholdError as error:
                 raise ConfigError([f"{prefix}{error}"]) from error
     return DecisionConfig(choose_threshold(bundle))

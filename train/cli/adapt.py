@@ -1,4 +1,4 @@
-"""`python -m train adapt` and `transfer`: a bundle goes on learning from one's own clips."""
+"""`python -m train adapt` and `transfer`: train a bundle further on one's own clips."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Annotated
 
 import typer
 
+from train.cli.options import CACHE, CLASSES, NO_LIMIT, RECORDS, RUNS, VAL, Cache, Hours, Workers
 from train.errors import TrainError
 
-Base = Annotated[Path, typer.Argument(help="A detector's or a tagger's bundle to begin from.")]
+Base = Annotated[Path, typer.Argument(help="Bundle of a detector or a tagger to begin from.")]
 To = Annotated[Path, typer.Argument(help="Folder of the new bundle.")]
 OwnData = Annotated[
     Path,
     typer.Option(
         "--own",
-        help="Your clips: a folder with manifest.csv; for a tagger, what `audioset convert` made.",
+        help="Your clips: a folder with manifest.csv; for a tagger, the output of "
+        "`audioset convert`.",
     ),
 ]
-Steps = Annotated[int, typer.Option(min=4, help="Batches to train on.")]
-Rate = Annotated[float, typer.Option(help="The highest learning rate.")]
-Seed = Annotated[int, typer.Option(help="The same seed, the same run.")]
-Run = Annotated[Path, typer.Option(help="Where checkpoints and logs go; a cut run goes on.")]
-Cache = Annotated[Path, typer.Option(help="The old clips, as `prepare` decoded them.")]
-Val = Annotated[Path, typer.Option(help="Val scenes, to choose thresholds on.")]
-Data = Annotated[Path | None, typer.Option(help="The old clips' folder, to score on too.")]
-Records = Annotated[Path, typer.Option(help="A tagger's old clips, converted.")]
-Classes = Annotated[Path, typer.Option(help="The class list and ontology of a tagger's own clips.")]
-HeldOut = Annotated[float, typer.Option(help="Share of a tagger's own clips to score on.")]
-Workers = Annotated[int, typer.Option(help="Processes that mix scenes ahead.")]
-Hours = Annotated[
-    float, typer.Option(help="Stop at the first checkpoint after them.", show_default="no limit")
+Steps = Annotated[int, typer.Option(min=4, help="Number of training steps.")]
+Rate = Annotated[float, typer.Option(help="Highest learning rate.")]
+Seed = Annotated[int, typer.Option(help="Random seed. The same seed gives the same run.")]
+Run = Annotated[
+    Path, typer.Option(help="Folder for checkpoints and logs. Name it again to continue.")
 ]
-
-CACHE, VAL, BAL = Path(".cache/corpus"), Path(".cache/val"), Path(".cache/bal")
-CLASSES, RUNS = Path("../shared/data/audioset"), Path(".cache/runs")
+Val = Annotated[Path, typer.Option(help="Val scenes to choose thresholds on.")]
+OldData = Annotated[Path | None, typer.Option(help="Folder of the old clips, to score on too.")]
+OldRecords = Annotated[Path, typer.Option(help="Old clips of a tagger, converted.")]
+OwnClasses = Annotated[
+    Path, typer.Option(help="Class list and ontology of your clips, for a tagger.")
+]
+HeldOut = Annotated[
+    float, typer.Option(help="Share of your clips to hold out and score on, for a tagger.")
+]
 
 
 def adapt(
@@ -42,7 +42,7 @@ def adapt(
     to: To,
     own: OwnData,
     share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How much of what is heard is your own.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of your clips in the training sounds.")
     ] = 0.3,
     steps: Steps = 500,
     rate: Rate = 3e-4,
@@ -50,56 +50,63 @@ def adapt(
     run: Run = RUNS / "adapted",
     cache: Cache = CACHE,
     val: Val = VAL,
-    data: Data = None,
-    records: Records = BAL,
-    classes: Classes = CLASSES,
+    data: OldData = None,
+    records: OldRecords = RECORDS,
+    classes: OwnClasses = CLASSES,
     held_out: HeldOut = 0.3,
     workers: Workers = 1,
-    hours: Hours = 1e9,
+    hours: Hours = NO_LIMIT,
 ) -> None:
-    """Go on training a bundle with your own clips mixed in, the old ones replayed, and print its
-    hits and false alarms on those of yours that were held out, before and after.
+    """Train a bundle further on your clips.
+
+    Mixes your clips with the old ones, so that the bundle does not forget them, and trains all
+    layers. Prints hits and false alarms on your held-out clips before and after. Needs the
+    decoded old clips (`prepare`) and val scenes (`mixtures`).
 
     Example: python -m train adapt streamdet/model/zoo/second my-bundle --own my-clips --share 0.3
     """
     if not 0.0 < share < 1.0:
         raise TrainError(
-            f"--share {share:g}: above 0 and below 1; `transfer` trains on yours alone"
+            f"--share {share:g}: must be above 0 and below 1. Use `transfer` to train on your "
+            "clips alone."
         )
-    _go("adapted", base, to, own, share, 0, steps, rate, seed, run, cache, val, data, records,
-        classes, held_out, workers, hours)  # fmt: skip
+    _adapt_bundle("adapted", base, to, own, share, 0, steps, rate, seed, run, cache, val, data,
+                  records, classes, held_out, workers, hours)  # fmt: skip
 
 
 def transfer(
     base: Base,
     to: To,
     own: OwnData,
-    layers: Annotated[int, typer.Option(min=1, help="Layers to retrain, from the head down.")] = 1,
+    layers: Annotated[
+        int, typer.Option(min=1, help="Number of layers to train, from the head down.")
+    ] = 1,
     steps: Steps = 500,
     rate: Rate = 1e-3,
     seed: Seed = 1,
     run: Run = RUNS / "transferred",
     cache: Cache = CACHE,
     val: Val = VAL,
-    data: Data = None,
-    records: Records = BAL,
-    classes: Classes = CLASSES,
+    data: OldData = None,
+    records: OldRecords = RECORDS,
+    classes: OwnClasses = CLASSES,
     held_out: HeldOut = 0.3,
     workers: Workers = 1,
-    hours: Hours = 1e9,
+    hours: Hours = NO_LIMIT,
 ) -> None:
-    """Retrain a bundle's last layers on your own clips alone, the others as they are, and print
-    its hits and false alarms on those of yours that were held out, before and after.
+    """Retrain the last layers of a bundle on your clips alone.
 
-    A base may be any bundle, those that a run kept at a loss (at-LOSS in its folder) too.
+    Leaves the other layers as they are. Prints hits and false alarms on your held-out clips
+    before and after. The base can be any bundle, also one that a run saved at a loss (at-LOSS in
+    its folder).
 
     Example: python -m train transfer .cache/runs/first/at-0.6 my-bundle --own my-clips --layers 1
     """
-    _go("transferred", base, to, own, 1.0, layers, steps, rate, seed, run, cache, val, data,
-        records, classes, held_out, workers, hours)  # fmt: skip
+    _adapt_bundle("transferred", base, to, own, 1.0, layers, steps, rate, seed, run, cache, val,
+                  data, records, classes, held_out, workers, hours)  # fmt: skip
 
 
-def _go(
+def _adapt_bundle(
     kind: str,
     base: Path,
     to: Path,
@@ -121,24 +128,25 @@ def _go(
 ) -> None:
     from streamdet.model import bundle, bundle_files, tagger_bundle
     from streamdet.model.bundle import BundleError
+    from train.cli.memory import retain_freed_memory
     from train.detector import adaptation
-    from train.tagging import adaptation as tagging
+    from train.tagging.adaptation import adapt_tagger
 
+    retain_freed_memory()
+    request = adaptation.AdaptationRequest(own, share, steps, rate, layers, seed)
     try:
         card = bundle_files.read_card(base, (bundle.SCHEMA, tagger_bundle.SCHEMA))
         if card["schema"] == tagger_bundle.SCHEMA:
-            rows = tagging.run(
-                base, kind, own, records, classes, run, to, share=share, steps=steps, rate=rate,
-                layers=layers, held_out=held_out, seed=seed, hours=hours,
-            )  # fmt: skip
+            rows = adapt_tagger(
+                base, request, kind, records, classes, run, to, held_out=held_out, hours=hours
+            )
         else:
-            asked = adaptation.Own(own, share, steps, rate, layers, seed)
-            rows = adaptation.run(
-                bundle.load(base), asked, kind, cache, run, val, to, data, workers, hours
+            rows = adaptation.adapt_detector(
+                bundle.load(base), request, kind, cache, run, val, to, data, workers, hours
             )
     except BundleError as error:
         raise TrainError(str(error)) from error
     if rows is None:
-        typer.echo(f"{run}: not over yet: run this again to go on")
+        typer.echo(f"{run}: not finished. Run the same command again to continue.")
         return
-    typer.echo(adaptation.as_markdown(rows))
+    typer.echo(adaptation.format_markdown_table(rows))

@@ -1,4 +1,4 @@
-"""`python -m train audioset`: AudioSet's embedding records, checked and converted."""
+"""`python -m train audioset`: check and convert AudioSet's embedding records."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Check, count and convert AudioSet's embeddings.")
+from train.cli.options import CLASSES, Classes
 
-Source = Annotated[Path, typer.Argument(help="A folder or tar archive of *.tfrecord.")]
+app = typer.Typer(no_args_is_help=True, help="Check and convert AudioSet's embedding records.")
+
+Source = Annotated[Path, typer.Argument(help="Folder or tar archive of *.tfrecord files.")]
 
 
 @app.command()
-def check(
-    source: Source,
-    classes: Annotated[
-        Path, typer.Option(help="Folder with class_labels_indices.csv and ontology.json.")
-    ] = Path("../shared/data/audioset"),
-) -> None:
-    """Verify every record, name the damaged ones, count clips and gunshots; exit code 1 where
-    one is damaged.
+def check(source: Source, classes: Classes = CLASSES) -> None:
+    """Verify every record, and count clips and gunshots.
+
+    Lists damaged records. Exit code 1 if there are any.
 
     Example: python -m train audioset check ../shared/data/audioset/bal_train.tar.xz
     """
@@ -32,19 +30,20 @@ def check(
 
     damaged: list[DamagedRecord] = []
     known = class_list.read_class_list(classes)
-    seconds: Counter[int] = Counter()
-    labelled: Counter[int] = Counter()
+    lengths: Counter[int] = Counter()
+    labels: Counter[int] = Counter()
     any_gunshot = 0
     for clip in clips.read_clips(source, damaged.append):
-        seconds[len(clip.frames)] += 1
-        labelled.update(clip.labels)
+        lengths[len(clip.frames)] += 1
+        labels.update(clip.labels)
         any_gunshot += any(label in known.gunshots for label in clip.labels)
     for damage in damaged:
         typer.echo(str(damage))
-    whole = seconds[max(seconds, default=0)]
-    typer.echo(f"{seconds.total()} clips, {seconds.total() - whole} of them shorter than the rest")
+    longest = max(lengths, default=0)
+    shorter = lengths.total() - lengths[longest]
+    typer.echo(f"{lengths.total()} clips, {shorter} of them shorter than {longest} s")
     for index in known.gunshots:
-        typer.echo(f"{labelled[index]:6d}  {known.names[index]}")
+        typer.echo(f"{labels[index]:6d}  {known.names[index]}")
     typer.echo(f"{any_gunshot:6d}  any of these")
     typer.echo(f"{len(damaged)} damaged records")
     if damaged:
@@ -56,20 +55,20 @@ def convert(
     source: Source,
     to: Annotated[Path, typer.Argument(help="Folder for clips.array_record and clips.json.")],
     skip_damaged: Annotated[
-        bool, typer.Option(help="Go on behind damaged records; clips.json names them.")
+        bool, typer.Option(help="Skip damaged records and list them in clips.json.")
     ] = False,
 ) -> None:
-    """Write the records' clips into one file that can be read in any order.
+    """Convert records to one file that can be read in any order.
 
     Example: python -m train audioset convert ../shared/data/audioset/bal_train.tar.xz .cache/bal
     """
     import time
 
-    from train.audioset.store import convert_records as write
+    from train.audioset.store import convert_records
 
-    began = time.monotonic()
-    about = write(source, to, skip_damaged=skip_damaged)
-    rate = about["clips"] / (time.monotonic() - began)
+    start = time.monotonic()
+    about = convert_records(source, to, skip_damaged=skip_damaged)
+    rate = about["clips"] / (time.monotonic() - start)
     typer.echo(
         f"{about['clips']} clips in {to} ({rate:,.0f} a second), "
         f"{len(about['damaged'])} damaged records skipped"
@@ -78,11 +77,11 @@ def convert(
 
 @app.command()
 def speed(
-    folder: Annotated[Path, typer.Argument(help="What convert made.")],
-    batches: Annotated[int, typer.Option(help="Batches to time.")] = 100,
+    folder: Annotated[Path, typer.Argument(help="Folder that `convert` wrote.")],
+    batches: Annotated[int, typer.Option(help="Number of batches to time.")] = 100,
     rows: Annotated[int, typer.Option(help="Clips in a batch.")] = 256,
 ) -> None:
-    """Clips a second, shuffled and stacked into batches by one process.
+    """Measure how many clips a second one process shuffles and batches.
 
     Example: python -m train audioset speed .cache/bal
     """
@@ -94,11 +93,11 @@ def speed(
     from train.audioset.store import ClipStore
 
     store = ClipStore(folder)
-    made = ClipBatches(store, np.arange(len(store)), rows, 1_000, seed=0)
-    drawn = made.iter_batches(0, batches + 1)
-    next(drawn)
-    began = time.monotonic()
+    source = ClipBatches(store, np.arange(len(store)), rows, 1_000, seed=0)
+    stream = source.iter_batches(0, batches + 1)
+    next(stream)
+    start = time.monotonic()
     for _ in range(batches):
-        next(drawn)
-    rate = batches * rows / (time.monotonic() - began)
+        next(stream)
+    rate = batches * rows / (time.monotonic() - start)
     typer.echo(f"{rate:,.0f} clips a second: {2e6 / rate / 60:.1f} min for two million")

@@ -1,18 +1,39 @@
-"""`python -m train data`: is a data folder sound, what is in it, and how does it look."""
+"""`python -m train data`: check, describe, plot and play a data folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from train.cli.options import CACHE, DATA, PACKAGES, Cache, Data, load_bundle
 from train.errors import TrainError
 
-app = typer.Typer(no_args_is_help=True, help="Check, count, show and play a data folder.")
+if TYPE_CHECKING:
+    import numpy as np
 
-Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio.")]
-DATA = Path("../shared/data")
+app = typer.Typer(no_args_is_help=True, help="Check, describe, plot and play a data folder.")
+
+Count = Annotated[int, typer.Argument(help="Number of clips.")]
+Category = Annotated[str, typer.Option(help="Category of the clips.")]
+Split = Annotated[str, typer.Option(help="Split of the clips: train, val or test.")]
+Seed = Annotated[int, typer.Option(help="Random seed. The same seed gives the same clips.")]
+Surprising = Annotated[
+    Path | None,
+    typer.Option(
+        "--surprising",
+        help="A bundle. Takes the clips on which it is most wrong, instead of random ones.",
+    ),
+]
+
+
+class ChosenClip(NamedTuple):
+    """A clip to show: its row of the manifest, its samples (n,) float32, and a note."""
+
+    row: dict[str, str]
+    samples: np.ndarray
+    note: str
 
 
 @app.command()
@@ -22,24 +43,28 @@ def check(
         bool, typer.Option(help="Decode every file, and look for the same sound in two splits.")
     ] = True,
 ) -> None:
-    """Name every fault of a data folder; exit code 1 where a grave one is found.
+    """List the faults of a data folder.
+
+    Exit code 1 if there is a grave one.
 
     Example: python -m train data check --data my-sounds
     """
-    from train.data.checks import find_faults as faults_of
+    from train.data.checks import find_faults
 
-    grave = others = 0
-    for fault in faults_of(data, sounds=sounds):
-        grave, others = grave + fault.severe, others + (not fault.severe)
+    grave = minor = 0
+    for fault in find_faults(data, sounds=sounds):
+        grave, minor = grave + fault.severe, minor + (not fault.severe)
         typer.echo(f"{'grave' if fault.severe else 'minor'}  {fault.path}: {fault.problem}")
-    typer.echo(f"{grave} grave, {others} minor" if grave or others else "no faults")
+    typer.echo(f"{grave} grave, {minor} minor" if grave or minor else "no faults")
     if grave:
         raise typer.Exit(1)
 
 
 @app.command()
 def stats(data: Data = DATA) -> None:
-    """Clips, recordings, sources and minutes of each split and category, and the licences.
+    """Count the clips, recordings, sources and minutes of a data folder.
+
+    Counts by split and category, then the clips of each licence.
 
     Example: python -m train data stats
     """
@@ -60,49 +85,37 @@ def stats(data: Data = DATA) -> None:
     console.print(licences)
 
 
-Count = Annotated[int, typer.Argument(help="How many clips.")]
-Category = Annotated[str, typer.Option(help="Clips of this category.")]
-Split = Annotated[str, typer.Option(help="Clips of this split.")]
-Seed = Annotated[int, typer.Option(help="The same seed, the same clips.")]
-Surprising = Annotated[
-    Path | None,
-    typer.Option(
-        "--surprising", help="A bundle: the clips it is most wrong on instead of random ones."
-    ),
-]
-
-
 @app.command()
 def plot(
     count: Count = 50,
     data: Data = DATA,
-    to: Annotated[Path, typer.Option(help="The picture: png, svg or pdf.")] = Path("clips.png"),
+    to: Annotated[Path, typer.Option(help="Picture to write: png, svg or pdf.")] = Path(
+        "clips.png"
+    ),
     category: Category = "gunshot",
     split: Split = "train",
     seed: Seed = 0,
     surprising: Surprising = None,
 ) -> None:
-    """Draw clips with the activity and the onsets that their strong labels give them.
+    """Plot clips with the activity and onsets of their strong labels.
 
     Example: python -m train data plot 50 --category gunshot --to shots.png
     """
     from train.data.corpus import read_shot_boxes
     from train.data.shots import find_strong_labels
-    from train.detector import plots
+    from train.evaluation.spectrograms import plot_clip_sheet
 
     boxes = read_shot_boxes(data)
-    chosen = _chosen(data, count, category, split, seed, surprising)
+    clips = _choose_clips(data, count, category, split, seed, surprising)
+    sounds = []
+    for row, samples, note in clips:
+        labels = find_strong_labels(samples, row["kind"], boxes.get(row["path"]))
+        sounds.append((f"{row['path']}  {note}", samples, labels))
     try:
-        plots.clips(
-            [
-                (f"{r['path']}  {note}", x, find_strong_labels(x, r["kind"], boxes.get(r["path"])))
-                for r, x, note in chosen
-            ],
-            to,
-        )
+        plot_clip_sheet(sounds, to)
     except (OSError, ValueError) as error:
-        raise TrainError(f"{to}: can't be drawn: {error}") from error
-    typer.echo(f"{len(chosen)} clips in {to}")
+        raise TrainError(f"{to}: can't write the picture: {error}") from error
+    typer.echo(f"{len(clips)} clips in {to}")
 
 
 @app.command()
@@ -114,7 +127,7 @@ def play(
     seed: Seed = 0,
     surprising: Surprising = None,
 ) -> None:
-    """Play clips on the default output, naming each.
+    """Play clips on the default output, and print the name of each.
 
     Example: python -m train data play 5 --category hard_negative
     """
@@ -123,8 +136,8 @@ def play(
     try:
         import sounddevice
     except OSError as error:
-        raise TrainError(f"no PortAudio: {error}; install libportaudio2") from error
-    for row, samples, note in _chosen(data, count, category, split, seed, surprising):
+        raise TrainError(f"no PortAudio: {error}. Install libportaudio2.") from error
+    for row, samples, note in _choose_clips(data, count, category, split, seed, surprising):
         typer.echo(f"{row['path']}  {row['label']}  {row['source']}  {note}")
         try:
             sounddevice.play(samples, RATE, blocking=True)
@@ -137,15 +150,20 @@ def select(
     to: Annotated[Path, typer.Argument(help="The new data folder.")],
     data: Data = DATA,
     having: Annotated[
-        str, typer.Option(help="COLUMN=VALUE,...: the sources that have such a clip.")
+        str,
+        typer.Option(help="COLUMN=VALUE,...: take every source with a clip that has these values."),
     ] = "kind=effect",
-    others: Annotated[bool, typer.Option("--others", help="All the other sources.")] = False,
+    others: Annotated[
+        bool, typer.Option("--others", help="Take all the other sources instead.")
+    ] = False,
     by: Annotated[
-        str, typer.Option(help="What goes as a whole: a source, a recording or a clip.")
+        str, typer.Option(help="What to take as a whole: source, recording or clip.")
     ] = "source",
 ) -> None:
-    """Part a data folder by where its clips come from: all clips of the sources (or recordings)
-    that have a certain clip, or of those that have none.
+    """Make a data folder from part of another, by where the clips come from.
+
+    Takes all clips of the sources that have a clip with the given values. The audio files are not
+    copied.
 
     Example: python -m train data select .cache/effects --having category=gunshot,kind=effect
     """
@@ -153,92 +171,95 @@ def select(
 
     pairs = [pair.partition("=") for pair in having.split(",")]
     if any(not sign for _, sign, _ in pairs):
-        raise TrainError(f"--having {having}: COLUMN=VALUE wanted, more of them by commas")
-    wanted = {column: value for column, _, value in pairs}
+        raise TrainError(f"--having {having}: not COLUMN=VALUE. Separate several with commas.")
+    values = {column: value for column, _, value in pairs}
     if by not in UNIT_COLUMNS:
-        raise TrainError(f"--by {by}: not one of {', '.join(UNIT_COLUMNS)}")
-    typer.echo(f"{write_subset(data, to, wanted, by, others=others)} clips in {to}")
+        raise TrainError(f"--by {by}: must be one of {', '.join(UNIT_COLUMNS)}")
+    typer.echo(f"{write_subset(data, to, values, by, others=others)} clips in {to}")
 
 
 @app.command()
 def fetch(
-    to: Annotated[Path, typer.Argument(help="The data folder to make.")] = Path(".cache/packages"),
+    to: Annotated[Path, typer.Argument(help="The data folder to make.")] = PACKAGES,
     apart_from: Annotated[
-        Path | None, typer.Option(help="Leave out what val and test clips of this folder hold.")
+        Path | None,
+        typer.Option(help="Leave out sounds that are in the val or test clips of this folder."),
     ] = None,
 ) -> None:
-    """Make a data folder of the sounds of Debian packages, as other sounds than shots.
+    """Make a data folder of other sounds than shots from Debian packages.
+
+    Needs apt.
 
     Example: python -m train data fetch .cache/packages --apart-from ../shared/data
     """
-    from train.data.packages import fetch_packages as made
+    from train.data.packages import fetch_packages
 
-    typer.echo(f"{made(to, apart_from)} sounds in {to}")
+    typer.echo(f"{fetch_packages(to, apart_from)} sounds in {to}")
 
 
 @app.command()
 def speed(
-    config: Annotated[str, typer.Argument(help="A name in train/configs/.")] = "second",
-    cache: Annotated[Path, typer.Option(help="Where the decoded clips lie.")] = Path(
-        ".cache/corpus"
-    ),
-    batches: Annotated[int, typer.Option(min=1, help="How many to mix.")] = 8,
+    config: Annotated[str, typer.Argument(help="Name of a file in train/configs/.")] = "second",
+    cache: Cache = CACHE,
+    batches: Annotated[int, typer.Option(min=1, help="Number of batches to mix.")] = 8,
 ) -> None:
-    """How many scenes a second one process mixes, to hold against what a step takes.
+    """Measure how many scenes a second one process mixes.
+
+    Compare the result with the time of a training step.
 
     Example: python -m train data speed second
     """
     import time
 
     from train.data.loader import SceneBatches
-    from train.detector import config as configs
+    from train.detector.config import load_detector_config
 
-    asked = configs.load(config)
-    frame = asked.frontend.hop * asked.model.stride
-    mixed = SceneBatches(cache, asked.mix, asked.seed, asked.batch, frame=frame)
-    mixed(0)
-    began = time.monotonic()
+    loaded = load_detector_config(config)
+    make_batch = SceneBatches(cache, loaded.mix, loaded.seed, loaded.batch, frame=loaded.frame)
+    make_batch(0)
+    start = time.monotonic()
     for step in range(1, batches + 1):
-        mixed(step)
-    each = (time.monotonic() - began) / batches
+        make_batch(step)
+    batch_s = (time.monotonic() - start) / batches
     typer.echo(
-        f"{asked.batch / each:.1f} scenes a second by one process: a batch of {asked.batch} in "
-        f"{each:.3f} s, {each / asked.echo:.3f} s a step"
+        f"{loaded.batch / batch_s:.1f} scenes a second by one process: a batch of {loaded.batch} "
+        f"in {batch_s:.3f} s, {batch_s / loaded.echo:.3f} s a step"
     )
 
 
-def _chosen(data, count, category, split, seed, surprising):
-    """Rows of the manifest with their samples and a note, at random or by surprise."""
+def _choose_clips(
+    data: Path, count: int, category: str, split: str, seed: int, surprising: Path | None
+) -> list[ChosenClip]:
+    """Clips of a category and split: random ones, or those on which a bundle is most wrong."""
     import numpy as np
     import soundfile
 
     from train.data import checks
     from train.data.corpus import read_exclusions
 
-    rows = [r for r in checks.read_manifest(data) if r["category"] == category]
-    left_out = read_exclusions(data)
-    rows = [r for r in rows if r["split"] == split and r["path"] not in left_out]
+    excluded = read_exclusions(data)
+    rows = [
+        row
+        for row in checks.read_manifest(data)
+        if row["category"] == category and row["split"] == split and row["path"] not in excluded
+    ]
     if not rows:
-        raise TrainError(f"{data}: no clip of {category} in {split}")
-    notes = dict.fromkeys((r["path"] for r in rows), "")
+        raise TrainError(
+            f"{data}: no clips of category {category!r} in split {split!r}. "
+            "`python -m train data stats` lists both."
+        )
+    notes = [""] * len(rows)
     if surprising is None:
         order = np.random.default_rng(seed).permutation(len(rows))
     else:
-        from streamdet.model import bundle as bundles
         from train.evaluation.scored_sets import compute_peak_scores
 
-        try:
-            detector = bundles.load(surprising)
-        except bundles.BundleError as error:
-            raise TrainError(str(error)) from error
-        scores = np.array(compute_peak_scores(detector, [data / r["path"] for r in rows]))
+        paths = [data / row["path"] for row in rows]
+        scores = np.array(compute_peak_scores(load_bundle(surprising), paths))
         order = np.argsort(scores if category == "gunshot" else -scores)
-        notes = {r["path"]: f"{s:.2f}" for r, s in zip(rows, scores, strict=True)}
-    return [
-        (
-            rows[i],
-            soundfile.read(data / rows[i]["path"], dtype="float32")[0],
-            notes[rows[i]["path"]],
-        )
-        for i in order[:count]
-    ]
+        notes = [f"{score:.2f}" for score in scores]
+    chosen = []
+    for i in order[:count]:
+        samples = soundfile.read(data / rows[i]["path"], dtype="float32")[0]
+        chosen.append(ChosenClip(rows[i], samples, notes[i]))
+    return chosen

@@ -1,20 +1,37 @@
-"""The commands of `python -m train`; heavy imports are inside them."""
+"""The commands of `python -m train`. Heavy imports are inside the commands."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from train.cli.adapt import adapt, transfer
 from train.cli.audioset import app as audioset_commands
 from train.cli.data import app as data_commands
+from train.cli.evaluate import evaluate
+from train.cli.options import (
+    CACHE,
+    CLASSES,
+    DATA,
+    NO_LIMIT,
+    PACKAGES,
+    RECORDS,
+    RUNS,
+    VAL,
+    Cache,
+    Classes,
+    ConfigName,
+    Data,
+    Hours,
+    Records,
+    Runs,
+    Workers,
+    load_bundle,
+)
 from train.cli.report import film_report, loss_study, vggish
 from train.errors import TrainError
-
-if TYPE_CHECKING:
-    from streamdet.model.bundle import Bundle
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,38 +40,49 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-
-app.add_typer(data_commands, name="data")
-app.add_typer(audioset_commands, name="audioset")
-app.command()(adapt)
-app.command()(transfer)
-app.command("loss-study")(loss_study)
-app.command("film-report")(film_report)
-app.command()(vggish)
+BundleFolder = Annotated[Path, typer.Argument(help="Folder of the bundle to write.")]
 
 
 @app.callback()
 def main() -> None:
-    """Learn a detector from recordings: recipe does all, the others a part each."""
+    """Train detectors and taggers, and measure them.
+
+    `recipe` runs all steps from a data folder to a bundle; the other commands run one step each.
+    A command that fails prints one line and exits with code 2.
+
+    Example: python -m train recipe second my-bundle --hours 2
+    """
 
 
-Data = Annotated[Path, typer.Option(help="Folder with manifest.csv and the audio.")]
-Cache = Annotated[Path, typer.Option(help="Where the decoded clips lie.")]
-Runs = Annotated[Path, typer.Option(help="Where checkpoints and logs go.")]
+@app.command()
+def recipe(
+    config: ConfigName,
+    to: BundleFolder,
+    data: Data = DATA,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    val: Annotated[Path, typer.Option(help="Folder for the val scenes.")] = VAL,
+    more: Annotated[Path, typer.Option(help="Folder for the sounds of packages.")] = PACKAGES,
+    packages: Annotated[
+        bool, typer.Option(help="Also train on the sounds of Debian packages. Needs apt.")
+    ] = True,
+    workers: Workers = 1,
+    hours: Hours = NO_LIMIT,
+) -> None:
+    """Make a bundle from a data folder: all steps in one command.
 
-Records = Annotated[Path, typer.Option(help="A tagger's clips, as `audioset convert` makes them.")]
-Classes = Annotated[
-    Path, typer.Option(help="A tagger's class list and ontology: the folder of both.")
-]
+    The steps are data fetch, prepare, mixtures, fit, export and evaluate. Finished steps are
+    skipped, and training continues from its last checkpoint: run the command again until it
+    prints the metrics.
 
-Workers = Annotated[int, typer.Option(help="Processes that mix scenes ahead.")]
-Hours = Annotated[
-    float, typer.Option(help="Stop at the first checkpoint after them.", show_default="no limit")
-]
+    Example: python -m train recipe second .cache/bundle --hours 2
+    """
+    from train.cli.memory import retain_freed_memory
+    from train.detector.recipe import run_recipe
 
-DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
-BAL, CLASSES = Path(".cache/bal"), Path("../shared/data/audioset")
-VAL, MORE = Path(".cache/val"), Path(".cache/packages")
+    retain_freed_memory()
+    sounds = more if packages else None
+    typer.echo(run_recipe(config, to, data, cache, runs, val, sounds, workers, hours))
 
 
 @app.command()
@@ -62,77 +90,37 @@ def prepare(
     data: Data = DATA,
     cache: Cache = CACHE,
     more: Annotated[
-        Path | None, typer.Option(help="A second folder like it, as `data fetch` makes.")
+        Path | None,
+        typer.Option(help="A second data folder, such as the one that `data fetch` makes."),
     ] = None,
-    test: bool = False,
+    test: Annotated[bool, typer.Option(help="Also decode the test clips.")] = False,
 ) -> None:
-    """Decode the train and val clips once; with --test also the test clips, to report on.
+    """Decode the train and val clips once.
+
+    Training and mixtures read the result. Use --test only to report on the test clips.
 
     Example: python -m train prepare --data ../shared/data --more .cache/packages
     """
-    from train.data.corpus import prepare_corpus as decode
+    from train.data.corpus import prepare_corpus
 
     splits = ("train", "val", "test") if test else ("train", "val")
-    typer.echo(f"{decode(data, cache, splits, more)} clips in {cache}")
-
-
-@app.command()
-def fit(
-    config: Annotated[str, typer.Argument(help="A name in train/configs/.")],
-    cache: Cache = CACHE,
-    runs: Runs = RUNS,
-    workers: Workers = 1,
-    hours: Hours = 1e9,
-    start: Annotated[
-        Path | None, typer.Option(help="A bundle to begin from, not the config's own start.")
-    ] = None,
-    records: Records = BAL,
-    coordinator: Annotated[
-        str | None, typer.Option(help="HOST:PORT of the first of several hosts.")
-    ] = None,
-    hosts: Annotated[int, typer.Option(min=1, help="How many hosts train together.")] = 1,
-    host: Annotated[int, typer.Option(min=0, help="Which of them this is, from 0.")] = 0,
-) -> None:
-    """Train a config, a detector's or a tagger's; a run that was cut off goes on from its last
-    checkpoint. Every device of this machine takes part, and of every host that is named.
-
-    Example: python -m train fit second --hours 2
-    """
-    from train.data.corpus import Corpus
-    from train.detector import config as configs
-    from train.detector.loop import fit as train
-    from train.detector.parallel import joined
-    from train.detector.recipe import first_weights
-    from train.tagging.config import TaggerConfig
-
-    asked = configs.load_any(config)
-    if (coordinator is not None) != (hosts > 1) or host >= hosts:
-        raise TrainError("--coordinator, --hosts and --host belong together: see docs/scaling.md")
-    if coordinator is not None:
-        joined(coordinator, hosts, host)
-    if isinstance(asked, TaggerConfig):
-        from train.tagging.loop import fit as train_tagger
-
-        ended = train_tagger(asked, records, runs / config, hours, _said)
-        typer.echo(f"ended by {ended['ended_by']}; best on held-out clips: {ended['best']}")
-        return
-    if start is not None:
-        weights = _bundle(start).params
-    else:
-        weights = first_weights(asked, Corpus(cache), runs)
-    train(asked, cache, runs / config, workers, hours, weights)
+    typer.echo(f"{prepare_corpus(data, cache, splits, more)} clips in {cache}")
 
 
 @app.command()
 def mixtures(
     to: Annotated[Path, typer.Argument(help="Folder for the files and truth.csv.")],
     cache: Cache = CACHE,
-    split: Annotated[str, typer.Option(help="train or val.")] = "val",
-    seed: Annotated[int, typer.Option(help="The same seed, the same scenes.")] = 2026,
-    rare: Annotated[int, typer.Option(help="Mixtures of 30 s, half with a shot.")] = 240,
-    reels: Annotated[int, typer.Option(help="Film-like reels of 10 min.")] = 60,
-    bursts: Annotated[int, typer.Option(help="Mixtures of 30 s with a counted burst.")] = 60,
-    ebr: Annotated[str, typer.Option(help="EBRs in dB, by commas.")] = "-6,0,6",
+    split: Annotated[str, typer.Option(help="Split of the clips: train or val.")] = "val",
+    seed: Annotated[
+        int, typer.Option(help="Random seed. The same seed gives the same scenes.")
+    ] = 2026,
+    rare: Annotated[int, typer.Option(help="Number of 30 s scenes, half with a shot.")] = 240,
+    reels: Annotated[int, typer.Option(help="Number of film-like reels of 10 min.")] = 60,
+    bursts: Annotated[int, typer.Option(help="Number of 30 s scenes with a burst.")] = 60,
+    ebr: Annotated[
+        str, typer.Option(help="Event-to-background ratios in dB, separated by commas.")
+    ] = "-6,0,6",
 ) -> None:
     """Write fixed scenes to measure on.
 
@@ -140,168 +128,141 @@ def mixtures(
     """
     from itertools import chain
 
-    from train.data import mixtures as make
+    from train.data import mixtures as making
     from train.data.corpus import Corpus
 
     corpus = Corpus(cache)
-    ebrs = tuple(float(e) for e in ebr.split(","))
+    try:
+        ebrs = tuple(float(value) for value in ebr.split(","))
+    except ValueError as error:
+        raise TrainError(f"--ebr {ebr}: not numbers separated by commas, such as -6,0,6") from error
     scenes = chain(
-        make.make_rare_mixtures(corpus, split, seed, rare, ebrs),
-        make.make_film_mixtures(corpus, split, seed, reels),
-        make.make_burst_mixtures(corpus, split, seed, bursts),
+        making.make_rare_mixtures(corpus, split, seed, rare, ebrs),
+        making.make_film_mixtures(corpus, split, seed, reels),
+        making.make_burst_mixtures(corpus, split, seed, bursts),
     )
-    typer.echo(f"{make.write_mixtures(scenes, to)} scenes in {to}")
+    typer.echo(f"{making.write_mixtures(scenes, to)} scenes in {to}")
+
+
+@app.command()
+def fit(
+    config: ConfigName,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    workers: Workers = 1,
+    hours: Hours = NO_LIMIT,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Bundle of a detector to begin from, instead of the config's start."),
+    ] = None,
+    records: Records = RECORDS,
+    coordinator: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the first of several hosts.")
+    ] = None,
+    hosts: Annotated[int, typer.Option(min=1, help="Number of hosts that train together.")] = 1,
+    host: Annotated[int, typer.Option(min=0, help="Number of this host, from 0.")] = 0,
+) -> None:
+    """Train the config of a detector or a tagger.
+
+    Continues an interrupted run from its last checkpoint. Uses all devices of this machine, and
+    of the other hosts if --hosts is given.
+
+    Example: python -m train fit second --hours 2
+    """
+    from train.cli.memory import retain_freed_memory
+    from train.data.corpus import Corpus
+    from train.detector import loop
+    from train.detector.config import load_config, load_detector_config
+    from train.detector.parallel import join_hosts
+    from train.detector.recipe import load_start_params
+    from train.detector.run import print_to_stderr
+    from train.tagging import loop as tagger_loop
+    from train.tagging.config import TaggerConfig
+
+    loaded = load_config(config)
+    if (coordinator is not None) != (hosts > 1) or host >= hosts:
+        raise TrainError(
+            "--coordinator, --hosts and --host: give all three, with --host below --hosts. "
+            "See docs/scaling.md."
+        )
+    if coordinator is not None:
+        join_hosts(coordinator, hosts, host)
+    retain_freed_memory()
+    if isinstance(loaded, TaggerConfig):
+        summary = tagger_loop.fit(loaded, records, runs / config, hours, print_to_stderr)
+        typer.echo(f"ended by {summary['ended_by']}; best on held-out clips: {summary['best']}")
+        return
+    detector = load_detector_config(config)
+    if start is not None:
+        params = load_bundle(start).params
+    else:
+        params = load_start_params(detector, Corpus(cache), runs)
+    loop.fit(detector, cache, runs / config, workers, hours, params)
 
 
 @app.command()
 def export(
-    config: Annotated[str, typer.Argument(help="A name in train/configs/.")],
-    to: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    val: Annotated[Path, typer.Option(help="Val scenes, to choose thresholds on.")] = VAL,
+    config: ConfigName,
+    to: BundleFolder,
+    val: Annotated[Path, typer.Option(help="Val scenes to choose thresholds on.")] = VAL,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
-    records: Records = BAL,
+    records: Records = RECORDS,
     classes: Classes = CLASSES,
 ) -> None:
-    """Make a bundle of a run's weights, a detector's thresholds chosen on val scenes, a tagger's
-    on its held-out clips.
+    """Make a bundle of a run's weights.
 
-    Example: python -m train export first streamdet/model/zoo/first
+    Chooses the thresholds of a detector on val scenes, those of a tagger on its held-out clips.
+
+    Example: python -m train export first my-bundle
     """
     from train.data.corpus import Corpus
-    from train.detector import config as configs
-    from train.detector.export import export as write
+    from train.detector.config import load_config, load_detector_config
+    from train.detector.export import export_detector
     from train.tagging.config import TaggerConfig
+    from train.tagging.export import export_tagger
 
-    asked = configs.load_any(config)
-    if isinstance(asked, TaggerConfig):
-        from train.tagging.export import export as write_tagger
-
-        run = write_tagger(asked, runs / config, records, classes, to)
-        typer.echo(f"{to}: on held-out clips {run['best']}")
+    loaded = load_config(config)
+    if isinstance(loaded, TaggerConfig):
+        summary = export_tagger(loaded, runs / config, records, classes, to)
+        typer.echo(f"{to}: on held-out clips {summary['best']}")
         return
-    how = f"python -m train recipe {config}"
-    bundle = write(asked, how, Corpus(cache), runs / config, val, to)
+    detector = load_detector_config(config)
+    trained_with = f"python -m train recipe {config}"
+    bundle = export_detector(detector, trained_with, Corpus(cache), runs / config, val, to)
     for name, point in bundle.operating_points.items():
         typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
 
 
 @app.command()
-def recipe(
-    config: Annotated[str, typer.Argument(help="A name in train/configs/.")],
-    to: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    data: Data = DATA,
-    cache: Cache = CACHE,
-    runs: Runs = RUNS,
-    val: Annotated[Path, typer.Option(help="Where the val scenes go.")] = VAL,
-    more: Annotated[Path, typer.Option(help="Where the packages' sounds go.")] = MORE,
-    packages: Annotated[
-        bool, typer.Option(help="Also train on the sounds of Debian packages (wants apt).")
-    ] = True,
-    workers: Workers = 1,
-    hours: Hours = 1e9,
-) -> None:
-    """From a data folder to a bundle: data fetch, prepare, mixtures, fit, export, evaluate on val.
-
-    What is there already is kept, and training goes on where it was: run it again until it
-    prints the figures.
-
-    Example: python -m train recipe second .cache/bundle --hours 2
-    """
-    from train.detector.recipe import run
-
-    typer.echo(run(config, to, data, cache, runs, val, more if packages else None, workers, hours))
-
-
-@app.command()
 def sweep(
-    name: Annotated[str, typer.Argument(help="A name in train/sweeps/.")],
+    name: Annotated[str, typer.Argument(help="Name of a file in train/configs/sweeps/.")],
     data: Data = DATA,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     val: Annotated[Path, typer.Option(help="Val scenes to score on.")] = VAL,
     workers: Workers = 1,
 ) -> None:
-    """Train and score every trial of a sweep; one that was cut off goes on.
+    """Train and score every trial of a sweep.
+
+    Finished trials are skipped, and an interrupted one continues from its last checkpoint.
 
     Example: python -m train sweep ablation
     """
-    from train.detector import sweep as sweeping
+    from train.cli.memory import retain_freed_memory
+    from train.detector.sweep import format_sweep_table, load_sweep, run_sweep
 
-    trials = sweeping.load(name)
-    rows = sweeping.run(trials, cache, runs / f"sweep-{name}", val, data, workers)
-    typer.echo(sweeping.as_markdown(list(rows)))
-
-
-@app.command()
-def evaluate(
-    scenes: Annotated[Path, typer.Option("--set", help="Folder with truth.csv.")] = VAL,
-    bundle: Annotated[
-        list[Path] | None,
-        typer.Option(help="The shipped one if not given; several taggers are one ensemble."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures, as JSON.")] = False,
-    frames_to: Annotated[
-        Path | None, typer.Option(help="Also write frame scores for the benchmark's ruler.")
-    ] = None,
-    data: Annotated[Path, typer.Option(help="Clips to rank, if the folder is there.")] = DATA,
-    split: Annotated[str, typer.Option(help="Which clips: test (to report) or val.")] = "test",
-    robustness: Annotated[
-        bool, typer.Option(help="Also through codecs, clipping, rooms ...: slow.")
-    ] = False,
-    peer: Annotated[
-        list[Path] | None, typer.Option(help="Frame scores of another detector; repeatable.")
-    ] = None,
-    page: Annotated[
-        Path | None, typer.Option(help="Folder for a Markdown page with plots.")
-    ] = None,
-    records: Annotated[
-        Path | None, typer.Option(help="Score a tagger on these TFRecords instead.")
-    ] = None,
-    classes: Classes = CLASSES,
-) -> None:
-    """Score a bundle on a set of scenes and on clips, through the serving engine and decision;
-    with --records a tagger on AudioSet's clips.
-
-    Example: python -m train evaluate --set ../shared/eval --json
-    """
-    import json
-
-    if records is not None:
-        if not bundle:
-            raise TrainError("--records wants a tagger: name its folder with --bundle")
-        from train.tagging.scoring import evaluate as score_tagger
-
-        figures = score_tagger(bundle, records, classes)
-        lines = [f"{name}: {value}" for name, value in figures.items()]
-        typer.echo(json.dumps(figures) if as_json else "\n".join(lines))
-        return
-    if len(bundle or []) > 1:
-        raise TrainError("--bundle: one detector at a time; the others go with --peer")
-    from train.evaluation import page as pages
-    from train.evaluation import report
-    from train.evaluation.scored_sets import write_frame_scores
-
-    done = report.evaluate_bundle(
-        _bundle(bundle[0] if bundle else None), scenes, data, split, peer or [], robust=robustness
-    )
-    if frames_to is not None:
-        write_frame_scores(frames_to, done.grid, done.files)
-    if page is not None:
-        pages.write_page(done, page)
-    typer.echo(
-        json.dumps(done.metrics, indent=2) if as_json else report.format_markdown(done.metrics)
-    )
+    trials = load_sweep(name)
+    retain_freed_memory()
+    rows = list(run_sweep(trials, cache, runs / f"sweep-{name}", val, data, workers))
+    typer.echo(format_sweep_table(rows))
 
 
-def _said(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _bundle(folder: Path | None) -> Bundle:
-    from streamdet.model import bundle as bundles
-
-    try:
-        return bundles.load(folder)
-    except bundles.BundleError as error:
-        raise TrainError(str(error)) from error
+app.command()(evaluate)
+app.command()(adapt)
+app.command()(transfer)
+app.command("loss-study")(loss_study)
+app.command("film-report")(film_report)
+app.command()(vggish)
+app.add_typer(data_commands, name="data")
+app.add_typer(audioset_commands, name="audioset")

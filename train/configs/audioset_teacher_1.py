@@ -1,8 +1,8 @@
-"""A teacher of `audioset_lstm`: no LSTM, a wide dense layer and an attention for each class.
+"""A teacher of `audioset_lstm`: a wide dense layer and an attention for each class, no LSTM.
 
-python -m train fit audioset_teacher_1
+    python -m train fit audioset_teacher_1
 
-Under 3 min on two cores; MAP 0.359 on held-out clips.
+Time: under 3 min on two cores. Score: MAP 0.359 on the held-out clips.
 """
 
 from streamdet.model.config import TaggerModelConfig

@@ -1,9 +1,9 @@
-"""A detector goes on learning from a user's own recordings: `adapt` and `transfer`.
+"""Adaptation of a detector to a user's own recordings: `adapt` and `transfer`.
 
-Adapting mixes own clips into the old ones, which are replayed so that nothing is forgotten;
-transfer keeps the lower layers and teaches the upper ones own clips alone. Both come to a bundle
-with operating points of its own, and to hits and false alarms on the held-out own clips, before
-and after.
+`adapt` mixes own clips with the old ones, which are replayed so that nothing is forgotten.
+`transfer` freezes the lower layers and trains the upper ones on own clips alone. Both write a
+bundle with operating points of its own, and count hits and false alarms on the held-out own
+clips before and after.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ from streamdet.model.config import FrontendConfig, ModelConfig
 from train.data.config import MixConfig
 from train.data.corpus import Corpus, prepare_corpus
 from train.detector import export, loop
-from train.detector.config import TrainConfig
-from train.detector.freezing import frozen
+from train.detector.config import DetectorConfig
+from train.detector.freezing import list_frozen_layers
 from train.errors import TrainError
 from train.evaluation import metrics, scored_sets
 
+LEAD_S = 0.4
+
 
 @dataclass(frozen=True)
-class Own:
-    """What a user asks for: ``share`` of the sounds are own ones (1: all of them, but for beds
-    where there are none), ``steps`` at ``rate``, only the last ``layers`` trained (0: all)."""
+class AdaptationRequest:
+    """What a user asks for: training on the folder ``data`` for ``steps`` at ``rate``.
+
+    ``share`` is the share of own sounds; at 1 all sounds are own ones, except backgrounds if the
+    folder has none. ``layers`` is the number of last layers to train (0: all).
+    """
 
     data: Path
     share: float
@@ -40,55 +45,59 @@ class Own:
     seed: int = 1
 
 
-def config_of(bundle: Bundle, own: Own, kind: str) -> TrainConfig:
-    """The config of a run that begins from a bundle: its own recipe's, changed as asked; raises
-    TrainError where the bundle is no detector's."""
-    model, front = bundle.model, bundle.frontend
-    if not isinstance(model, ModelConfig) or not isinstance(front, FrontendConfig):
+def make_adaptation_config(bundle: Bundle, request: AdaptationRequest, kind: str) -> DetectorConfig:
+    """The config of a run that begins from a bundle: the config on its card, changed as
+    requested. Raises TrainError if the bundle is not a log-mel detector."""
+    model, frontend = bundle.model, bundle.frontend
+    if not isinstance(model, ModelConfig) or not isinstance(frontend, FrontendConfig):
         raise TrainError(f"{bundle.name}: not a detector over log-mel frames")
     recipe: dict[str, Any] = dict(bundle.card.get("config", {}))
-    known = {f.name for f in fields(TrainConfig)}
-    mix = _known(MixConfig, recipe.pop("mix", {}))
-    base = TrainConfig(
+    known = {f.name for f in fields(DetectorConfig)}
+    mix = _make_mix_config(recipe.pop("mix", {}))
+    base = DetectorConfig(
         **{
-            **{k: _tuples(v) for k, v in recipe.items() if k in known},
-            "frontend": front,
+            **{k: _to_tuples(v) for k, v in recipe.items() if k in known},
+            "frontend": frontend,
             "model": model,
             "mix": mix,
         }
     )
-    alone = own.share == 1.0
+    frozen = ()
+    if request.layers:
+        frozen = list_frozen_layers(network.layer_names(model), request.layers)
+    own_only = request.share == 1.0
+    quarter = max(1, request.steps // 4)
     return replace(
         base,
         name=f"{bundle.name}-{kind}",
         start="",
-        seed=own.seed,
+        seed=request.seed,
         mix=replace(
             mix,
-            own_share=own.share,
-            synthetic_shot=0.0 if alone else mix.synthetic_shot,
-            synthetic_strike=0.0 if alone else mix.synthetic_strike,
+            own_share=request.share,
+            synthetic_shot=0.0 if own_only else mix.synthetic_shot,
+            synthetic_strike=0.0 if own_only else mix.synthetic_strike,
         ),
-        steps=own.steps,
-        warmup=min(50, own.steps // 4),
-        learning_rate=own.rate,
+        steps=request.steps,
+        warmup=min(50, request.steps // 4),
+        learning_rate=request.rate,
         matrix_rate=0.0,
         until_loss=0.0,
         patience=0,
         keep_at=(),
-        frozen=frozen(network.layer_names(model), own.layers) if own.layers else (),
+        frozen=frozen,
         average=0.99,
         echo=1,
         teacher_weight=0.0,
         mine_every=0,
-        validate_every=max(1, own.steps // 4),
-        checkpoint_every=max(1, own.steps // 4),
+        validate_every=quarter,
+        checkpoint_every=quarter,
     )
 
 
-def run(
+def adapt_detector(
     bundle: Bundle,
-    own: Own,
+    request: AdaptationRequest,
     kind: str,
     cache: Path,
     folder: Path,
@@ -98,55 +107,59 @@ def run(
     workers: int = 1,
     hours: float = float("inf"),
 ) -> list[dict[str, Any]] | None:
-    """Train, export to ``to``, and score before and after on the val clips of the own data folder
-    and of the ``old`` one, if given; the rows of a table, or None where the time was over before
-    the run was."""
-    config = config_of(bundle, own, kind)
+    """Train from ``bundle`` in the run ``folder``, export to ``to``, and score both bundles.
+
+    ``cache`` holds the old clips, prepared; ``val`` the scenes to choose thresholds on. Returns a
+    row for each bundle, scored on the val clips of the own data folder and of the ``old`` one if
+    given; None if ``hours`` were over before the run was.
+    """
+    config = make_adaptation_config(bundle, request, kind)
     prepared = folder / "own"
     if not (prepared / "clips.json").is_file():
-        prepare_corpus(own.data, prepared)
+        prepare_corpus(request.data, prepared)
     state = loop.fit(config, cache, folder, workers, hours, bundle.params, prepared)
     if int(state.step) < config.steps:
         return None
-    made = export.export(
-        config, f"{kind} of {bundle.name}", Corpus(cache, prepared), folder, val, to
-    )
+    corpus = Corpus(cache, prepared)
+    trained_with = f"{kind} of {bundle.name}"
+    adapted = export.export_detector(config, trained_with, corpus, folder, val, to)
     rows = []
-    for moment, heard in (("before", bundle), ("after", made)):
-        threshold = heard.operating_points[heard.default_point].threshold
-        row = {"model": moment, "threshold": round(threshold, 3), **scored(heard, own.data)}
+    for name, scored in (("before", bundle), ("after", adapted)):
+        threshold = scored.operating_points[scored.default_point].threshold
+        row = {"model": name, "threshold": round(threshold, 3)}
+        row |= count_clip_hits(scored, request.data)
         if old is not None:
-            row |= {f"old {name}": value for name, value in scored(heard, old).items()}
+            row |= {f"old {key}": value for key, value in count_clip_hits(scored, old).items()}
         rows.append(row)
     return rows
 
 
-def scored(bundle: Bundle, data: Path, split: str = "val") -> dict[str, Any]:
-    """Hits and false alarms of a bundle at its default point on the held-out clips of a data
-    folder, each clip alone after 0.4 s of faint noise; and its average precision."""
-    clips = scored_sets.score_clips(bundle, data, split, lead_s=0.4)
-    shot = np.array([c.category == "gunshot" for c in clips], bool)
+def count_clip_hits(bundle: Bundle, data: Path, split: str = "val") -> dict[str, Any]:
+    """Hits and false alarms of a bundle at its default point on the clips of a split, each alone
+    after 0.4 s of faint noise, and its average precision (None without both kinds of clips)."""
+    clips = scored_sets.score_clips(bundle, data, split, lead_s=LEAD_S)
+    is_shot = np.array([c.category == "gunshot" for c in clips], bool)
     scores = np.array([c.score for c in clips])
     alarms = scores >= bundle.operating_points[bundle.default_point].threshold
-    ranked = bool(shot.any() and not shot.all())
+    has_both = bool(is_shot.any() and not is_shot.all())
     return {
-        "hits": f"{int((alarms & shot).sum())} / {int(shot.sum())}",
-        "false alarms": f"{int((alarms & ~shot).sum())} / {int((~shot).sum())}",
-        "ap": round(metrics.average_precision(shot, scores), 3) if ranked else None,
+        "hits": f"{int((alarms & is_shot).sum())} / {int(is_shot.sum())}",
+        "false alarms": f"{int((alarms & ~is_shot).sum())} / {int((~is_shot).sum())}",
+        "ap": round(metrics.average_precision(is_shot, scores), 3) if has_both else None,
     }
 
 
-def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a table."""
+def format_markdown_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format rows with the same keys as a Markdown table."""
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return "\n".join(lines + ["| " + " | ".join(str(r[k]) for k in head) + " |" for r in rows])
 
 
-def _known(kind: type[MixConfig], values: dict[str, Any]) -> MixConfig:
-    names = {f.name for f in fields(kind)}
-    return kind(**{k: _tuples(v) for k, v in values.items() if k in names})
+def _make_mix_config(values: dict[str, Any]) -> MixConfig:
+    names = {f.name for f in fields(MixConfig)}
+    return MixConfig(**{k: _to_tuples(v) for k, v in values.items() if k in names})
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _to_tuples(value: Any) -> Any:
+    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value

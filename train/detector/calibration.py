@@ -1,4 +1,4 @@
-"""Scores that mean what they say, and thresholds by what they cost: all from val scenes."""
+"""Calibration of a detector on val scenes: a temperature for its scores, and its thresholds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from train.evaluation.metrics import EventCounts
 from train.evaluation.scored_sets import ScoredFile, group_by_kind
 
 BUDGETS_H = {"balanced": 1.0, "strict": 0.1}
-"""False alarms an hour on film-like scenes that these points may cost."""
+"""The most false alarms an hour of film-like scenes that each of these points may raise."""
 SEGMENT_S = 1.0
-HEARD_S = 0.5
+EVENT_MARGIN_S = 0.5
 
 
-def seconds(grid: FrameGrid, files: Sequence[ScoredFile]) -> tuple[np.ndarray, np.ndarray]:
-    """The peak logit of each second, (n,) float64, and whether an event begins in it, (n,)
-    bool; seconds that hold only the decay of one are left out."""
+def collect_second_peaks(
+    grid: FrameGrid, files: Sequence[ScoredFile]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The peak logit of each second, (n,) float64, and whether an event begins in it, (n,) bool.
+    Seconds that hold only the decay of an event are left out."""
     length = round(SEGMENT_S * grid.rate / grid.frame)
     logits, positive = [], []
     for file in files:
@@ -32,19 +34,20 @@ def seconds(grid: FrameGrid, files: Sequence[ScoredFile]) -> tuple[np.ndarray, n
         count = len(p) // length
         peaks = np.log(p / (1.0 - p))[: count * length].reshape(count, length).max(axis=1)
         start = np.arange(count) * SEGMENT_S
+        end = start + SEGMENT_S
         begins, decays = np.zeros(count, bool), np.zeros(count, bool)
         for onset, offset in file.truth:
-            begins |= (start < onset + HEARD_S) & (start + SEGMENT_S > onset)
-            decays |= (start < offset + HEARD_S) & (start + SEGMENT_S > onset - HEARD_S)
-        kept = begins | ~decays
-        logits.append(peaks[kept])
-        positive.append(begins[kept])
+            begins |= (start < onset + EVENT_MARGIN_S) & (end > onset)
+            decays |= (start < offset + EVENT_MARGIN_S) & (end > onset - EVENT_MARGIN_S)
+        included = begins | ~decays
+        logits.append(peaks[included])
+        positive.append(begins[included])
     return np.concatenate(logits), np.concatenate(positive)
 
 
 def fit_temperature(logits: np.ndarray, positive: np.ndarray) -> float:
-    """The temperature in [0.2, 5] that makes the seconds' truth likeliest (Guo et al., *On
-    Calibration of Modern Neural Networks*, ICML 2017)."""
+    """The temperature in [0.2, 5] of the highest likelihood of the seconds' truth (Guo et al.,
+    *On Calibration of Modern Neural Networks*, ICML 2017). Both arrays are (n,)."""
 
     def loss(log_t: float) -> float:
         z = np.where(positive, logits, -logits) / np.exp(log_t)
@@ -54,55 +57,61 @@ def fit_temperature(logits: np.ndarray, positive: np.ndarray) -> float:
     return float(np.exp(best.x))  # type: ignore[attr-defined]
 
 
-def calibration_error(logits: np.ndarray, positive: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: the mean distance of confidence and truth, by ten bins of
-    probability, weighted by how many seconds are in each."""
+def compute_calibration_error(logits: np.ndarray, positive: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: the mean distance between confidence and truth over bins of
+    probability, weighted by the number of seconds in each bin. Both arrays are (n,)."""
     p = 1.0 / (1.0 + np.exp(-logits))
-    which = np.minimum((p * bins).astype(int), bins - 1)
-    apart = [
-        abs(p[which == b].mean() - positive[which == b].mean()) * np.mean(which == b)
-        for b in np.unique(which)
+    index = np.minimum((p * bins).astype(int), bins - 1)
+    distances = [
+        abs(p[index == b].mean() - positive[index == b].mean()) * np.mean(index == b)
+        for b in np.unique(index)
     ]
-    return float(np.sum(apart))
+    return float(np.sum(distances))
 
 
-def cooled(params: Params, temperature: float) -> Params:
-    """The weights with the gunshot head's logit divided by a temperature: a score is
-    calibrated without a knob that a bundle would have to carry."""
+def apply_temperature(params: Params, temperature: float) -> Params:
+    """The weights with the logit of the gunshot head divided by a temperature. The calibration is
+    part of the weights, so bundles need no field for it."""
     head = {name: x.copy() for name, x in params["head"].items()}
     for x in head.values():
         x[..., GUNSHOT] /= np.float32(temperature)
     return {**params, "head": head}
 
 
-def choose_points(grid: FrameGrid, files: Sequence[ScoredFile]) -> dict[str, OperatingPoint]:
-    """``sensitive``: the threshold of the best F1 on the rare scenes. For each budget of
-    BUDGETS_H the lowest threshold whose false alarms, and those of all higher ones, keep it on
-    the film-like ones. Each with what it measured on all."""
-    kinds, candidates = group_by_kind(files), candidate_thresholds()
+def choose_operating_points(
+    grid: FrameGrid, files: Sequence[ScoredFile]
+) -> dict[str, OperatingPoint]:
+    """The operating points of a detector, each with its metrics on all scenes.
+
+    ``sensitive`` has the best F1 on the rare scenes. ``balanced`` and ``strict`` have the lowest
+    threshold from which on no threshold exceeds their budget of false alarms on the film-like
+    scenes (BUDGETS_H).
+    """
+    kinds, candidates = group_by_kind(files), list_candidate_thresholds()
     hours = scene_metrics.total_hours(grid, kinds["film"])
 
-    def counts(kind: str, threshold: float) -> EventCounts:
+    def count(kind: str, threshold: float) -> EventCounts:
         return scene_metrics.count_at_threshold(grid, kinds[kind], DecisionConfig(threshold))
 
-    chosen = {"sensitive": max(candidates, key=lambda t: counts("rare", t).f1)}
-    rates = [counts("film", t).false_alarms / hours for t in candidates]
+    chosen = {"sensitive": max(candidates, key=lambda t: count("rare", t).f1)}
+    rates = [count("film", t).false_alarms / hours for t in candidates]
     for name, budget in BUDGETS_H.items():
-        dear = [i for i, rate in enumerate(rates) if rate > budget]
-        chosen[name] = candidates[min(dear[-1] + 1 if dear else 0, len(rates) - 1)]
+        exceeding = [i for i, rate in enumerate(rates) if rate > budget]
+        first = exceeding[-1] + 1 if exceeding else 0
+        chosen[name] = candidates[min(first, len(rates) - 1)]
     return {
-        name: OperatingPoint(round(t, 4), _measured(grid, kinds, round(t, 4)))
+        name: OperatingPoint(round(t, 4), _measure_point(grid, kinds, round(t, 4)))
         for name, t in chosen.items()
     }
 
 
-def candidate_thresholds() -> list[float]:
-    """80 thresholds, evenly apart in logit from 0.02 to 0.9995."""
+def list_candidate_thresholds() -> list[float]:
+    """80 thresholds from 0.02 to 0.9995, evenly spaced in logit."""
     logits = np.linspace(np.log(0.02 / 0.98), np.log(0.9995 / 0.0005), 80)
     return [float(t) for t in 1.0 / (1.0 + np.exp(-logits))]
 
 
-def _measured(grid: FrameGrid, kinds: dict[str, list[ScoredFile]], threshold: float) -> dict:
+def _measure_point(grid: FrameGrid, kinds: dict[str, list[ScoredFile]], threshold: float) -> dict:
     measured = {}
     for kind, files in kinds.items():
         row = scene_metrics.compute_point_metrics(grid, files, threshold)

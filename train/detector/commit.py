@@ -1,12 +1,13 @@
-"""Which code is running."""
+"""The commit of the running code."""
 
 from __future__ import annotations
 
 import subprocess
 
 
-def current_commit() -> str:
-    """The checkout's commit, marked where files differ from it."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+def read_commit() -> str:
+    """The commit of the checkout, with ``-dirty`` if files differ from it; ``unknown`` if the
+    current directory is not in a git checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"

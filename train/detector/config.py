@@ -1,4 +1,4 @@
-"""What one training run is: a frozen record, one file of train/configs/ for each."""
+"""Configs of training runs: frozen records, one file in train/configs/ for each."""
 
 from __future__ import annotations
 
@@ -11,47 +11,58 @@ from train import configs
 from train.data.config import MixConfig
 from train.data.labels import LABELS
 from train.errors import TrainError
-from train.tagging.config import TaggerConfig
 
 
-class ConfigError(TrainError):
-    """There is no such config; the message lists those there are."""
+class UnknownConfigError(TrainError):
+    """No such config, or one of the wrong kind. The message lists the configs that exist."""
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that a run depends on, but for the data's folder.
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What the configs of detectors and taggers have in common: names, length, and checkpoints.
 
-    It ends at the first of: ``steps``; a loss, averaged over about 50 steps, below
-    ``until_loss``, where that is above 0; ``patience`` validations without a lower miss rate,
-    where that is above 0. When the loss first falls below each of ``keep_at`` the weights are
-    kept; ``frozen`` layers keep theirs throughout.
-
-    ``start`` names the config whose weights are the first ones here; empty is from
-    nothing. ``carry_over`` is the share of rows that begin in the state where the step before
-    ended: a hard cut, as films have, and the only way to meet states of long streams in
-    training. ``echo`` is how often a batch is trained on before the next (data echoing, Choi
-    et al., 2019): mixing costs as much as a step. ``recolour_db`` is how far a random equaliser
-    turns a band of the log-mel frames up or down, ``band_mask`` how often some of them are deaf:
-    a batch that comes again does not come alike. ``matrix_rate`` and
-    ``matrix_decay`` are the learning rate and weight decay of matrices and kernels under Muon;
-    at a rate of 0 they have AdamW, as the rest. The ``*_weight`` are those of `train.detector.loss`;
-    ``mine_every`` is the steps between minings, 0 for none.
+    A run ends at the first of these: ``steps``; a loss, averaged over about 50 steps, below
+    ``until_loss`` (0: ignored); ``patience`` validations without a better score (0: ignored).
+    ``keep_at`` lists losses: the weights are saved when the averaged loss first falls below each
+    of them. ``frozen`` names layers that are not trained.
     """
 
     name: str
     version: str
-    start: str = ""
     seed: int = 1
-    frontend: FrontendConfig = field(default_factory=FrontendConfig)
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(labels=LABELS))
-    mix: MixConfig = field(default_factory=MixConfig)
     batch: int = 32
     steps: int = 5_000
     until_loss: float = 0.0
     patience: int = 0
     keep_at: tuple[float, ...] = ()
     frozen: tuple[str, ...] = ()
+    validate_every: int = 500
+    checkpoint_every: int = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(RunConfig):
+    """Everything that the training of a detector depends on, except the data folder.
+
+    ``start`` names the config whose trained weights this one begins from; empty: random weights.
+
+    ``carry_over`` is the share of rows that begin in the recurrent state in which the previous
+    step ended. This joins two scenes with a hard cut, as films do, and exposes the network to the
+    states of long streams. ``echo`` is how many times a batch is used before the next one (data
+    echoing, Choi et al., 2019), because mixing a batch takes as long as a step. ``recolour_db``
+    is the range of a random equaliser on the log-mel bands, ``band_mask`` the probability that
+    some bands are masked; both make the repeats of a batch differ.
+
+    ``matrix_rate`` and ``matrix_decay`` are the learning rate and weight decay of matrices and
+    kernels under Muon; at a rate of 0 AdamW trains them like the other weights. The ``*_weight``
+    fields weight the parts of `train.detector.loss`; ``segment_frames`` is the length of a
+    segment there. ``mine_every`` is the number of steps between hard-negative minings (0: none).
+    """
+
+    start: str = ""
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(labels=LABELS))
+    mix: MixConfig = field(default_factory=MixConfig)
     warmup: int = 200
     learning_rate: float = 3e-3
     matrix_rate: float = 0.0
@@ -71,26 +82,38 @@ class TrainConfig:
     bag_weight: float = 0.0
     teacher_weight: float = 0.0
     mine_every: int = 0
-    checkpoint_every: int = 250
-    validate_every: int = 500
+
+    @property
+    def frame(self) -> int:
+        """Samples for each frame of logits: the hop times the stride of the network."""
+        return self.frontend.hop * self.model.stride
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds for each frame of logits."""
+        return self.frame / self.frontend.sample_rate
 
 
-def names() -> list[str]:
-    """The configs there are."""
+def list_configs() -> list[str]:
+    """The names of all configs, sorted."""
     return sorted(m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg)
 
 
-def load_any(name: str) -> TrainConfig | TaggerConfig:
-    """The config called ``name``; raises ConfigError where there is none."""
-    if name not in names():
-        raise ConfigError(f"no config {name!r}; there are: {', '.join(names())}")
+def load_config(name: str) -> RunConfig:
+    """Load the config of a detector or a tagger; raises UnknownConfigError if it does not
+    exist."""
+    names = list_configs()
+    if name not in names:
+        raise UnknownConfigError(f"no config {name!r}; there are: {', '.join(names)}")
     return importlib.import_module(f"train.configs.{name}").CONFIG
 
 
-def load(name: str) -> TrainConfig:
-    """The detector's config called ``name``; raises ConfigError where there is none, or where it
-    is a tagger's."""
-    config = load_any(name)
-    if isinstance(config, TaggerConfig):
-        raise ConfigError(f"{name} is a tagger's config, which only `python -m train fit` takes")
+def load_detector_config(name: str) -> DetectorConfig:
+    """Load the config of a detector; raises UnknownConfigError if it does not exist or is the
+    config of a tagger."""
+    config = load_config(name)
+    if not isinstance(config, DetectorConfig):
+        raise UnknownConfigError(
+            f"{name}: a tagger's config. Use it with `python -m train fit` and `export`."
+        )
     return config

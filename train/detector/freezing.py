@@ -1,4 +1,4 @@
-"""Layers that keep their weights: which there are, and the step that leaves them alone."""
+"""Freezing layers: which layers to freeze, and an optimizer that leaves them unchanged."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ import optax
 from streamdet.model.config import Params
 from train.errors import TrainError
 
-Groups = Sequence[Sequence[str]]
-"""The layers of a network from its input on, those that belong together in one."""
+LayerGroups = Sequence[Sequence[str]]
+"""The layers of a network, from its input to its output. A group is trained or frozen as one."""
 
 
-def frozen(groups: Groups, trained: int) -> tuple[str, ...]:
-    """The layers before the last ``trained`` groups; raises TrainError for a number that is not
-    one of the network's."""
+def list_frozen_layers(groups: LayerGroups, trained: int) -> tuple[str, ...]:
+    """The layers before the last ``trained`` groups; raises TrainError if the network does not
+    have that many groups."""
     if not 1 <= trained <= len(groups):
         names = ", ".join(group[0] for group in reversed(groups))
-        raise TrainError(f"--layers {trained}: 1 to {len(groups)} can be trained: {names}")
+        raise TrainError(
+            f"--layers {trained}: 1 to {len(groups)} can be trained, from the head down: {names}"
+        )
     return tuple(name for group in groups[: len(groups) - trained] for name in group)
 
 
-def leaving(
-    names: Sequence[str], moved: optax.GradientTransformation
+def freeze_layers(
+    names: Sequence[str], transformation: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-    """An optimizer's steps, but none for the layers of these names."""
+    """Wrap an optimizer so that the updates of the named layers are zero."""
     if not names:
-        return moved
+        return transformation
 
-    def held(params: Params) -> Params:
+    def mask_frozen(params: Params) -> Params:
         return {
             layer: jax.tree.map(lambda _, layer=layer: layer in names, tensors)
             for layer, tensors in params.items()
         }
 
-    return optax.chain(moved, optax.masked(optax.set_to_zero(), held))
+    return optax.chain(transformation, optax.masked(optax.set_to_zero(), mask_frozen))

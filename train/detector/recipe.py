@@ -1,4 +1,4 @@
-"""The whole road from a data folder to a bundle, each step only where it is still to do."""
+"""The recipe: all steps from a data folder to a bundle. Steps that are already done are skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from train.data import mixtures, packages
 from train.data.corpus import Corpus, prepare_corpus
 from train.detector import config as configs
 from train.detector import export, loop
-from train.detector.config import TrainConfig
+from train.detector.config import DetectorConfig
 from train.evaluation import report
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -21,7 +21,7 @@ VAL_SEED, RARE, REELS, BURSTS = 2026, 240, 60, 60
 EBRS_DB = (-6.0, 0.0, 6.0)
 
 
-def run(
+def run_recipe(
     name: str,
     to: Path,
     data: Path,
@@ -32,46 +32,50 @@ def run(
     workers: int = 1,
     hours: float = float("inf"),
 ) -> str:
-    """Do what is still to do for the config called ``name`` and those it begins from, training
-    for at most ``hours``; the figures on val as Markdown, or, where training is not over, where
-    it stands. ``more`` is where the packages' sounds lie or are to go, None to go without."""
-    ends = time.monotonic() + hours * 3600
-    road = lineage(name)
+    """Prepare clips, make val scenes, train, export to ``to``, and evaluate on val.
+
+    Trains the config ``name`` and those it begins from, for at most ``hours``. ``more`` is the
+    folder for the sounds of Debian packages; None does without them. Returns the metrics on val
+    as Markdown or, if the training has not finished, a line that says at which step it is.
+    """
+    end = time.monotonic() + hours * 3600
+    lineage = load_lineage(name)
     if not (cache / "clips.json").is_file():
         if more is not None and not (more / "manifest.csv").is_file():
             log.print(f"{packages.fetch_packages(more, data)} sounds of packages in {more}")
         log.print(f"{prepare_corpus(data, cache, more=more)} clips in {cache}")
     corpus = Corpus(cache)
     if not (val / "truth.csv").is_file():
-        mixtures.write_mixtures(val_set(corpus), val)
+        mixtures.write_mixtures(make_val_set(corpus), val)
         log.print(f"val scenes in {val}")
-    for config_name, config in road.items():
-        left = max(ends - time.monotonic(), 0.0) / 3600
-        start = first_weights(config, corpus, runs)
+    for config_name, config in lineage.items():
+        left = max(end - time.monotonic(), 0.0) / 3600
+        start = load_start_params(config, corpus, runs)
         state = loop.fit(config, cache, runs / config_name, workers, left, start)
         if int(state.step) < config.steps:
-            where = f"step {int(state.step)} of {config.steps} of {config_name}"
-            return f"{where}: run this again to go on"
-    how = f"python -m train recipe {name}"
-    bundle = export.export(road[name], how, corpus, runs / name, val, to)
+            progress = f"{config_name}: step {int(state.step)} of {config.steps}"
+            return f"{progress}. Run the same command again to continue."
+    trained_with = f"python -m train recipe {name}"
+    bundle = export.export_detector(lineage[name], trained_with, corpus, runs / name, val, to)
     return report.format_markdown(report.evaluate_bundle(bundle, val, data, "val").metrics)
 
 
-def lineage(name: str) -> dict[str, TrainConfig]:
-    """The config called ``name`` behind those whose weights it begins from, oldest first."""
-    config = configs.load(name)
-    return {**(lineage(config.start) if config.start else {}), name: config}
+def load_lineage(name: str) -> dict[str, DetectorConfig]:
+    """The config ``name`` and those whose weights it begins from, the earliest first."""
+    config = configs.load_detector_config(name)
+    return {**(load_lineage(config.start) if config.start else {}), name: config}
 
 
-def first_weights(config: TrainConfig, corpus: Corpus, runs: Path) -> Params | None:
-    """The weights of the run that ``config`` begins from; None where it has none."""
+def load_start_params(config: DetectorConfig, corpus: Corpus, runs: Path) -> Params | None:
+    """The weights of the run that ``config`` begins from; None if it begins from random ones."""
     if not config.start:
         return None
-    return export.own_params(configs.load(config.start), corpus, runs / config.start)
+    start = configs.load_detector_config(config.start)
+    return export.load_detector_params(start, corpus, runs / config.start)
 
 
-def val_set(corpus: Corpus) -> Iterator[mixtures.Mixture]:
-    """The scenes that thresholds are chosen on: 2 h of rare shots, 10 h of film, bursts."""
+def make_val_set(corpus: Corpus) -> Iterator[mixtures.Mixture]:
+    """The scenes to choose thresholds on: 2 h with rare shots, 10 h like film, and bursts."""
     yield from mixtures.make_rare_mixtures(corpus, "val", VAL_SEED, RARE, EBRS_DB)
     yield from mixtures.make_film_mixtures(corpus, "val", VAL_SEED, REELS)
     yield from mixtures.make_burst_mixtures(corpus, "val", VAL_SEED, BURSTS)

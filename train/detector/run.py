@@ -1,8 +1,8 @@
-"""What the training loops share: checkpoints, the journal, when a run ends, what it came to.
+"""What the training loops share: checkpoints, the journal, when a run ends, and its summary.
 
-A run lies in a folder: ``checkpoints/``, its `train.detector.journal`, and, once it has ended,
-``run.json``: by what it ended, config, seed, commits, data, and the figures of its best and last
-validation.
+The folder of a run holds ``checkpoints/``, the journal (`train.detector.journal`) and, once the
+run has ended, ``run.json``: why it ended, config, seed, commits, data, and the metrics of its
+best and last validation.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,185 +22,213 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from train.detector import journal
-from train.detector.commit import current_commit
+from train.detector.commit import read_commit
+from train.detector.config import RunConfig
 from train.detector.journal import Journal
 from train.errors import TrainError
 
 LOSS_OVER = 50
 """Steps that the loss is averaged over, about."""
-LOSS_EVERY = 50
-COMMIT = "commit.txt"
+LOG_EVERY = 50
+"""Steps between two losses in the journal."""
+READ_EVERY = 10
+"""The most steps between two reads of the loss. A read waits for the device, so this also limits
+how many steps and batches are queued."""
+COMMITS = "commit.txt"
+OUT_OF_TIME = "its time limit; run the same command again to continue"
 
 State = TypeVar("State")
 Tree = TypeVar("Tree")
 
 
-def to_stderr(line: str) -> None:
-    """Say a line to whoever watches, and leave stdout to results."""
+def print_to_stderr(line: str) -> None:
+    """Print a line of progress; stdout is for results."""
     print(line, file=sys.stderr, flush=True)
 
 
-class Ends(Protocol):
-    """What of a config says when its run ends."""
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-    @property
-    def until_loss(self) -> float: ...  # noqa: D102
-    @property
-    def keep_at(self) -> tuple[float, ...]: ...  # noqa: D102
-    @property
-    def patience(self) -> int: ...  # noqa: D102
-    @property
-    def validate_every(self) -> int: ...  # noqa: D102
-    @property
-    def checkpoint_every(self) -> int: ...  # noqa: D102
+def update_mean_loss(step: jax.Array, mean: jax.Array, loss: jax.Array) -> jax.Array:
+    """The moving average of the losses after one more; at step 0 the loss itself."""
+    return jnp.where(step == 0, loss, mean + (loss - mean) / LOSS_OVER)
 
 
-def moving_loss(step: jax.Array, before: jax.Array, loss: jax.Array) -> jax.Array:
-    """The moving mean of the losses, the first one's own at step 0."""
-    return jnp.where(step == 0, loss, before + (loss - before) / LOSS_OVER)
+def count_safe_steps(loss: float, levels: Iterable[float]) -> int:
+    """The number of steps, 1 to READ_EVERY, after which the mean loss has to be read again.
+
+    Losses are not negative, so `update_mean_loss` lowers the mean by at most a factor of
+    1 - 1 / LOSS_OVER a step. Before the returned number of steps it can't fall below any of
+    ``levels`` that it has not passed, so the step that passes one is always read.
+    """
+    ahead = max((level for level in levels if 0.0 < level <= loss), default=0.0)
+    if not ahead:
+        return READ_EVERY
+    steps = math.floor(math.log(ahead / loss) / math.log(1.0 - 1.0 / LOSS_OVER))
+    return max(1, min(READ_EVERY, steps))
 
 
-class Run:
-    """A run in its folder, to be gone on with or begun. ``score`` names the figure that
-    validations are compared by, the ``highest`` or the lowest of them the best."""
+class TrainingRun:
+    """A training run in its folder, new or resumed.
+
+    ``score`` names the metric by which validations are compared; the ``highest`` or the lowest
+    is the best. The run stops at the first checkpoint after ``hours``. ``report`` receives lines
+    of progress. ``end_reason`` is empty until the run has ended.
+    """
 
     def __init__(
         self,
         folder: Path,
-        config: Ends,
+        config: RunConfig,
         score: str,
         *,
         highest: bool,
         hours: float,
-        said: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        self.folder, self.config, self.hours, self.said = folder, config, hours, said
+        self.folder, self.config, self.hours, self.report = folder, config, hours, report
         self.score, self._sign = score, 1.0 if highest else -1.0
-        self._writes = jax.process_index() == 0
+        self._writable = jax.process_index() == 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._checkpoints = checkpoints(folder)
-        self._began, self._known_s = time.monotonic(), 0
-        self.why = ""
+        self._checkpoints = open_checkpoints(folder)
+        self._start_time, self._earlier_s = time.monotonic(), 0
+        self._levels = (config.until_loss, *config.keep_at)
+        self._next_read = 0
+        self.end_reason = ""
 
-    def state(self, fresh: State) -> State:
-        """The newest checkpoint's state, or a fresh one; and opens the journal there."""
+    def restore_state(self, fresh: State) -> State:
+        """The state of the newest checkpoint, or ``fresh`` without one. Opens the journal."""
         step = self._checkpoints.latest_step()
         if step is not None:
-            restored: Any = newest(self._checkpoints, fresh)
+            restored: Any = restore_newest(self._checkpoints, fresh)
             fresh = restored
-            self.said(f"going on from step {step}")
-        if self._writes and journal.concluded(self.folder) is None:
-            note_commit(self.folder)
-        self._log = Journal(self.folder, step or 0, writes=self._writes)
+            self.report(f"continuing from step {step}")
+        if self._writable and journal.read_summary(self.folder) is None:
+            record_commit(self.folder)
+        self._journal = Journal(self.folder, step or 0, writable=self._writable)
+        self._next_read = (step or 0) + 1
         if (step or 0) >= self.config.steps:
-            self.why = "the last step"
-        rows = self._log.validations(self.score)
-        self._known_s = rows[-1]["seconds"] if rows else 0
+            self.end_reason = "the last step"
+        rows = self._journal.list_validations(self.score)
+        self._earlier_s = rows[-1]["seconds"] if rows else 0
         return fresh
 
-    def stepped(self, step: int, loss: float) -> bool:
-        """Note a step's loss; whether it is time to validate."""
-        if step % LOSS_EVERY == 0:
-            self._log.add({"step": step, "loss": round(loss, 5)})
-            self.said(f"step {step} of {self.config.steps}  loss {loss:.4f}")
-        if loss < self.config.until_loss:
-            self.why = f"a loss of {loss:.4f}"
-        elif step >= self.config.steps:
-            self.why = "the last step"
-        return bool(self.why) or step % self.config.validate_every == 0
+    def needs_loss(self, step: int) -> bool:
+        """Whether `record_loss` must be called at this step. On other steps the loop need not
+        wait for the device."""
+        return step >= min(self._next_read, self.config.steps) or step % LOG_EVERY == 0
 
-    def levels(self, step: int, loss: float) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """A folder for each of the config's losses that this step is the first below, and what a
-        card of its weights should say."""
+    def record_loss(self, step: int, loss: float) -> None:
+        """Take the mean loss of a step: write it to the journal every 50 steps, and end the run
+        at its last step or below ``until_loss``."""
+        self._levels = tuple(level for level in self._levels if level <= loss)
+        self._next_read = step + count_safe_steps(loss, self._levels)
+        if step % LOG_EVERY == 0:
+            self._journal.add_row({"step": step, "loss": round(loss, 5)})
+            self.report(f"step {step} of {self.config.steps}  loss {loss:.4f}")
+        if loss < self.config.until_loss:
+            self.end_reason = f"a loss of {loss:.4f}"
+        elif step >= self.config.steps:
+            self.end_reason = "the last step"
+
+    def iter_passed_levels(self, step: int, loss: float) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """For each loss of ``keep_at`` that this step is the first to fall below, the folder for
+        the weights, and what their card says about it."""
         for level in self.config.keep_at:
             to = self.folder / f"at-{level:g}"
-            if loss < level and not _kept_before(to / "card.json", step):
+            if loss < level and not _was_saved_before(to / "card.json", step):
                 yield to, {"step": step, "loss": round(loss, 5), "kept_at": level}
 
-    def validated(self, step: int, figures: dict[str, float]) -> bool:
-        """Note a validation; whether it is the best so far."""
-        seconds = self._known_s + round(time.monotonic() - self._began)
-        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
-        row = {"step": step, "seconds": seconds, **finite}
-        self._log.add(row)
-        self.said(", ".join(f"{k} {v:g}" for k, v in row.items()))
-        rows = self._log.validations(self.score)
-        ranks = [self._sign * r[self.score] for r in rows]
-        waited = len(ranks) - 1 - ranks.index(max(ranks))
-        if not self.why and 0 < self.config.patience <= waited:
-            self.why = f"{waited} validations without a better {self.score}"
-        return waited == 0
+    def needs_validation(self, step: int) -> bool:
+        """Whether to validate after this step: at intervals, and at the end of the run."""
+        return bool(self.end_reason) or step % self.config.validate_every == 0
 
-    def over(self, step: int, state: Any) -> bool:
-        """Keep a checkpoint where one is due; whether to stop here."""
-        due = step % self.config.checkpoint_every == 0
-        if self.why or due:
+    def record_validation(self, step: int, metrics: dict[str, float]) -> bool:
+        """Write a validation to the journal, and end the run if ``patience`` is exhausted.
+        Returns True if it is the best so far."""
+        seconds = self._earlier_s + round(time.monotonic() - self._start_time)
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        row = {"step": step, "seconds": seconds, **finite}
+        self._journal.add_row(row)
+        self.report(", ".join(f"{k} {v:g}" for k, v in row.items()))
+        rows = self._journal.list_validations(self.score)
+        ranks = [self._sign * r[self.score] for r in rows]
+        since_best = len(ranks) - 1 - ranks.index(max(ranks))
+        if not self.end_reason and 0 < self.config.patience <= since_best:
+            self.end_reason = f"{since_best} validations without a better {self.score}"
+        return since_best == 0
+
+    def save_checkpoint(self, step: int, state: Any) -> None:
+        """Save a checkpoint if one is due at this step, or if the run has ended."""
+        if self.end_reason or step % self.config.checkpoint_every == 0:
             self._checkpoints.save(step, args=ocp.args.StandardSave(state))
-        late = due and time.monotonic() - self._began > self.hours * 3600
-        return bool(self.why) or late
+
+    def should_stop(self, step: int) -> bool:
+        """Whether the run has ended, or its hours are over at a checkpoint."""
+        if self.end_reason:
+            return True
+        hours = (time.monotonic() - self._start_time) / 3600
+        return step % self.config.checkpoint_every == 0 and hours > self.hours
 
     def close(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Write ``run.json`` if the run has ended; returns what it says, or would."""
-        self._log.close()
+        """Close the files, and write ``run.json`` if the run has ended. Returns its content."""
+        self._journal.close()
         self._checkpoints.close()
-        rows = self._log.validations(self.score)
+        rows = self._journal.list_validations(self.score)
         best = max(rows, key=lambda r: self._sign * r[self.score]) if rows else None
-        config: Any = self.config
-        about = {
-            "ended_by": self.why or "its time; run it again to go on",
-            "config": asdict(config),
-            "seed": config.seed,
-            "commit": ", ".join((self.folder / COMMIT).read_text().split()),
+        summary = {
+            "ended_by": self.end_reason or OUT_OF_TIME,
+            "config": asdict(self.config),
+            "seed": self.config.seed,
+            "commit": ", ".join((self.folder / COMMITS).read_text().split()),
             "data": data,
             "device": jax.devices()[0].device_kind,
             "devices": jax.device_count(),
             "last": rows[-1] if rows else None,
             "best": best,
         }
-        if self.why and self._writes:
-            journal.conclude(self.folder, about)
-        return about
+        if self.end_reason and self._writable:
+            journal.write_summary(self.folder, summary)
+        return summary
 
 
-def _kept_before(card: Path, step: int) -> bool:
-    """Whether it is there already, and not from behind the checkpoint that a run went on from."""
+def _was_saved_before(card: Path, step: int) -> bool:
+    """Whether a bundle was saved at an earlier step. One of a later step was saved before the run
+    was resumed from an older checkpoint, and is saved again."""
     return card.is_file() and json.loads(card.read_text())["step"] < step
 
 
-def checkpoints(folder: Path) -> ocp.CheckpointManager:
-    """The checkpoints of a run, the newest two kept."""
+def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
+    """The checkpoints of a run; the newest two are retained."""
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     return ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
 
 
-def newest(manager: ocp.CheckpointManager, like: State) -> State:
-    """The newest state, of the shape of ``like``."""
+def restore_newest(manager: ocp.CheckpointManager, like: State) -> State:
+    """The newest state, with the shapes of ``like``."""
     restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(like))
     return restored
 
 
-def local(tree: Tree) -> Tree:
-    """Arrays that lie on every device as numpy arrays of this host."""
-    found: Any = jax.tree.map(np.asarray, tree)
-    return found
+def copy_to_host(tree: Tree) -> Tree:
+    """Replicated arrays as numpy arrays of this host."""
+    arrays: Any = jax.tree.map(np.asarray, tree)
+    return arrays
 
 
-def ended(folder: Path, config: Any) -> dict[str, Any] | None:
-    """What ``run.json`` says of an ended run; None where there is none. Raises TrainError where
-    it was a run of another config, whose figures would pass for this one's."""
-    about = journal.concluded(folder)
-    if about is not None and about["config"] != json.loads(json.dumps(asdict(config))):
+def load_ended_run(folder: Path, config: RunConfig) -> dict[str, Any] | None:
+    """The content of ``run.json``; None if the run has not ended. Raises TrainError if it is the
+    run of another config, whose metrics must not be taken for this one's."""
+    summary = journal.read_summary(folder)
+    if summary is not None and summary["config"] != json.loads(json.dumps(asdict(config))):
         raise TrainError(
-            f"{folder}: an ended run of another config lies there; remove it or name another folder"
+            f"{folder}: holds an ended run of another config. Remove the folder or name another."
         )
-    return about
+    return summary
 
 
-def note_commit(folder: Path) -> None:
-    """Add the code that runs to ``commit.txt``: what began a run, and what went on with it."""
-    path = folder / COMMIT
+def record_commit(folder: Path) -> None:
+    """Add the commit of the running code to ``commit.txt``, which lists those of all sessions of
+    the run."""
+    path = folder / COMMITS
     known = path.read_text().split() if path.is_file() else []
-    if current_commit() not in known:
-        path.write_text("\n".join([*known, current_commit()]) + "\n")
+    commit = read_commit()
+    if commit not in known:
+        path.write_text("\n".join([*known, commit]) + "\n")

@@ -1,4 +1,4 @@
-"""Small sweeps: every trial of a set trained and scored on val, resumable at any moment."""
+"""Sweeps: train and score every trial of a set on val scenes; resumable at any time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +15,40 @@ from rich.console import Console
 from train.configs import sweeps
 from train.data.corpus import Corpus
 from train.detector import export, loop
-from train.detector.config import TrainConfig
+from train.detector.config import DetectorConfig
 from train.errors import TrainError
 from train.evaluation import report
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class SweepError(TrainError):
-    """There is no such sweep; the message lists those there are."""
+class UnknownSweepError(TrainError):
+    """No such sweep. The message lists those that exist."""
 
 
-def names() -> list[str]:
-    """The sweeps there are."""
+def list_sweeps() -> list[str]:
+    """The names of all sweeps, sorted."""
     return sorted(m.name for m in pkgutil.iter_modules(sweeps.__path__))
 
 
-def load(name: str) -> dict[str, TrainConfig]:
-    """The trials of the sweep called ``name``; raises SweepError where there is none."""
-    if name not in names():
-        raise SweepError(f"no sweep {name!r}; there are: {', '.join(names())}")
+def load_sweep(name: str) -> dict[str, DetectorConfig]:
+    """The trials of a sweep, by name; raises UnknownSweepError if it does not exist."""
+    names = list_sweeps()
+    if name not in names:
+        raise UnknownSweepError(f"no sweep {name!r}; there are: {', '.join(names)}")
     return importlib.import_module(f"train.configs.sweeps.{name}").TRIALS
 
 
-def run(
-    trials: dict[str, TrainConfig],
+def run_sweep(
+    trials: dict[str, DetectorConfig],
     cache: Path,
     folder: Path,
     val: Path,
     data: Path,
     workers: int = 1,
 ) -> Iterator[dict[str, Any]]:
-    """The row of every trial in order, those that ``folder/results.jsonl`` has as they are, the
-    others trained (or gone on with) and scored through the serving road on val."""
+    """Yield a row for each trial, in order. Trials in ``folder/results.jsonl`` are not run again;
+    the others are trained, or resumed, and scored on val through the serving engine."""
     results = folder / "results.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     done = {}
@@ -56,36 +57,15 @@ def run(
     for trial, config in trials.items():
         if trial not in done:
             log.print(f"[bold]{trial}[/bold]")
-            row = {"trial": trial, **_score(trial, config, cache, folder, val, data, workers)}
+            row = {"trial": trial, **_run_trial(trial, config, cache, folder, val, data, workers)}
             with results.open("a") as sink:
                 sink.write(json.dumps(row) + "\n")
             done[trial] = row
         yield done[trial]
 
 
-def _score(
-    trial: str,
-    config: TrainConfig,
-    cache: Path,
-    folder: Path,
-    val: Path,
-    data: Path,
-    workers: int,
-) -> dict[str, Any]:
-    place = folder / re.sub(r"[^a-z0-9]+", "-", trial.lower()).strip("-")
-    loop.fit(config, cache, place, workers)
-    bundle = export.uncalibrated(config, Corpus(cache), place, place / "bundle")
-    figures = report.evaluate_bundle(bundle, val, data, "val").metrics
-    row: dict[str, Any] = {}
-    for kind in ("rare", "film"):
-        names = ("best_error_rate", "best_f1", "recall_at_6_fa_h")
-        row |= {f"{kind}_{name}": figures[kind][name] for name in names}
-    close = figures.get("clips", {}).get("close", {})
-    return row | {f"clips_{name}": close[name] for name in ("ap", "auc") if name in close}
-
-
-def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table, in their order."""
+def format_sweep_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format the rows as a Markdown table, in order."""
     columns = [c for c in rows[0] if c != "trial"]
     lines = ["| | " + " | ".join(c.replace("_", " ") for c in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
@@ -93,3 +73,24 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         f"| {r['trial']} | " + " | ".join(f"{r[c]:.3f}" for c in columns) + " |" for r in rows
     ]
     return "\n".join(lines)
+
+
+def _run_trial(
+    trial: str,
+    config: DetectorConfig,
+    cache: Path,
+    folder: Path,
+    val: Path,
+    data: Path,
+    workers: int,
+) -> dict[str, Any]:
+    run = folder / re.sub(r"[^a-z0-9]+", "-", trial.lower()).strip("-")
+    loop.fit(config, cache, run, workers)
+    bundle = export.export_uncalibrated(config, Corpus(cache), run, run / "bundle")
+    metrics = report.evaluate_bundle(bundle, val, data, "val").metrics
+    row: dict[str, Any] = {}
+    for kind in ("rare", "film"):
+        names = ("best_error_rate", "best_f1", "recall_at_6_fa_h")
+        row |= {f"{kind}_{name}": metrics[kind][name] for name in names}
+    close = metrics.get("clips", {}).get("close", {})
+    return row | {f"clips_{name}": close[name] for name in ("ap", "auc") if name in close}

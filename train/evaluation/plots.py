@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streamdet.detection.frames import FrameGrid
-from train.detector.plots import spectrogram
 from train.evaluation import metrics, scene_metrics
 from train.evaluation.scored_sets import ScoredFile, group_by_kind, read_samples
+from train.evaluation.spectrograms import draw_spectrogram
 
 SIDE_S = 3.0
 """Seconds shown before and after a misjudged moment."""
@@ -91,7 +91,7 @@ def _plot_timeline(grid: FrameGrid, axis: Axes, moment: MisjudgedMoment, thresho
     samples = read_samples(moment.file.path, grid.rate)
     start_s = max(0.0, moment.at_s - SIDE_S)
     first, last = int(start_s * grid.rate), int((moment.at_s + SIDE_S) * grid.rate)
-    spectrogram(axis, samples[first:last], start_s)
+    draw_spectrogram(axis, samples[first:last], start_s)
     score_axis, hop_s = axis.twinx(), grid.frame / grid.rate
     times = np.arange(len(moment.file.frames.level)) * hop_s
     shown = (times >= start_s) & (times <= moment.at_s + SIDE_S)

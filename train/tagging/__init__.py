@@ -1,1 +1,1 @@
-"""Taggers of whole clips: LSTMs over AudioSet's embeddings, a probability for each class."""
+"""Taggers of whole clips: LSTMs over AudioSet's embeddings, with a probability for each class."""

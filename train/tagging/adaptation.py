@@ -1,4 +1,4 @@
-"""A tagger goes on learning from a user's own clips, as `train.detector.adaptation` does for detectors."""
+"""Adaptation of a tagger to a user's own clips, like `train.detector.adaptation` for detectors."""
 
 from __future__ import annotations
 
@@ -11,111 +11,108 @@ import numpy as np
 from streamdet.model import tagger
 from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, metrics
-from train.audioset.batches import batch_in_order
 from train.audioset.store import ClipStore
-from train.detector.freezing import frozen
+from train.detector.adaptation import AdaptationRequest
+from train.detector.freezing import list_frozen_layers
+from train.detector.run import OUT_OF_TIME
 from train.errors import TrainError
 from train.tagging import loop
-from train.tagging.clips import split
+from train.tagging.clips import split_clips
 from train.tagging.config import TaggerConfig
-from train.tagging.export import export
-from train.tagging.scoring import AT_ONCE, load, scored
+from train.tagging.export import export_tagger
+from train.tagging.scoring import load_tagger, score_stored_clips
 
 
-def run(
+def adapt_tagger(
     base: Path,
+    request: AdaptationRequest,
     kind: str,
-    own: Path,
     records: Path,
     class_list: Path,
     folder: Path,
     to: Path,
     *,
-    share: float,
-    steps: int,
-    rate: float,
-    layers: int,
     held_out: float,
-    seed: int,
     hours: float = float("inf"),
 ) -> list[dict[str, Any]] | None:
-    """Train from the tagger ``base`` on the converted clips in ``own``, at ``share`` of each
-    batch, and in ``records`` (none of them where the share is 1), export to ``to``, and score on
-    the held-out own clips before and after; None where the time was over before the run was.
+    """Train from the tagger ``base`` in the run ``folder``, export to ``to``, and score both on
+    the held-out own clips.
 
-    ``class_list`` names the classes of the own clips; where they are not the tagger's, its head
-    is made anew, which only ``share`` 1 allows.
+    ``request.data`` holds the own clips, converted; they are ``request.share`` of each batch, the
+    others come from ``records``. At a share of 1 ``records`` is not used. ``class_list`` names
+    the classes of the own clips. If they are not the tagger's, its head is replaced, which needs
+    a share of 1. Returns a row for each tagger with these classes, or None if ``hours`` were over
+    before the run was.
     """
-    model, params, card = load(base)
+    model, params, card = load_tagger(base)
     known = classes.read_class_list(class_list)
-    if share < 1.0 and len(known.names) != model.classes:
+    own_only = request.share == 1.0
+    if not own_only and len(known.names) != model.classes:
         raise TrainError(
-            f"{class_list}: {len(known.names)} classes; {base} has {model.classes}, and old clips "
-            "are replayed: `transfer` makes a head for classes of your own"
+            f"{class_list}: has {len(known.names)} classes, but {base} has {model.classes}, and "
+            "`adapt` replays the old clips. Use `transfer` to make a head for other classes."
         )
-    config = _config(card, model, f"{card['name']}-{kind}", len(known.names), share, steps, rate,
-                     layers, held_out, seed)  # fmt: skip
-    alone = share == 1.0
-    ended = loop.fit(
+    name = f"{card['name']}-{kind}"
+    config = _make_config(card, model, request, name, len(known.names), held_out)
+    summary = loop.fit(
         config,
-        own if alone else records,
+        request.data if own_only else records,
         folder,
         hours,
         start=params,
-        own=None if alone else own,
+        own=None if own_only else request.data,
     )
-    if ended["ended_by"].startswith("its time"):
+    if summary["ended_by"] == OUT_OF_TIME:
         return None
-    export(config, folder, own, class_list, to)
-    rows = [("before", model, params, card), ("after", *load(to))]
+    export_tagger(config, folder, request.data, class_list, to)
+    taggers = {"before": (model, params, card), "after": load_tagger(to)}
     return [
-        _row(name, its, weights, about, own, known.gunshots, held_out)
-        for name, its, weights, about in rows
-        if its.classes == len(known.names)
+        {"model": key, **_measure_tagger(*scored, request.data, known.gunshots, held_out)}
+        for key, scored in taggers.items()
+        if scored[0].classes == len(known.names)
     ]
 
 
-def _config(
+def _make_config(
     card: dict[str, Any],
     model: TaggerModelConfig,
+    request: AdaptationRequest,
     name: str,
-    count: int,
-    share: float,
-    steps: int,
-    rate: float,
-    layers: int,
+    class_count: int,
     held_out: float,
-    seed: int,
 ) -> TaggerConfig:
+    """The config on the tagger's card, changed as requested."""
     known = {f.name for f in fields(TaggerConfig)} - {"model"}
     recipe = {k: v for k, v in card.get("config", {}).items() if k in known}
     base = TaggerConfig(**{**recipe, "name": name, "version": "1", "model": model})
+    frozen = ()
+    if request.layers:
+        frozen = list_frozen_layers(tagger.layer_names(model), request.layers)
     return replace(
         base,
-        seed=seed,
-        model=replace(model, classes=count),
+        seed=request.seed,
+        model=replace(model, classes=class_count),
         batch=128,
-        steps=steps,
+        steps=request.steps,
         until_loss=0.0,
         patience=0,
         keep_at=(),
-        frozen=frozen(tagger.layer_names(model), layers) if layers else (),
-        warmup=min(50, steps // 4),
-        learning_rate=rate,
+        frozen=frozen,
+        warmup=min(50, request.steps // 4),
+        learning_rate=request.rate,
         decay_rate=0.0,
         decay_steps=0,
         decay_from=0,
-        own_share=0.0 if share == 1.0 else share,
+        own_share=0.0 if request.share == 1.0 else request.share,
         teachers=(),
         average=0.99,
         validation=held_out,
-        validate_every=max(1, steps // 8),
-        checkpoint_every=max(1, steps // 4),
+        validate_every=max(1, request.steps // 8),
+        checkpoint_every=max(1, request.steps // 4),
     )
 
 
-def _row(
-    name: str,
+def _measure_tagger(
     model: TaggerModelConfig,
     params: Params,
     card: dict[str, Any],
@@ -123,21 +120,20 @@ def _row(
     gunshots: tuple[int, ...],
     held_out: float,
 ) -> dict[str, Any]:
+    """Hits, false alarms and metrics on the held-out own clips, at the default point."""
     store = ClipStore(own)
-    _, held = split(store, held_out)
-    batches = batch_in_order((store[n] for n in held), AT_ONCE, model.classes)
-    scores, truth = scored(model, params, batches)
-    some = list(gunshots)
-    shot, highest = np.asarray(truth[:, some].any(axis=1)), scores[:, some].max(axis=1)
+    scores, truth = score_stored_clips(model, params, store, split_clips(store, held_out)[1])
+    columns = list(gunshots)
+    is_shot, highest = np.asarray(truth[:, columns].any(axis=1)), scores[:, columns].max(axis=1)
     point = card.get("operating_points", {}).get(card.get("default_point"), {"threshold": 0.5})
     alarms = highest >= point["threshold"]
-    figures = metrics.compute_metrics(scores, truth)
+    values = metrics.compute_metrics(scores, truth)
+    ap = round(metrics.average_precision(highest, is_shot), 3) if is_shot.any() else None
     return {
-        "model": name,
         "threshold": round(point["threshold"], 3),
-        "hits": f"{int((alarms & shot).sum())} / {int(shot.sum())}",
-        "false alarms": f"{int((alarms & ~shot).sum())} / {int((~shot).sum())}",
-        "ap": round(metrics.average_precision(highest, shot), 3) if shot.any() else None,
-        "hit_at_1": round(figures["hit_at_1"], 3),
-        "map": round(figures["map"], 3),
+        "hits": f"{int((alarms & is_shot).sum())} / {int(is_shot.sum())}",
+        "false alarms": f"{int((alarms & ~is_shot).sum())} / {int((~is_shot).sum())}",
+        "ap": ap,
+        "hit_at_1": round(values["hit_at_1"], 3),
+        "map": round(values["map"], 3),
     }

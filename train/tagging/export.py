@@ -1,4 +1,4 @@
-"""From an ended run of a tagger to its bundle: the weights, the classes, a threshold."""
+"""Export of a tagger: from an ended run to a bundle with weights, classes and a threshold."""
 
 from __future__ import annotations
 
@@ -11,93 +11,97 @@ import numpy as np
 from streamdet.model import tagger_bundle
 from streamdet.model.config import Params, TaggerModelConfig
 from train.audioset import classes, metrics
-from train.audioset.batches import batch_in_order
 from train.audioset.store import ClipStore
 from train.detector import journal
 from train.errors import TrainError
 from train.tagging import calibration
-from train.tagging.clips import split
+from train.tagging.clips import split_clips
 from train.tagging.config import TaggerConfig
-from train.tagging.scoring import AT_ONCE, scored
-from train.tagging.teachers import best_params
+from train.tagging.scoring import score_stored_clips
+from train.tagging.teachers import load_best_params
 
 POINT = "sensitive"
 
 
-def export(
+def export_tagger(
     config: TaggerConfig, run: Path, records: Path, class_list: Path, to: Path
 ) -> dict[str, Any]:
-    """Write the best weights of an ended run as a tagger's bundle; returns what ``run.json`` says.
+    """Write the best weights of an ended run as a bundle; returns the content of ``run.json``.
 
-    Its log-odds are calibrated on the held-out clips of ``records``, the run's converted ones, and
-    its one operating point is the threshold of the best F1 of any gunshot on them. Raises
-    TrainError where the run has not ended, or the records or the class list can't be read.
+    The log-odds are calibrated on the held-out clips of ``records``, the converted clips of the
+    run. The one operating point is the threshold with the best F1 on them for any gunshot class.
+    Raises TrainError if the run has not ended, or the records or the class list can't be read.
     """
-    ended = journal.concluded(run)
-    if ended is None:
-        raise TrainError(f"{run}: no ended run; `python -m train fit` goes on with it")
+    summary = journal.read_summary(run)
+    if summary is None:
+        raise TrainError(f"{run}: no ended run. Start or continue it with `python -m train fit`.")
     known = classes.read_class_list(class_list)
     if len(known.names) != config.model.classes:
-        raise TrainError(f"{class_list}: {len(known.names)} classes, not {config.model.classes}")
-    store, params = ClipStore(records), best_params(config, run)
-    train, held = split(store, config.validation)
-    model, params, changed = _calibrated(config, params, store, train, held)
+        raise TrainError(
+            f"{class_list}: has {len(known.names)} classes, but {config.name} has "
+            f"{config.model.classes}. Name the class list that the run was trained on."
+        )
+    store, params = ClipStore(records), load_best_params(config, run)
+    train, held_out = split_clips(store, config.validation)
+    model, params, changes = _calibrate(config, params, store, train, held_out)
     about = {
         "version": config.version,
         "licence": "Apache-2.0",
         "data": [
             {
-                "source": f"AudioSet VGGish embeddings, Google ({ended['data']['source']})",
+                "source": f"AudioSet VGGish embeddings, Google ({summary['data']['source']})",
                 "licence": "CC BY 4.0",
-                "clips": ended["data"]["clips"],
-                "sha256": ended["data"]["sha256"],
+                "clips": summary["data"]["clips"],
+                "sha256": summary["data"]["sha256"],
             }
         ],
-        **{key: ended[key] for key in ("config", "seed", "commit", "ended_by")},
-        "held_out": ended["best"],
-        "calibration": changed,
+        **{key: summary[key] for key in ("config", "seed", "commit", "ended_by")},
+        "held_out": summary["best"],
+        "calibration": changes,
         "classes": list(known.names),
         "gunshots": list(known.gunshots),
         "default_point": POINT,
-        "operating_points": {POINT: _point(model, params, store, held, known.gunshots)},
+        "operating_points": {POINT: _measure_point(model, params, store, held_out, known.gunshots)},
     }
     tagger_bundle.save(to, config.name, model, params, about)
-    return ended
+    return summary
 
 
-def _calibrated(
-    config: TaggerConfig, params: Params, store: ClipStore, train: np.ndarray, held: np.ndarray
+def _calibrate(
+    config: TaggerConfig,
+    params: Params,
+    store: ClipStore,
+    train: np.ndarray,
+    held_out: np.ndarray,
 ) -> tuple[TaggerModelConfig, Params, dict[str, float]]:
-    """The tagger with a calibration that is fitted on the held-out clips; what it changed."""
+    """The tagger with a calibration fitted on the held-out clips, and what it changed."""
     if config.model.calibrated:
         return config.model, params, {}
-    batches = batch_in_order((store[n] for n in held), AT_ONCE, config.model.classes)
-    scores, truth = scored(config.model, params, batches)
-    counts = np.bincount(np.concatenate([store.labels(n) for n in train]),
-                         minlength=config.model.classes)  # fmt: skip
-    scale, bias = calibration.fit(scores, truth, (counts + 1) / len(train))
-    after = calibration.applied(scores, scale, bias)
-    figures = {
+    scores, truth = score_stored_clips(config.model, params, store, held_out)
+    labels = np.concatenate([store.labels(n) for n in train])
+    counts = np.bincount(labels, minlength=config.model.classes)
+    scale, bias = calibration.fit_calibration(scores, truth, (counts + 1) / len(train))
+    calibrated = calibration.apply_calibration(scores, scale, bias)
+    changes = {
         "scale": round(scale, 4),
         "avg_loss_before": round(metrics.average_loss(scores, truth), 4),
-        "avg_loss": round(metrics.average_loss(after, truth), 4),
+        "avg_loss": round(metrics.average_loss(calibrated, truth), 4),
     }
     layer = {"scale": np.array([scale], np.float32), "bias": bias.astype(np.float32)}
-    return replace(config.model, calibrated=True), {**params, "calibration": layer}, figures
+    return replace(config.model, calibrated=True), {**params, "calibration": layer}, changes
 
 
-def _point(
+def _measure_point(
     model: TaggerModelConfig,
     params: Params,
     store: ClipStore,
-    held: np.ndarray,
+    held_out: np.ndarray,
     gunshots: tuple[int, ...],
 ) -> dict[str, Any]:
-    batches = batch_in_order((store[n] for n in held), AT_ONCE, model.classes)
-    scores, truth = scored(model, params, batches)
-    shots = list(gunshots)
+    scores, truth = score_stored_clips(model, params, store, held_out)
+    columns = list(gunshots)
     threshold, precision, recall = metrics.find_best_f1(
-        scores[:, shots].max(axis=1), np.asarray(truth[:, shots].any(axis=1))
+        scores[:, columns].max(axis=1), np.asarray(truth[:, columns].any(axis=1))
     )
-    figures = {"precision": round(precision, 3), "recall": round(recall, 3), "clips": len(held)}
+    figures = {"precision": round(precision, 3), "recall": round(recall, 3), "clips": len(held_out)}
     return {"threshold": round(threshold, 4), "figures": {"held_out": figures}}

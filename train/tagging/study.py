@@ -1,6 +1,7 @@
-"""The loss-level study: the weights of one run at falling losses, each scored on other clips.
+"""The loss-level study: the weights of one run at falling losses, scored on other clips.
 
-Does a network that is trained on to a loss of 0.01 still get better, or has it long been best?
+Answers whether a network still improves when it is trained down to a loss of 0.01, or whether it
+was at its best long before.
 """
 
 from __future__ import annotations
@@ -13,57 +14,59 @@ from typing import Any
 from train.detector import journal
 from train.errors import TrainError
 from train.tagging.config import TaggerConfig
-from train.tagging.scoring import evaluate, load
+from train.tagging.scoring import evaluate_taggers, load_tagger
 from train.tagging.teachers import BEST
 
-FIGURES = ("hit_at_1", "perr", "map", "gap", "avg_loss", "macro_map", "ap_any_gunshot")
+METRICS = ("hit_at_1", "perr", "map", "gap", "avg_loss", "macro_map", "ap_any_gunshot")
 
 
-def study(config: TaggerConfig, run: Path, records: Path, class_list: Path) -> list[dict[str, Any]]:
-    """A row for each loss that the run in the folder has passed, in their order, and one for the
-    optimum on its held-out clips; each scored on the TFRecords in ``records``. Raises TrainError
-    where the run has kept nothing."""
+def score_levels(
+    config: TaggerConfig, run: Path, records: Path, class_list: Path
+) -> list[dict[str, Any]]:
+    """A row for each loss at which the run saved weights, and one for the best validation, by
+    step. Each is scored on the TFRecords in ``records``. Raises TrainError if the run has not
+    validated yet."""
     if not (run / BEST).is_dir():
-        raise TrainError(f"{run}: no run that has validated; `python -m train fit` makes one")
-    curve = [row for row in journal.read(run) if "loss" in row]
-    places = {f"{level:g}": run / f"at-{level:g}" for level in config.keep_at}
+        raise TrainError(f"{run}: no finished validation. Run `python -m train fit` first.")
+    curve = [row for row in journal.read_journal(run) if "loss" in row]
+    folders = {f"{level:g}": run / f"at-{level:g}" for level in config.keep_at}
     rows = []
-    for name, place in {**places, "validation optimum": run / BEST}.items():
-        if not place.is_dir():
+    for name, folder in {**folders, "validation optimum": run / BEST}.items():
+        if not folder.is_dir():
             continue
-        card = load(place)[2]
-        near = [row["loss"] for row in curve if row["step"] <= card["step"]]
-        loss = card.get("loss", near[-1] if near else None)
-        figures = evaluate([place], records, class_list)
-        rows.append({"loss": name, "step": card["step"], "train_loss": loss,
-                     **{k: figures[k] for k in FIGURES}})  # fmt: skip
+        card = load_tagger(folder)[2]
+        earlier = [row["loss"] for row in curve if row["step"] <= card["step"]]
+        loss = card.get("loss", earlier[-1] if earlier else None)
+        metrics = evaluate_taggers([folder], records, class_list)
+        row = {"loss": name, "step": card["step"], "train_loss": loss}
+        rows.append(row | {k: metrics[k] for k in METRICS})
     return sorted(rows, key=lambda row: row["step"])
 
 
-def write(rows: Sequence[dict[str, Any]], name: str, to: Path) -> str:
-    """Write ``study.json`` and ``study.png`` to a folder; the table as Markdown."""
+def write_study(rows: Sequence[dict[str, Any]], name: str, to: Path) -> str:
+    """Write ``study.json`` and ``study.png`` to a folder; returns the table as Markdown."""
     to.mkdir(parents=True, exist_ok=True)
     (to / "study.json").write_text(json.dumps(list(rows), indent=2) + "\n")
-    _plot(rows, name, to / "study.png")
-    head = ["loss", "step", "train_loss", *FIGURES]
+    _plot_study(rows, name, to / "study.png")
+    head = ["loss", "step", "train_loss", *METRICS]
     lines = ["| " + " | ".join(h.replace("_", " ") for h in head) + " |", "|---" * len(head) + "|"]
-    lines += ["| " + " | ".join(_said(row[h]) for h in head) + " |" for row in rows]
+    lines += ["| " + " | ".join(_format_cell(row[h]) for h in head) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def _said(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _plot(rows: Sequence[dict[str, Any]], name: str, to: Path) -> None:
+def _plot_study(rows: Sequence[dict[str, Any]], name: str, to: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = [row["step"] for row in rows]
-    for figure_name in ("hit_at_1", "perr", "gap", "map", "ap_any_gunshot"):
-        label = figure_name.replace("_", " ")
-        left.plot(steps, [row[figure_name] for row in rows], marker="o", label=label)
+    for metric in ("hit_at_1", "perr", "gap", "map", "ap_any_gunshot"):
+        label = metric.replace("_", " ")
+        left.plot(steps, [row[metric] for row in rows], marker="o", label=label)
     right.plot(steps, [row["avg_loss"] for row in rows], marker="o", label="on the test clips")
     right.plot(steps, [row["train_loss"] for row in rows], marker="o", label="in training")
     right.set_yscale("log")

@@ -1,4 +1,4 @@
-"""What ended runs leave to others: their best weights, and what they hear in every clip."""
+"""Ended runs as teachers: their best weights, and their probabilities for every clip."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 import numpy as np
 
 from streamdet.model.config import Params
-from train.audioset.batches import batch_in_order
 from train.audioset.store import ClipStore
+from train.detector import config as configs
 from train.detector import journal
 from train.errors import TrainError
 from train.tagging.config import TaggerConfig
-from train.tagging.scoring import AT_ONCE, load, scored
+from train.tagging.scoring import load_tagger, score_stored_clips
 
 BEST = "best"
 
 
-def best_params(config: TaggerConfig, run: Path) -> Params:
-    """The weights of a run's highest MAP on its held-out clips, as numpy arrays. Raises TrainError
-    where there are none, or of another network."""
-    model, params, _ = load(run / BEST)
+def load_best_params(config: TaggerConfig, run: Path) -> Params:
+    """The weights of a run at its highest MAP on the held-out clips, as numpy arrays. Raises
+    TrainError if there are none, or if they are of another network."""
+    model, params, _ = load_tagger(run / BEST)
     if model != config.model:
-        raise TrainError(f"{run}: a run of another network than {config.name} has now")
+        raise TrainError(
+            f"{run}: a run of another network than {config.name} has now. Remove the folder and "
+            "train again."
+        )
     return params
 
 
-def probabilities(config: TaggerConfig, store: ClipStore, runs: Path) -> np.ndarray | None:
-    """The mean of what the config's teachers, whose runs lie in ``runs``, say of every clip of
-    the store, (clips, classes) float16; None where it has none. Raises TrainError where one of
-    them has not ended."""
-    from train.detector.config import load_any
-
+def compute_teacher_labels(config: TaggerConfig, store: ClipStore, runs: Path) -> np.ndarray | None:
+    """The mean probabilities of the config's teachers for every clip of the store, (clips,
+    classes) float16; None if it has no teachers. ``runs`` holds the runs of the teachers. Raises
+    TrainError if one of them has not ended."""
     total: Any = 0.0
     for name in config.teachers:
-        taught = load_any(name)
-        if not isinstance(taught, TaggerConfig) or journal.concluded(runs / name) is None:
+        teacher = configs.load_config(name)
+        run = runs / name
+        if not isinstance(teacher, TaggerConfig) or journal.read_summary(run) is None:
             raise TrainError(
-                f"{config.name}: its teacher {name} has no ended run in {runs}; "
-                f"run `python -m train fit {name}` first"
+                f"{config.name}: its teacher {name} has no ended run in {runs}. "
+                f"Run `python -m train fit {name}` first."
             )
-        batches = batch_in_order(
-            (store[n] for n in range(len(store))), AT_ONCE, taught.model.classes
-        )
-        total = total + scored(taught.model, best_params(taught, runs / name), batches)[0]
+        params = load_best_params(teacher, run)
+        total = total + score_stored_clips(teacher.model, params, store, range(len(store)))[0]
     return (total / len(config.teachers)).astype(np.float16) if config.teachers else None

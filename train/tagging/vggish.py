@@ -1,4 +1,4 @@
-"""A user's own copy of VGGish's published weights, made the ears of a tagger."""
+"""VGGish's published weights: from a user's own copy into a tagger's bundle."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from train.audioset import checkpoint
 from train.errors import TrainError
 
 
-def fetch(network: Path, pca: Path) -> Params:
-    """The weights of ``vggish_model.ckpt`` and ``vggish_pca_params.npz`` as our layers; raises
-    TrainError where a file can't be read or is not VGGish's."""
+def load_vggish_params(network: Path, pca: Path) -> Params:
+    """The weights of ``vggish_model.ckpt`` and ``vggish_pca_params.npz`` as layers of
+    `streamdet.model.vggish`. Raises TrainError if a file can't be read or is not VGGish's."""
     tensors = checkpoint.read_checkpoint(network)
     flat: dict[str, np.ndarray] = {}
     for name, *_ in (*vggish.CONVOLUTIONS, *vggish.DENSE):
-        group, _, several = name.partition("_")
-        scope = f"vggish/{group}/{name}" if several else f"vggish/{name}"
-        for theirs, ours in (("weights", "kernel"), ("biases", "bias")):
-            if f"{scope}/{theirs}" not in tensors:
-                raise TrainError(f"{network}: has no {scope}/{theirs}; is it vggish_model.ckpt?")
-            flat[f"{name}/{ours}"] = tensors[f"{scope}/{theirs}"]
+        group, _, number = name.partition("_")
+        scope = f"vggish/{group}/{name}" if number else f"vggish/{name}"
+        for source, target in (("weights", "kernel"), ("biases", "bias")):
+            if f"{scope}/{source}" not in tensors:
+                raise TrainError(f"{network}: has no {scope}/{source}; is it vggish_model.ckpt?")
+            flat[f"{name}/{target}"] = tensors[f"{scope}/{source}"]
     try:
-        with np.load(pca, allow_pickle=False) as kept:
-            flat["pca/means"] = kept["pca_means"].reshape(-1).astype(np.float32)
-            flat["pca/vectors"] = kept["pca_eigen_vectors"].astype(np.float32)
+        with np.load(pca, allow_pickle=False) as arrays:
+            flat["pca/means"] = arrays["pca_means"].reshape(-1).astype(np.float32)
+            flat["pca/vectors"] = arrays["pca_eigen_vectors"].astype(np.float32)
     except (OSError, KeyError, ValueError) as error:
-        raise TrainError(f"{pca}: {error}; vggish_pca_params.npz is wanted") from error
+        raise TrainError(
+            f"{pca}: not VGGish's PCA: {error}. Give vggish_pca_params.npz."
+        ) from error
     try:
         bundle_files.check_tensors(flat, vggish.param_shapes(), network)
     except BundleError as error:
@@ -38,9 +40,9 @@ def fetch(network: Path, pca: Path) -> Params:
     return bundle_files.unflatten(flat)
 
 
-def complete(tagger: Path, network: Path, pca: Path, to: Path) -> None:
-    """Write the tagger's bundle to ``to``, complete with VGGish, so that it hears sound."""
+def write_complete_bundle(tagger: Path, network: Path, pca: Path, to: Path) -> None:
+    """Write a tagger's bundle with VGGish included to ``to``, so that it can analyse audio."""
     try:
-        tagger_bundle.add_vggish(tagger, to, fetch(network, pca))
+        tagger_bundle.add_vggish(tagger, to, load_vggish_params(network, pca))
     except BundleError as error:
         raise TrainError(str(error)) from error

@@ -1,1 +1,1 @@
-"""Named sets of trials: a module each, with ``TRIALS`` (name -> TrainConfig)."""
+"""Sweeps: one file for each, with ``TRIALS`` (name -> DetectorConfig)."""
