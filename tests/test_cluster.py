@@ -1,4 +1,4 @@
-"""`scan --engine ray`: the same table from a cluster, also when a part of it is lost."""
+"""`scan --engine ray`: a cluster gives the same table, also if it loses a node."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import records, streamdet, wait_for
-from test_scan import BASE, begun, fill, rows
+from test_scan import BASE, fill, rows, start_scan
 
 NODES = """
 import sys
@@ -31,7 +31,7 @@ def archive(tmp_path_factory, scene) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head that works at nothing and two nodes of one CPU; a line to it loses one of them."""
+    """A head without CPUs and two nodes of one CPU. A line on stdin removes a node."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", NODES], stdin=subprocess.PIPE, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -48,32 +48,32 @@ def test_a_cluster_that_loses_a_node_gives_the_same_bytes(archive, cluster, tmp_
     alone = streamdet("scan", archive, "--manifest", tmp_path / "local.db", "--jobs", "2", *BASE)
     assert alone.returncode == 0, alone.stderr
     on_ray = ("--engine", "ray", "--address", cluster.address)
-    process = begun(archive, "--manifest", tmp_path / "ray.db", *on_ray, *BASE)
+    process = start_scan(archive, "--manifest", tmp_path / "ray.db", *on_ray, *BASE)
     wait_for(lambda: rows(tmp_path / "ray.db") >= 40, 90)
     cluster.stdin.write("lose one\n")
     cluster.stdin.flush()
     assert cluster.stdout.readline() == "lost\n"
-    assert rows(tmp_path / "ray.db") < 240, "it was over before a node was lost"
-    out, said = process.communicate(timeout=180)
-    assert process.returncode == 0, said
+    assert rows(tmp_path / "ray.db") < 240, "the scan ended before a node was lost"
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
     assert out == alone.stdout
-    assert b"240 of 240 files heard" in said
-    # and what one engine has done the other goes on with
+    assert b"240 of 240 files analysed" in err
+    # the results of one engine are known to the other
     again = streamdet("scan", archive, "--manifest", tmp_path / "ray.db", *BASE)
     assert again.stdout == alone.stdout
-    assert b"240 of them before" in again.stderr
+    assert b"240 of them in an earlier run" in again.stderr
 
 
-def test_without_a_cluster_one_is_made_here(archive, tmp_path):
+def test_without_a_cluster_a_temporary_one_is_started(archive, tmp_path):
     part = archive / "reel1"
     args = ("scan", part, "--manifest", tmp_path / "m.db", *BASE)
     done = streamdet(*args, "--engine", "ray", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert len({e["source"] for e in records(done.stdout)}) == 40
-    assert b"80 of 80 files heard" in done.stderr
+    assert b"80 of 80 files analysed" in done.stderr
 
 
-def test_a_cluster_that_is_none_is_one_line(archive, tmp_path):
+def test_an_unreachable_cluster_is_one_line(archive, tmp_path):
     done = streamdet("scan", archive, "--manifest", tmp_path / "m.db", "--engine", "ray",
                      "--address", "127.0.0.1:1")  # fmt: skip
     assert done.returncode == 2

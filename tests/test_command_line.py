@@ -1,28 +1,19 @@
-"""The command line as a whole: fast help, no needless imports, docs that name everything."""
+"""The command line as a whole: fast help, few imports, a reference page that is up to date."""
 
 import re
 import subprocess
 import sys
 
 import pytest
-import typer.main
 from conftest import ROOT, need_shared, streamdet
 
-from streamdet.cli.main import app
+from streamdet.cli.errors import EXIT_CODE_MEANINGS
+from streamdet.cli.event_outputs import OutputFormat
+from streamdet.cli.reference import list_commands, render_reference
+from streamdet.formats import REPORT_SUFFIX, SUFFIX_OF
 from train.data.table import read_rows
 
-DOCS = (ROOT / "docs" / "commands.md").read_text()
-
-
-def commands():
-    group = typer.main.get_command(app)
-    found = []
-    for name, command in sorted(group.commands.items()):
-        inner = getattr(command, "commands", None)
-        found += (
-            [(f"{name} {k}", c) for k, c in sorted(inner.items())] if inner else [(name, command)]
-        )
-    return found
+COMMANDS = dict(list_commands())
 
 
 def imported_by(*args: str) -> set[str]:
@@ -35,15 +26,18 @@ def imported_by(*args: str) -> set[str]:
     return {m.split(".")[0] for m in done.stderr.decode().split()}
 
 
-def test_help_names_every_command_and_imports_nothing_heavy():
+def test_help_names_every_command_and_exit_code_and_imports_nothing_heavy():
     done = streamdet("--help")
     assert done.returncode == 0
-    for name, _ in commands():
-        assert name.split()[0] in done.stdout.decode()
+    text = done.stdout.decode()
+    for name in COMMANDS:
+        assert f"\n  {name.split()[0]} " in text
+    codes = [int(code) for code in re.findall(r"^ {4}(\d+) ", text, re.MULTILINE)]
+    assert codes == list(EXIT_CODE_MEANINGS) == [0, 1, 2, 3, 69, 74, 75, 130]
     heavy = {"jax", "jaxlib", "flax", "numpy", "soundfile", "sounddevice", "prometheus_client",
              "pydantic", "av", "httpx", "paho", "sqlite3"}  # fmt: skip
     assert not imported_by("--help") & heavy
-    assert not imported_by("listen", "--help") & heavy - {"pydantic"}  # Typer takes it itself
+    assert not imported_by("listen", "--help") & heavy - {"pydantic"}  # Typer imports it
 
 
 def test_serving_imports_nothing_of_training(wav):
@@ -56,35 +50,51 @@ def test_serving_imports_nothing_of_training(wav):
     assert not found & training
 
 
-@pytest.mark.parametrize(
-    ("name", "command"), commands(), ids=lambda c: c if isinstance(c, str) else ""
-)
-def test_every_command_and_option_is_in_the_docs_with_an_example(name, command):
-    assert f"## streamdet {name}" in DOCS
-    section = DOCS.split(f"## streamdet {name}\n")[1].split("\n## ")[0]
-    assert "Example:" in command.help
-    for option in command.params:
-        for flag in option.opts:
-            if flag.startswith("--"):
-                assert f"`{flag}" in section, f"{name}: {flag} is not in docs/commands.md"
+def test_the_reference_page_is_what_the_commands_say():
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert page == render_reference(), "run: python -m streamdet.cli.reference > docs/commands.md"
+    for code in EXIT_CODE_MEANINGS:
+        assert f"|`{code}`|" in page
 
 
-def test_the_docs_name_no_option_that_is_not_there():
-    options = {
-        flag for _, c in commands() for p in c.params for flag in (*p.opts, *p.secondary_opts)
-    } | {
-        "--help",
-        "--version",
-    }
-    assert set(re.findall(r"`(--[a-z-]+)", DOCS)) <= options
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help_and_every_command_an_example(name):
+    command = COMMANDS[name]
+    examples = command.help.split("Examples:\n\n\b\n")[1]
+    assert f"streamdet {name} " in f"{examples} ".replace("\n", " ")
+    for line in examples.splitlines():
+        assert line.startswith("  ")
+        assert len(line) <= 95
+    for param in command.params:
+        assert param.help, f"{name}: {param.opts[0]}"
+        assert param.help.endswith("."), f"{name}: {param.opts[0]}"
+
+
+def test_the_options_of_the_examples_exist():
+    for name, command in COMMANDS.items():
+        page = command.help
+        flags = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+        for line in re.findall(rf"^  .*?streamdet {name}\b(.*)", page, re.MULTILINE):
+            assert set(re.findall(r"(--[a-z-]+)", line)) <= flags, line
+
+
+def test_the_help_of_file_lists_every_format_with_its_suffix():
+    table = (
+        COMMANDS["file"].help.split("Output formats and their suffixes:")[1].split("Examples")[0]
+    )
+    for output_format in OutputFormat:
+        assert re.search(rf"\b{output_format}\b", table)
+        suffix = SUFFIX_OF.get(output_format.value, "")
+        assert suffix in table.lower()
+    assert REPORT_SUFFIX in table
 
 
 def test_version_and_usage():
     assert re.match(rb"streamdet \d+\.\d+\.\d+", streamdet("--version").stdout)
     assert streamdet().returncode == 2
-    unknown = streamdet("hear")
+    unknown = streamdet("detect")
     assert unknown.returncode == 2
-    assert b"hear" in unknown.stderr
+    assert b"detect" in unknown.stderr
 
 
 def test_model_info_prints_the_card(tmp_path):
@@ -92,17 +102,17 @@ def test_model_info_prints_the_card(tmp_path):
     for word in ("sensitive", "balanced", "strict", "seed", "commit", "CC0-1.0"):
         assert word in shown
     assert streamdet("model", "info", "first", cwd=tmp_path).stdout.startswith(b"streamdet-first")
-    (tmp_path / "first").mkdir()  # a folder of that name here goes before the shipped one
+    (tmp_path / "first").mkdir()  # a folder takes precedence over a shipped bundle
     assert streamdet("model", "info", "first", cwd=tmp_path).returncode == 2
     done = streamdet("model", "info", tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_self_test_hears_its_own_blast():
+def test_the_self_test_detects_its_own_blast():
     done = streamdet("selftest")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.startswith(b"heard")
+    assert done.stdout.startswith(b"detected")
 
 
 def test_links_in_the_docs_lead_somewhere():
@@ -112,7 +122,7 @@ def test_links_in_the_docs_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_gunshot_clips_of_the_test_split_are_found():
+def test_gunshot_clips_of_the_test_split_are_detected():
     shared = need_shared()
     rows = read_rows(shared / "data" / "manifest.csv")
     clips = [
@@ -121,5 +131,5 @@ def test_gunshot_clips_of_the_test_split_are_found():
         if r["split"] == "test" and r["category"] == "gunshot" and r["kind"] != "field"
     ]
     done = streamdet("file", *clips, "--operating-point", "sensitive", "--format", "csv")
-    heard = {line.split(",")[0] for line in done.stdout.decode().splitlines()[1:]}
-    assert len(heard) >= len(clips) // 2
+    detected = {line.split(",")[0] for line in done.stdout.decode().splitlines()[1:]}
+    assert len(detected) >= len(clips) // 2

@@ -106,7 +106,7 @@ def test_labels_and_the_benchmark_match_by_the_same_rule(found, shots):
     labels_match = match_events(found, [ShotLabel(a, b) for a, b in shots])
     assert (list(labels_match.true), labels_match.found) == (true, sum(hits))
     alarms = [(a, b, 0.9) for a, b in found]
-    assert metrics.match(alarms, shots) == (hits, true.count(False))
+    assert metrics.match_events(alarms, shots) == (hits, true.count(False))
 
 
 def test_an_event_at_the_collar_matches_and_one_beyond_does_not():
@@ -137,10 +137,11 @@ def test_compare_lists_the_events_of_one_run_only(runs, wav):
     assert only["onset_s"] == pytest.approx(9.51, abs=0.02)
     assert only["second_score"] is None
     assert b"first: " in done.stderr
-    assert b"3 events of streamdet-second/1 over 0.6\n" in done.stderr
-    assert b"2 events in both, 1 in the first alone, 0 in the second alone" in done.stderr
+    assert b"3 events of streamdet-second/1, threshold 0.6\n" in done.stderr
+    assert b"2 events in both runs, 1 only in the first, 0 only in the second" in done.stderr
     assert len(records(streamdet(*args, "--all").stdout)) == 3
     table = streamdet(*args, "--format", "table", "--all").stdout.decode().splitlines()
+    assert table[0].split() == ["onset", "found", "in", "first", "second", "source"]
     assert [line.split()[1] for line in table[1:]] == ["both", "first", "both"]
     rows = streamdet(*args, "--format", "csv").stdout.decode().splitlines()
     assert rows[0] == "source,heard_by,onset_s,offset_s,first_score,second_score"

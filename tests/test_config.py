@@ -206,7 +206,7 @@ def test_check_show_and_example(tmp_path):
     path = tmp_path / "c.toml"
     assert streamdet("config", "example").stdout.decode() == EXAMPLE
     path.write_bytes(streamdet("config", "example").stdout)
-    assert streamdet("config", "check", "--config", path).stdout.startswith(b"good; sources: none")
+    assert streamdet("config", "check", "--config", path).stdout.startswith(b"valid; sources: none")
     path.write_text('[[sources]]\nname = "cam"\nurl = "rtsp://me:s3cret@cam/1"\n')
     shown = streamdet("config", "show", "--config", path).stdout.decode()
     assert tomllib.loads(shown)["sources"][0]["url"] == "rtsp://...@cam/1"
@@ -241,8 +241,8 @@ def test_no_message_contains_a_secret(tmp_path):
         ("08:00-18:00", "2026-11-25T18:00", False),
         ("Mon-Fri 08:00-18:00", "2026-11-28T12:00", False),
         ("Sat,Sun 22:00-06:00", "2026-11-29T23:00", True),
-        ("Sat,Sun 22:00-06:00", "2026-11-30T05:59", True),  # Monday, begun on Sunday
-        ("Sat,Sun 22:00-06:00", "2026-11-28T05:59", False),  # Saturday, begun on no day
+        ("Sat,Sun 22:00-06:00", "2026-11-30T05:59", True),  # Monday, started on Sunday
+        ("Sat,Sun 22:00-06:00", "2026-11-28T05:59", False),  # Saturday, not started on Friday
         ("Fri-Mon 00:00-24:00", "2026-11-28T12:00", True),
         ("00:00-24:00", "2026-11-25T23:59", True),
     ],

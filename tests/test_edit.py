@@ -94,7 +94,7 @@ def test_opentimelineio_reads_the_timeline(written):
 
 
 def marks(folder: Path, rate: str) -> list[str]:
-    """The timecodes of an EDL, and the same frames by FCPXML."""
+    """The timecodes of an EDL, which must be the same frames as in FCPXML."""
     text = (folder / "x.edl").read_text()
     codes = re.findall(r"^\* LOC: (\S+)", text, re.MULTILINE)
     root = ElementTree.fromstring((folder / "x.fcpxml").read_bytes())
@@ -142,8 +142,8 @@ def test_a_timecode_and_a_frame_convert_to_each_other(rate, frame):
     base = timecode.parse_frame_rate(rate)
     frame %= int(86_400 * base.fps)
     assert base.with_start(base.timecode(frame)).start == frame
-    theirs = opentimelineio.opentime.RationalTime(frame, float(base.fps))
-    expected = opentimelineio.opentime.to_timecode(theirs, float(base.fps), base.drop)
+    time = opentimelineio.opentime.RationalTime(frame, float(base.fps))
+    expected = opentimelineio.opentime.to_timecode(time, float(base.fps), base.drop)
     assert base.timecode(frame) == expected
 
 
@@ -159,14 +159,17 @@ def test_a_frame_is_the_one_shown_at_its_time(rate, seconds):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--output", "x.edl"], "--fps: of an edit with how many frames"),
+        (["--output", "x.edl"], "scene.wav: states no frame rate. Give --fps"),
         (["--output", "x.edl", "--fps", "fast"], "--fps fast: not a frame rate"),
         (["--output", "x.edl", "--fps", "25df"], "drop-frame exists only for 29.97 and 59.94"),
         (["--output", "x.edl", "--fps", "1/0"], "not a frame rate"),
         (["--output", "x.edl", "--fps", "25", "--start-timecode", "1:2"], "not a timecode"),
         (["--output", "x.edl", "--fps", "29.97df", "--start-timecode", "00:01:00:00"], "skipped"),
         (["--output", "x.srt", "--output", "x.srt"], "given twice"),
-        (["--output", "x.srt", "--output", "y.csv", "--format", "csv"], "--format: with several"),
+        (
+            ["--output", "x.srt", "--output", "y.csv", "--format", "csv"],
+            "--format: not allowed with several --output",
+        ),
         (["--output", "nowhere/x.srt"], "nowhere/x.srt"),
     ],
 )
@@ -206,7 +209,7 @@ def test_the_span_of_an_open_event_ends_at_its_onset():
 def test_a_format_with_one_timeline_takes_one_file(tmp_path, wav):
     done = streamdet("file", wav, wav, "--output", tmp_path / "x.srt")
     assert done.returncode == 2
-    assert b"srt is of one file's time" in done.stderr
+    assert b"srt: holds the events of one file. Give a single PATH" in done.stderr
 
 
 def test_a_file_without_events_is_valid_in_every_format(tmp_path, scene):
@@ -233,3 +236,4 @@ def test_without_opentimelineio_the_message_says_what_to_install(tmp_path, wav):
     assert done.returncode == 2
     assert b"pip install 'streamdet[edit]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""`streamdet file` as a user runs it: formats, pipes, faults, and what is left behind."""
+"""`streamdet file` as a user runs it: formats, pipes, faults and outputs."""
 
 import contextlib
 import csv
@@ -26,9 +26,25 @@ def onsets(out: bytes) -> list[float]:
     return [r["onset_s"] for r in records(out)]
 
 
-def check_heard(done, onsets_s=demo.ONSETS_S):
+def check_detected(done, onsets_s=demo.ONSETS_S):
     assert done.returncode == 0, done.stderr
     assert onsets(done.stdout) == pytest.approx(list(onsets_s), abs=0.1)
+
+
+def on_a_terminal(*args) -> tuple[int, bytes]:
+    """The exit code, and what stdout and stderr show on a terminal."""
+    shown = b""
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "streamdet", *map(str, args)]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=child, stderr=child, env=environment) as process:
+        os.close(child)
+        with contextlib.suppress(OSError):
+            while got := os.read(parent, 4_096):
+                shown += got
+        code = process.wait(60)
+    os.close(parent)
+    return code, shown
 
 
 @pytest.mark.parametrize(
@@ -36,12 +52,12 @@ def check_heard(done, onsets_s=demo.ONSETS_S):
     [("wav", {"subtype": "FLOAT"}), ("flac", {}), ("ogg", {}), ("mp3", {}),
      ("opus", {"format": "OGG", "subtype": "OPUS"})],
 )  # fmt: skip
-def test_every_format_is_heard(tmp_path, scene, suffix, kind):
+def test_every_audio_format_is_read(tmp_path, scene, suffix, kind):
     path = tmp_path / f"scene.{suffix}"
     rate = 48_000 if suffix == "opus" else 44_100
     mono = soxr.resample(scene, 16_000, rate)
     soundfile.write(path, np.stack([mono, mono], axis=1), rate, **kind)
-    check_heard(streamdet("file", path, *T))
+    check_detected(streamdet("file", path, *T))
 
 
 def test_events_are_the_same_on_every_run_to_the_byte(wav):
@@ -51,22 +67,22 @@ def test_events_are_the_same_on_every_run_to_the_byte(wav):
 
 
 def test_wav_and_raw_pcm_are_read_from_stdin(wav, scene):
-    check_heard(streamdet("file", "-", *T, stdin=wav.read_bytes()))
+    check_detected(streamdet("file", "-", *T, stdin=wav.read_bytes()))
     header = bytearray(wav.read_bytes())
     header[40:44] = b"\xff\xff\xff\xff"
-    check_heard(streamdet("file", "-", *T, stdin=bytes(header)))
+    check_detected(streamdet("file", "-", *T, stdin=bytes(header)))
     loud = np.stack([scene, scene], axis=1)
     raw = (np.clip(loud, -1, 1) * 32767).astype("<i2").tobytes()
-    check_heard(streamdet("file", "-", "--raw-channels", "2", *T, stdin=raw))
+    check_detected(streamdet("file", "-", "--raw-channels", "2", *T, stdin=raw))
     floats = soxr.resample(scene, 16_000, 48_000).astype("<f4").tobytes()
-    check_heard(
+    check_detected(
         streamdet("file", "-", "--raw-rate", "48000", "--raw-encoding", "f32", *T, stdin=floats)
     )
 
 
 def test_a_part_of_a_file_keeps_the_files_own_time(wav):
     done = streamdet("file", wav, "--start", "0:08", "--end", "12.5", *T)
-    check_heard(done, [9.5])
+    check_detected(done, [9.5])
 
 
 def test_a_start_time_dates_the_events(wav):
@@ -86,9 +102,46 @@ def test_csv_table_and_an_output_file(wav, tmp_path):
     done = streamdet("file", wav, "--output", path, *T)
     assert done.stdout == b""
     assert len(records(path.read_bytes())) == 3
-    none = streamdet("file", wav, "--format", "table", "--start", "0", "--end", "2", *T)
-    assert none.stdout.decode() == "no gunshots found\n"
-    assert none.returncode == 0
+
+
+QUIET = ("--start", "0", "--end", "2", *T)
+
+
+def test_a_table_without_events_is_empty_and_stderr_says_so(wav, tmp_path):
+    done = streamdet("file", wav, "--format", "table", *QUIET)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr == b"streamdet: no gunshots found\n"
+    done = streamdet("file", wav, *QUIET)  # JSON lines, for a program
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    done = streamdet("file", wav, tmp_path / "none.wav", "--format", "table", *QUIET)
+    assert done.returncode == 2
+    assert b"no gunshots found" not in done.stderr
+
+
+def test_on_a_terminal_stderr_says_that_nothing_was_found(wav, tmp_path):
+    code, shown = on_a_terminal("file", wav, "--output", tmp_path / "events.csv", *QUIET)
+    assert code == 0
+    assert b"streamdet: no gunshots found" in shown
+    assert len((tmp_path / "events.csv").read_text().splitlines()) == 1
+    code, shown = on_a_terminal("file", wav, *T)
+    assert b"no gunshots found" not in shown
+
+
+def test_an_output_of_an_unknown_format_is_refused(wav, tmp_path):
+    path = tmp_path / "events.xyz"
+    done = streamdet("file", wav, "--output", path, *T)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"streamdet: --output {path}: unknown format. Use one of .jsonl, .csv, .selections.txt, "
+        ".txt, .srt, .vtt, .edl, .fcpxml, .otio, .textgrid, .html\n"
+    )
+    assert not path.exists()
+    done = streamdet("file", wav, "--output", path, "--output", tmp_path / "x.csv", *T)
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
+    done = streamdet("file", wav, "--output", path, "--format", "csv", *T)
+    assert done.returncode == 0, done.stderr
+    assert len(path.read_text().splitlines()) == 4
 
 
 def test_explain_adds_the_scores_and_the_other_labels(wav):
@@ -101,8 +154,8 @@ def test_explain_adds_the_scores_and_the_other_labels(wav):
 
 def test_scores_are_written_frame_by_frame(wav, tmp_path):
     assert streamdet("file", wav, "--scores", tmp_path / "s", *T).returncode == 0
-    with np.load(tmp_path / "s" / "scene.npz") as kept:
-        times, scores, labels = kept["times_s"], kept["scores"], kept["labels"]
+    with np.load(tmp_path / "s" / "scene.npz") as arrays:
+        times, scores, labels = arrays["times_s"], arrays["scores"], arrays["labels"]
     assert scores.shape == (len(times), len(labels)) == (500, 10)
     assert labels[0] == "gunshot"
     assert np.diff(times) == pytest.approx(0.04)
@@ -114,10 +167,10 @@ def test_scores_are_written_frame_by_frame(wav, tmp_path):
 
 @pytest.fixture
 def bad(tmp_path, wav, scene):
-    """A file of each fault, by name."""
+    """A folder with a file for each kind of damage."""
     whole = wav.read_bytes()
     (tmp_path / "empty.wav").write_bytes(b"")
-    (tmp_path / "text.wav").write_bytes(b"this is no audio at all, but words" * 9)
+    (tmp_path / "text.wav").write_bytes(b"this is text and not audio at all" * 9)
     (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "header.wav").write_bytes(whole[:44])
     (tmp_path / "folder.wav").mkdir()
@@ -133,7 +186,7 @@ FAULTS = ["missing.wav", "empty.wav", "text.wav", "cut.wav", "header.wav", "fold
           "nothing.wav", "cut.flac", "cut.ogg"]  # fmt: skip
 
 
-def test_each_fault_is_one_line_and_the_other_files_are_still_heard(bad, wav):
+def test_each_fault_is_one_line_and_the_other_files_are_still_analysed(bad, wav):
     paths = [bad / name for name in FAULTS]
     done = streamdet("file", *paths, wav, *T)
     assert done.returncode == 2
@@ -142,16 +195,19 @@ def test_each_fault_is_one_line_and_the_other_files_are_still_heard(bad, wav):
     for name, line in zip(FAULTS, lines, strict=True):
         assert line.startswith("streamdet: ")
         assert name in line
-    heard = [r["onset_s"] for r in records(done.stdout) if r["source"] == str(wav)]
-    assert heard == pytest.approx(list(demo.ONSETS_S), abs=0.1)
+    found = [r["onset_s"] for r in records(done.stdout) if r["source"] == str(wav)]
+    assert found == pytest.approx(list(demo.ONSETS_S), abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["cut.wav", "cut.flac", "cut.ogg"])
-def test_what_a_truncated_file_holds_is_heard(bad, name):
+def test_the_readable_part_of_a_truncated_file_is_analysed(bad, name):
     done = streamdet("file", bad / name, *T)
     assert done.returncode == 3
     assert b"truncated" in done.stderr or b"damaged" in done.stderr
     assert onsets(done.stdout)[:1] == pytest.approx([4.2], abs=0.1)
+    grid = streamdet("file", bad / name, "--format", "textgrid", *T)  # written at its end
+    assert grid.returncode == 3
+    assert b"4.2" in grid.stdout
 
 
 @pytest.mark.parametrize(
@@ -166,7 +222,7 @@ def test_what_a_truncated_file_holds_is_heard(bad, name):
         (["--start", "5", "--end", "5"], "--start 5 s is not before --end"),
         (["--start-time", "noon"], "--start-time noon"),
         (["--channel", "2"], "no channel 2"),
-        (["--output", "/nowhere/x"], "/nowhere/x"),
+        (["--output", "/nowhere/x.csv"], "/nowhere/x.csv: No such file"),
         (["--format", "xml"], "xml"),
     ],
 )
@@ -178,15 +234,16 @@ def test_a_bad_option_is_one_clear_line_and_code_2(wav, options, says):
     assert done.stdout == b""
 
 
-def test_the_file_to_hear_is_never_written_over(wav):
+def test_an_input_file_is_never_overwritten(wav):
     before = wav.read_bytes()
     done = streamdet("file", wav, "--output", wav)
     assert done.returncode == 2
+    assert b"is an input file" in done.stderr
     assert wav.read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "table"])
-def test_a_name_that_is_no_text_is_still_heard(tmp_path, wav, kind):
+def test_a_file_with_an_undecodable_name_is_analysed(tmp_path, wav, kind):
     odd = os.fsencode(tmp_path) + b"/\xff\x1b[2Jodd.wav"
     os.link(wav, odd)
     done = streamdet("file", os.fsdecode(odd), "--format", kind, *T)
@@ -195,7 +252,7 @@ def test_a_name_that_is_no_text_is_still_heard(tmp_path, wav, kind):
     assert kind == "csv" or b"\x1b" not in done.stdout
 
 
-def test_stdin_with_nothing_or_with_a_cut_header_is_refused():
+def test_empty_stdin_or_a_truncated_header_is_refused():
     for stdin in (b"", b"RIFF\x00", b"RIFF0000WAVEfmt "):
         done = streamdet("file", "-", stdin=stdin)
         assert done.returncode == 2
@@ -211,7 +268,7 @@ def test_a_broken_pipe_ends_quietly(wav):
         assert process.wait(60) == 0
 
 
-def test_ctrl_c_leaves_what_was_found(scene):
+def test_ctrl_c_writes_the_events_found_so_far(scene):
     command = [sys.executable, "-m", "streamdet", "file", "-", *T]
     raw = (np.clip(scene, -1, 1) * 32767).astype("<i2").tobytes()
     with subprocess.Popen(
@@ -232,19 +289,8 @@ def test_ctrl_c_leaves_what_was_found(scene):
 
 
 def test_on_a_terminal_stdout_is_a_table_and_stderr_shows_progress(wav):
-    shown = b""
-    parent, child = pty.openpty()
-    command = [sys.executable, "-m", "streamdet", "file", str(wav), *T]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    with subprocess.Popen(command, stdout=child, stderr=child, env=environment) as process:
-        os.close(child)
-        try:
-            while got := os.read(parent, 4_096):
-                shown += got
-        except OSError:
-            pass
-        assert process.wait(60) == 0
-    os.close(parent)
+    code, shown = on_a_terminal("file", wav, *T)
+    assert code == 0
     assert b"onset" in shown
     assert b"00:04.2" in shown
     assert b"scene.wav" in shown

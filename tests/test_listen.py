@@ -122,7 +122,7 @@ def test_shots_played_are_detected_counted_and_scraped(listener, sound, wav, tmp
     assert sample(text, "streamdet_detection_latency_seconds_count") == 3
     assert "process_resident_memory_bytes" in text
     assert "streamdet_build_info{" in text
-    assert re.search(r"heard \d+\.\d s, lost 0\.0 s: 3 events", service.err.read_text())
+    assert re.search(r"analysed \d+\.\d s, dropped 0\.0 s: 3 events", service.err.read_text())
 
 
 class Prometheus:
@@ -214,7 +214,7 @@ def test_devices_are_listed_as_a_table_and_as_json(sound):
 def test_the_self_test_detects_its_shot_through_a_loopback(sound):
     done = streamdet("selftest", "--device", "default", "--threshold", "0.3", env=sound)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith(b"heard")
+    assert done.stdout.startswith(b"detected")
 
 
 def test_a_missing_device_is_one_line_and_code_69(sound):

@@ -21,7 +21,7 @@ from streamdet.report.collector import STEP_S, ScoreCurve
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, wav) -> Path:
-    """A report of a film and a sound, with excerpts, plots and clips."""
+    """A report of a film and an audio file, with excerpts, plots and clips."""
     folder = tmp_path_factory.mktemp("report")
     film(folder / "<film> & co.mkv", wav)
     (folder / "sound.wav").write_bytes(wav.read_bytes())
@@ -71,16 +71,16 @@ def test_the_report_is_accessible(chromium, made, axe, scheme, width):  # noqa: 
     )
     chromium.get((made / "r.html").as_uri())
     chromium.execute_script(axe)
-    said = chromium.execute_async_script(
+    result = chromium.execute_async_script(
         "const done = arguments[0]; axe.run().then(r => done(JSON.stringify(r.violations)))"
     )
-    serious = [v for v in json.loads(said) if v["impact"] in ("serious", "critical")]
+    serious = [v for v in json.loads(result) if v["impact"] in ("serious", "critical")]
     assert not serious, [(v["id"], [n["html"] for n in v["nodes"]][:2]) for v in serious]
     overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert chromium.execute_script(overflow) <= 0
 
 
-def test_a_plot_is_a_picture_and_the_same_each_time(made):
+def test_a_plot_is_an_image_and_reproducible(made):
     tree = ElementTree.parse(made / "p.svg")
     assert tree.getroot().tag.endswith("svg")
     before = (made / "p.svg").read_bytes()
@@ -88,7 +88,7 @@ def test_a_plot_is_a_picture_and_the_same_each_time(made):
     streamdet(*args, "--plot", "p.svg", cwd=made)
     assert (made / "p.svg").read_bytes() == before
     done = streamdet(*args, "--plot", "p.png", "--format", "jsonl", cwd=made)
-    assert done.stdout.count(b"\n") == 6  # a plot takes nothing from stdout
+    assert done.stdout.count(b"\n") == 6  # a plot does not replace stdout
     from matplotlib.image import imread
 
     pixels = imread(made / "p.png")
@@ -97,7 +97,7 @@ def test_a_plot_is_a_picture_and_the_same_each_time(made):
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
 
 
-def test_clips_are_named_by_their_onsets(made):
+def test_clips_are_named_by_onset(made):
     names = sorted(p.name for p in (made / "clips").iterdir())
     assert len(names) == 6
     assert [n.partition("_")[0] for n in names] == ["<film> & co"] * 3 + ["sound"] * 3
@@ -129,11 +129,11 @@ def test_a_pipe_has_a_report_without_pictures(tmp_path, wav):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        (["--plot", "x.jpg"], b"--plot x.jpg: is drawn as .png or .svg"),
+        (["--plot", "x.jpg"], b"--plot x.jpg: unknown format. Use .png or .svg"),
         (["--plot", "/nowhere/x.svg"], b"--plot /nowhere/x.svg: No such file"),
-        (["--excerpts"], b"--excerpts: wants --output NAME.html"),
+        (["--excerpts"], b"--excerpts: needs --output NAME.html"),
         (["--output", "/nowhere/x.html"], b"--output /nowhere/x.html: No such file"),
         (["--clips", "/dev/null/x"], b"--clips /dev/null/x: Not a directory"),
     ],

@@ -18,8 +18,8 @@ def filled(tmp_path) -> Path:
     path = tmp_path / "events.db"
     store = EventStore(path)
     for number in range(6):
-        told = record_of(number, "yard" if number % 2 else "gate", 0.6 + number / 20)
-        store.add(told, [(0.0, 0.7)])
+        record = record_of(number, "yard" if number % 2 else "gate", 0.6 + number / 20)
+        store.add(record, [(0.0, 0.7)])
     store.close()
     return path
 
@@ -44,7 +44,7 @@ def test_events_are_listed_by_time_source_score_and_verdict(filled):
     assert rows.splitlines()[0].endswith("verdict,cause,note,reviewer")
 
 
-def test_one_event_is_reviewed_without_asking_and_shown_with_its_history(filled):
+def test_one_event_is_reviewed_by_options_and_shown_with_its_history(filled):
     event = listed(filled)[0]["id"]
     for verdict in (("false", "--cause", "door", "--note", "it banged"), ("true",)):
         done = streamdet("review", "--store", filled, "--event", event, "--verdict", *verdict,
@@ -58,26 +58,27 @@ def test_one_event_is_reviewed_without_asking_and_shown_with_its_history(filled)
     assert [e["id"] for e in listed(filled, "--verdict", "true")] == [event]
 
 
-def test_old_events_are_pruned_or_only_counted(filled):
+def test_old_events_are_deleted_or_only_counted(filled):
     done = streamdet("events", "prune", "--store", filled, "--keep", "4", "--dry-run")
-    assert done.stdout == b"2 events would go\n"
+    assert done.stdout == b"2 events would be deleted\n"
     assert len(listed(filled)) == 6
-    assert streamdet("events", "prune", "--store", filled, "--keep", "4").returncode == 0
+    done = streamdet("events", "prune", "--store", filled, "--keep", "4")
+    assert done.stdout == b"2 events deleted\n"
     assert len(listed(filled)) == 4
     assert streamdet("events", "prune", "--store", filled, "--older-than", "1d").returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["events", "list", "--store", "{no}"], "event store not found"),
         (["events", "list", "--store", "{text}"], "can't be read as an event store"),
-        (["events", "list", "--store", "{db}", "--since", "soon"], "--since soon: no time"),
-        (["events", "show", "nobody", "--store", "{db}"], "no event nobody"),
+        (["events", "list", "--store", "{db}", "--since", "soon"], "--since soon: not a time"),
+        (["events", "show", "missing", "--store", "{db}"], "missing"),
         (["events", "prune", "--store", "{db}"], "give --older-than or --keep"),
-        (["events", "export", "--store", "{db}"], "give one of --dataset and --output"),
+        (["events", "export", "--store", "{db}"], "give either --dataset or --output"),
         (["events", "export", "--store", "{db}", "--output", "x.txt"], ".jsonl or .csv"),
-        (["events", "export", "--store", "{db}", "--dataset", "{no}"], "no folder of clips"),
+        (["events", "export", "--store", "{db}", "--dataset", "{no}"], "no such folder of clips"),
         (["review", "--store", "{db}", "--event", "x"], "--event and --verdict"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "true"], "no event x"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "true", "--cause", "door"],
@@ -87,38 +88,38 @@ def test_old_events_are_pruned_or_only_counted(filled):
          "--web and --event"),
         (["review", "--store", "{db}", "--event", "x", "--verdict", "maybe"],
          "verdict 'maybe': must be one of true, false, unsure"),
-        (["review", "--store", "{db}", "--web", "0.0.0.0:1"], "only loopback"),
+        (["review", "--store", "{db}", "--web", "0.0.0.0:1"], "only loopback addresses"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_done_is_one_line_and_code_2(filled, tmp_path, arguments, words):
+def test_errors_are_one_line_and_code_2(filled, tmp_path, arguments, message):
     text = tmp_path / "text.db"
-    text.write_text("no database, just words, and enough of them to be a page" * 100)
+    text.write_text("no database, just text, and enough of it to fill a page" * 100)
     places = {"no": tmp_path / "no.db", "text": text, "db": filled}
     done = streamdet(*[a.format(**places) for a in arguments], cwd=tmp_path)
     assert done.returncode == 2
-    assert words in done.stderr.decode()
+    assert message in done.stderr.decode()
     assert len(done.stderr.splitlines()) == 1
     assert text.read_text().startswith("no database")
 
 
-def test_a_walk_in_a_terminal_takes_verdicts_by_key(filled):
+def test_a_review_in_a_terminal_takes_verdicts_by_key(filled):
     import pty
 
     leader, follower = pty.openpty()
-    walk = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "streamdet", "review", "--store", filled, "--source", "yard"],
         stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     os.close(follower)
     os.write(leader, b"t\nf\nfire\nk\nn\nquite sure\nu\np\nj\n")
-    out = walk.communicate(timeout=60)[0].decode()
+    out = process.communicate(timeout=60)[0].decode()
     os.close(leader)
-    assert walk.returncode == 0, out
-    assert "3 to review" in out
-    assert "no clip was kept" in out
-    said = {e["id"]: e["review"] for e in listed(filled, "--verdict", "any")}
-    assert [r["verdict"] for r in said.values()] == ["true", "unsure"]
-    assert list(said.values())[1]["note"] == "quite sure"
+    assert process.returncode == 0, out
+    assert "3 events to review" in out
+    assert "this event has no clip" in out
+    reviews = [e["review"] for e in listed(filled, "--verdict", "any")]
+    assert [r["verdict"] for r in reviews] == ["true", "unsure"]
+    assert reviews[1]["note"] == "quite sure"
 
 
 def test_labels_make_verdicts_and_count_false_positives(tmp_path, wav):
@@ -135,9 +136,9 @@ def test_labels_make_verdicts_and_count_false_positives(tmp_path, wav):
         "missed; precision 0.33; recall 0.50; onset error 10 ms (median)",
         f"streamdet: {wav}: correct predictions 2 / 2, false positive windows 0",
     ]
-    said = [e["review"] for e in listed(store)]
-    assert [r["verdict"] for r in said] == ["true", "false", "false"]
-    assert {r["reviewer"] for r in said} == {"labels"}
+    reviews = [e["review"] for e in listed(store)]
+    assert [r["verdict"] for r in reviews] == ["true", "false", "false"]
+    assert {r["reviewer"] for r in reviews} == {"labels"}
     assert all(e["clip"] for e in listed(store))
     audacity = tmp_path / "labels.txt"
     audacity.write_text("4.2\t4.5\tshot\n\\\t100\t200\n9.5\t10.4\tburst\n15.2\t15.6\t\n")

@@ -1,4 +1,4 @@
-"""`streamdet compare`: where two runs differ."""
+"""`streamdet compare`: the differences between two runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import CommandError, quiet_pipe
+from streamdet.cli.errors import CommandError, exit_on_closed_pipe
 
 if TYPE_CHECKING:
     from streamdet.scoring.comparison import EventPair, RunEvent
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CompareFormat(StrEnum):
-    """How differences are written."""
+    """The formats of differences."""
 
     table = "table"
     csv = "csv"
@@ -29,77 +29,102 @@ class CompareFormat(StrEnum):
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="Events of one run: JSON lines or CSV.")],
-    second: Annotated[Path, typer.Argument(help="Events of the other.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="FIRST", help="Events of one run, JSON lines or CSV.")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="SECOND", help="Events of the other run.")],
     collar: Annotated[
-        float, typer.Option(min=0.0, help="Seconds that two events of one shot may lie apart.")
+        float,
+        typer.Option(
+            metavar="S",
+            min=0.0,
+            help="Largest gap in seconds between two events that count as the same.",
+        ),
     ] = 0.5,
-    labels: Annotated[
-        Path | None, typer.Option(help="True shots, as of `file`: say who of both is right.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="List what both heard, too.")] = False,
+    labels: options.LabelsOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also list the events that are in both runs.")
+    ] = False,
     output_format: Annotated[
         CompareFormat | None,
-        typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
+        typer.Option(
+            "--format",
+            help="Format of stdout.",
+            show_default="table if stdout is a terminal, else jsonl",
+        ),
     ] = None,
 ) -> None:
-    """Show where two runs over the same files differ: two models, or two thresholds.
+    """List the events that differ between two runs over the same files.
 
-    Example: streamdet compare tiny.jsonl second.jsonl --labels shots.csv
+    The runs are outputs of `file` or `scan`, for example with two models or two thresholds. Two
+    events are the same if they overlap or are at most --collar apart. Files are matched by path,
+    or by name if the runs have no path in common.
+
+    Each line has source, heard_by (the run with the event: first, second or both), onset_s,
+    offset_s, first_score, second_score and, with --labels, true. The totals go to stderr.
+
+    Examples:
+
+    \b
+      streamdet scan films/ --model tiny --manifest tiny.db > tiny.jsonl
+      streamdet scan films/ --manifest second.db > second.jsonl
+      streamdet compare tiny.jsonl second.jsonl --labels shots.csv --format table
     """
     from streamdet.scoring import comparison
 
-    truth = None if labels is None else options.read_labels(labels)
+    truth = options.read_labels(labels)
     try:
         runs = comparison.read_run(first), comparison.read_run(second)
     except comparison.RunError as error:
         raise CommandError(str(error)) from error
-    found = comparison.pair_events(*runs, collar)
-    listed = found if every else [pair for pair in found if pair.found_in != "both"]
-    form = output_format or (CompareFormat.table if sys.stdout.isatty() else CompareFormat.jsonl)
-    with quiet_pipe():
-        _write([_record(pair, truth, collar) for pair in listed], form)
-    for path, run, where in ((first, runs[0], "first"), (second, runs[1], "second")):
-        sys.stderr.write(f"streamdet: {where}: {path}: {_about(run)}{_right(run, truth)}\n")
-    heard = Counter(pair.found_in for pair in found)
+    pairs = comparison.pair_events(*runs, collar)
+    listed = pairs if every else [pair for pair in pairs if pair.found_in != "both"]
+    if output_format is None:
+        output_format = CompareFormat.table if sys.stdout.isatty() else CompareFormat.jsonl
+    with exit_on_closed_pipe():
+        _write_records([_pair_record(pair, truth, collar) for pair in listed], output_format)
+    for path, run, name in ((first, runs[0], "first"), (second, runs[1], "second")):
+        summary = f"{name}: {path}: {_describe_run(run)}{_score_run(run, truth)}"
+        sys.stderr.write(f"streamdet: {summary}\n")
+    counts = Counter(pair.found_in for pair in pairs)
     sys.stderr.write(
-        f"streamdet: {heard['both']} events in both, {heard['first']} in the first alone, "
-        f"{heard['second']} in the second alone\n"
+        f"streamdet: {counts['both']} events in both runs, {counts['first']} only in the first, "
+        f"{counts['second']} only in the second\n"
     )
 
 
-def _record(pair: EventPair, truth: list[ShotLabel] | None, collar_s: float) -> dict[str, Any]:
+def _pair_record(pair: EventPair, truth: list[ShotLabel] | None, collar_s: float) -> dict[str, Any]:
     from streamdet.scoring.labels import labels_for_file
     from streamdet.scoring.matching import match_events
 
-    told = pair.event
+    event = pair.event
     record: dict[str, Any] = {
-        "source": told.source,
+        "source": event.source,
         "heard_by": pair.found_in,
-        "onset_s": told.onset_s,
-        "offset_s": told.offset_s,
+        "onset_s": event.onset_s,
+        "offset_s": event.offset_s,
         "first_score": None if pair.first is None else pair.first.score,
         "second_score": None if pair.second is None else pair.second.score,
     }
     if truth is not None:
-        its = labels_for_file(truth, told.source)
-        record["true"] = match_events([told.span], its, collar_s).true[0]
+        shots = labels_for_file(truth, event.source)
+        record["true"] = match_events([event.span], shots, collar_s).true[0]
     return record
 
 
-def _write(records: list[dict[str, Any]], form: CompareFormat) -> None:
-    if form is CompareFormat.jsonl:
+def _write_records(records: list[dict[str, Any]], output_format: CompareFormat) -> None:
+    if output_format is CompareFormat.jsonl:
         for record in records:
             sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
-    elif form is CompareFormat.csv:
+    elif output_format is CompareFormat.csv:
         rows = csv.writer(sys.stdout, lineterminator="\n")
         rows.writerow(records[0] if records else ("source", "heard_by"))
         rows.writerows(["" if v is None else v for v in record.values()] for record in records)
     else:
-        _table(records)
+        _write_table(records)
 
 
-def _table(records: list[dict[str, Any]]) -> None:
+def _write_table(records: list[dict[str, Any]]) -> None:
     from streamdet.formats.table import format_clock
     from streamdet.text import printable
 
@@ -107,35 +132,39 @@ def _table(records: list[dict[str, Any]]) -> None:
         sys.stdout.write("no difference\n")
         return
     sys.stdout.write(
-        f"{'onset':>12}  {'heard by':>8}  {'first':>5}  {'second':>6}         source\n"
+        f"{'onset':>12}  {'found in':>8}  {'first':>5}  {'second':>6}         source\n"
     )
-    for of in records:
-        scores = [
-            f"{of[k]:.2f}" if of[k] is not None else "-" for k in ("first_score", "second_score")
-        ]
-        right = {True: "true ", False: "false", None: "     "}[of.get("true")]
+    for record in records:
+        first, second = (
+            "-" if record[key] is None else f"{record[key]:.2f}"
+            for key in ("first_score", "second_score")
+        )
+        is_true = {True: "true ", False: "false", None: "     "}[record.get("true")]
         sys.stdout.write(
-            f"{format_clock(of['onset_s']):>12}  {of['heard_by']:>8}  {scores[0]:>5}  {scores[1]:>6}"
-            f"  {right}  {printable(of['source'])}\n"
+            f"{format_clock(record['onset_s']):>12}  {record['heard_by']:>8}  {first:>5}"
+            f"  {second:>6}  {is_true}  {printable(record['source'])}\n"
         )
 
 
-def _about(run: list[RunEvent]) -> str:
-    """Who spoke, and over which threshold."""
+def _describe_run(run: list[RunEvent]) -> str:
+    """The number of events, the models and the thresholds."""
     if not run:
         return "0 events"
-    models = ", ".join(sorted({told.model for told in run}))
-    thresholds = ", ".join(f"{t:.4g}" for t in sorted({told.threshold for told in run}))
-    return f"{len(run)} events of {models} over {thresholds}"
+    models = ", ".join(sorted({event.model for event in run}))
+    thresholds = sorted({event.threshold for event in run})
+    plural = "s" if len(thresholds) > 1 else ""
+    listed = ", ".join(f"{threshold:.4g}" for threshold in thresholds)
+    return f"{len(run)} events of {models}, threshold{plural} {listed}"
 
 
-def _right(run: list[RunEvent], truth: list[ShotLabel] | None) -> str:
+def _score_run(run: list[RunEvent], truth: list[ShotLabel] | None) -> str:
     from streamdet.scoring.summary import EventScorer
 
     if truth is None:
         return ""
-    scoring = EventScorer(truth)
-    sources = {told.source for told in run} | {label.file for label in truth if label.file}
+    scorer = EventScorer(truth)
+    sources = {event.source for event in run} | {label.file for label in truth if label.file}
     for source in sorted(sources):
-        scoring.add_file(source, [(t.onset_s, t.offset_s) for t in run if t.source == source])
-    return "; " + scoring.summary_lines()[0]
+        spans = [(event.onset_s, event.offset_s) for event in run if event.source == source]
+        scorer.add_file(source, spans)
+    return "; " + scorer.summary_lines()[0]

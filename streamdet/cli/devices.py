@@ -1,4 +1,4 @@
-"""`streamdet devices`: what can be listened to."""
+"""`streamdet devices`: the audio inputs of this machine."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from typing import Annotated
 
 import typer
 
-from streamdet.cli.errors import EXIT_CODES, CommandError
+from streamdet.cli.errors import EXIT_CODE_BY_REASON, CommandError
 
 
 def devices(
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON array, for programs.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a JSON array with name, host_api, channels, rate (Hz) and default.",
+        ),
+    ] = False,
 ) -> None:
-    """List the inputs that `listen --device` can be given; the default one is marked.
+    """List the audio inputs for `listen --device`. The default input is marked with *.
 
-    Example: streamdet devices --json
+    Needs the PortAudio library. On Debian and Ubuntu: apt-get install libportaudio2.
+
+    Examples:
+
+    \b
+      streamdet devices
+      streamdet devices --json
     """
     from streamdet.audio import device
     from streamdet.audio.source import SourceError
@@ -24,14 +36,14 @@ def devices(
     try:
         found = device.list_devices()
     except SourceError as error:
-        raise CommandError(str(error), EXIT_CODES[error.reason]) from error
+        raise CommandError(str(error), EXIT_CODE_BY_REASON[error.reason]) from error
     if as_json:
         rows = [{k: v for k, v in asdict(d).items() if k != "index"} for d in found]
         typer.echo(json.dumps(rows, indent=2))
         return
     if not found:
         raise CommandError(
-            "no input device; is a microphone plugged in?", EXIT_CODES["unavailable"]
+            "no audio input found. Plug in a microphone", EXIT_CODE_BY_REASON["unavailable"]
         )
     width = max(len(d.name) for d in found)
     for d in found:

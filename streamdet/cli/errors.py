@@ -1,4 +1,4 @@
-"""How a command fails: one line, and an exit code that a supervisor can use."""
+"""How a command fails: one line on stderr, and an exit code that a supervisor can act on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from streamdet.audio.source import Reason
 
-BAD_INPUT, DAMAGED, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 2, 3, 69, 74, 75, 130
-EXIT_CODES: dict[Reason, int] = {
+NOT_DETECTED, BAD_INPUT, DAMAGED, UNAVAILABLE, LOST, BUSY, INTERRUPTED = 1, 2, 3, 69, 74, 75, 130
+EXIT_CODE_BY_REASON: dict[Reason, int] = {
     "bad": BAD_INPUT,
     "truncated": DAMAGED,
     "unavailable": UNAVAILABLE,
@@ -18,10 +18,22 @@ EXIT_CODES: dict[Reason, int] = {
     "busy": BUSY,
 }
 """69, 74 and 75 are EX_UNAVAILABLE, EX_IOERR and EX_TEMPFAIL of sysexits.h."""
+EXIT_CODE_MEANINGS: dict[int, str] = {
+    0: "Success, also if no gunshot was found, and after `listen` was stopped by a signal.",
+    NOT_DETECTED: "`selftest`: the test sound was not detected.",
+    BAD_INPUT: "Invalid option, configuration or input. `file` and `scan`: at least one file could "
+    "not be read.",
+    DAMAGED: "`file` and `scan`: at least one file is damaged or truncated. Its readable part was "
+    "analysed.",
+    UNAVAILABLE: "No such device or stream, or PortAudio is not installed.",
+    LOST: "`listen`: a required source was lost and did not come back within give_up_s.",
+    BUSY: "The audio device is in use by another program.",
+    INTERRUPTED: "`file` and `scan`: interrupted. The events found so far were written.",
+}
 
 
 class CommandError(Exception):
-    """Ends the command with a line on stderr and an exit code, no traceback."""
+    """Ends the command with one line on stderr and an exit code, without a traceback."""
 
     def __init__(self, message: str, code: int = BAD_INPUT) -> None:
         super().__init__(message)
@@ -29,8 +41,8 @@ class CommandError(Exception):
 
 
 @contextmanager
-def quiet_pipe() -> Iterator[None]:
-    """Whoever read stdout has gone (``| head``): end without a word, exit code 0."""
+def exit_on_closed_pipe() -> Iterator[None]:
+    """Exit with code 0 and no message when the reader of stdout is gone (``| head``)."""
     try:
         yield
     except BrokenPipeError:

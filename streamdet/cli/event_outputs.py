@@ -1,5 +1,4 @@
-"""What `file` writes: to stdout, or to any number of files, each in the form that its name asks
-for."""
+"""Where `file` and `scan` write events: to stdout, or to files in the format of their suffix."""
 
 from __future__ import annotations
 
@@ -19,11 +18,8 @@ if TYPE_CHECKING:
     from streamdet.formats import EventFormat, EventWriter, ScoreExplanation, Timebase
 
 
-NO_OTIO = "otio: needs OpenTimelineIO: pip install 'streamdet[edit]'"
-
-
 class OutputFormat(StrEnum):
-    """How events are written."""
+    """The formats of events."""
 
     jsonl = "jsonl"
     csv = "csv"
@@ -40,158 +36,173 @@ class OutputFormat(StrEnum):
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """The options: files to write, a form, a frame rate and timecode as they were given;
-    ``silent``: nothing goes to stdout either."""
+    """The output options of a command, as given.
 
-    outputs: list[Path]
-    form: OutputFormat | None
-    explain: bool
-    fps: str | None
-    start_timecode: str | None
-    silent: bool = False
+    Events go to stdout where ``files`` is empty, unless ``use_stdout`` is false. ``output_format``
+    overrides the suffix of a single file. ``fps`` and ``start_timecode`` override what a film
+    states. ``allow_reports`` is true where the command also writes HTML reports.
+    """
+
+    files: list[Path]
+    output_format: OutputFormat | None = None
+    explain: bool = False
+    fps: str | None = None
+    start_timecode: str | None = None
+    use_stdout: bool = True
+    allow_reports: bool = False
 
     @property
-    def streams(self) -> list[Path | None]:
-        """Where events go, None being stdout."""
-        return [*self.outputs] if self.outputs or self.silent else [None]
+    def targets(self) -> list[Path | None]:
+        """The files to write. None is stdout."""
+        return [*self.files] if self.files or not self.use_stdout else [None]
 
 
 class EventOutputs:
-    """All of them as one sink."""
+    """Writes each event to all outputs of a command."""
 
-    def __init__(self, sinks: list[EventWriter]) -> None:
-        self._sinks = sinks
+    def __init__(self, writers: list[EventWriter], formats: list[EventFormat]) -> None:
+        self._writers = writers
+        self.has_table = "table" in formats
+        self.event_count = 0
 
     def write(self, event: Event, explanation: ScoreExplanation | None = None) -> None:
-        """Write one event to each."""
-        for sink in self._sinks:
-            sink.write(event, explanation)
+        """Write one event to each output."""
+        self.event_count += 1
+        for writer in self._writers:
+            writer.write(event, explanation)
 
     def close(self) -> None:
-        """Finish each."""
-        for sink in self._sinks:
-            sink.close()
+        """Write what each format needs at its end."""
+        for writer in self._writers:
+            writer.close()
 
 
 def split_reports(outputs: list[Path], paths: list[str]) -> tuple[list[Path], list[Path]]:
-    """Reports, and what is written event by event; raises Failure for what can't be written."""
+    """The reports (.html) and the other files of ``--output``.
+
+    Raises CommandError where an output is given twice or is one of the input files.
+    """
     from streamdet.formats import REPORT_SUFFIX
 
-    _check(outputs, paths)
+    _check_paths(outputs, paths)
     reports = [output for output in outputs if output.suffix.lower() == REPORT_SUFFIX]
     return reports, [output for output in outputs if output not in reports]
 
 
-def check(wanted: OutputOptions, paths: list[str]) -> None:
-    """Raise Failure for what `opened` would refuse; nothing that is there is touched."""
-    _check(wanted.outputs, paths)
-    _check_forms([_form(wanted, output) for output in wanted.streams], wanted, paths)
-    for output in wanted.outputs:
+def check_outputs(options: OutputOptions, paths: list[str]) -> None:
+    """Raise CommandError for outputs that `open_outputs` would refuse. Truncates no file."""
+    _check_paths(options.files, paths)
+    _choose_formats(options, paths)
+    for output in options.files:
         try:
             output.open("a").close()
         except OSError as error:
             raise CommandError(f"--output {output}: {error.strerror}") from error
 
 
-def need_otio() -> None:
-    """Raise Failure where OpenTimelineIO is missing."""
+def require_otio() -> None:
+    """Raise CommandError where OpenTimelineIO is not installed."""
     try:
         import opentimelineio  # noqa: F401
     except ImportError as error:
-        raise CommandError(NO_OTIO) from error
+        raise CommandError("otio: needs OpenTimelineIO: pip install 'streamdet[edit]'") from error
 
 
 @contextmanager
-def open_outputs(wanted: OutputOptions, paths: list[str]) -> Iterator[EventOutputs]:
-    """The sinks for these files to hear; raises Failure before any of them is touched."""
+def open_outputs(options: OutputOptions, paths: list[str]) -> Iterator[EventOutputs]:
+    """Open all outputs for the events of the input files ``paths``.
+
+    Raises CommandError before any file is touched where an option is wrong.
+    """
     from streamdet.formats import EDIT_FORMATS, open_writer
 
-    _check(wanted.outputs, paths)
-    forms: list[EventFormat] = [_form(wanted, output) for output in wanted.streams]
-    _check_forms(forms, wanted, paths)
-    edit = any(form in EDIT_FORMATS for form in forms)
-    timebase = _timebase(wanted, paths[0]) if edit else None
+    _check_paths(options.files, paths)
+    formats = _choose_formats(options, paths)
+    has_edit = any(output_format in EDIT_FORMATS for output_format in formats)
+    timebase = _film_timebase(options, paths[0]) if has_edit else None
+    if "otio" in formats:
+        require_otio()
     with ExitStack() as stack:
-        streams = [stack.enter_context(_stream(output)) for output in wanted.streams]
-        try:
-            sinks = [
-                open_writer(form, stream, explain=wanted.explain, timebase=timebase)
-                for form, stream in zip(forms, streams, strict=True)
-            ]
-        except ImportError as error:
-            raise CommandError(NO_OTIO) from error
-        yield EventOutputs(sinks)
+        streams = [stack.enter_context(_open_stream(target)) for target in options.targets]
+        writers = [
+            open_writer(output_format, stream, explain=options.explain, timebase=timebase)
+            for output_format, stream in zip(formats, streams, strict=True)
+        ]
+        yield EventOutputs(writers, formats)
 
 
-def _form(wanted: OutputOptions, output: Path | None) -> EventFormat:
-    from streamdet.formats import FORMATS, format_for
-
-    if wanted.form is not None:
-        return FORMATS[wanted.form]
-    if output is None:
-        return "table" if sys.stdout.isatty() else "jsonl"
-    return format_for(output.name) or "jsonl"
-
-
-def _check_forms(forms: list[EventFormat], wanted: OutputOptions, paths: list[str]) -> None:
+def _choose_formats(options: OutputOptions, paths: list[str]) -> list[EventFormat]:
     from streamdet.formats import SINGLE_FILE_FORMATS
 
-    if wanted.form is not None and len(wanted.outputs) > 1:
+    if options.output_format is not None and len(options.files) > 1:
         raise CommandError(
-            "--format: with several --output each has the form that its name asks for"
+            "--format: not allowed with several --output, whose suffixes set the formats"
         )
-    single = [form for form in forms if form in SINGLE_FILE_FORMATS]
+    formats: list[EventFormat] = [_choose_format(options, path) for path in options.targets]
+    single = [output_format for output_format in formats if output_format in SINGLE_FILE_FORMATS]
     if single and len(paths) > 1:
-        raise CommandError(f"{single[0]} is of one file's time: give one PATH")
+        raise CommandError(f"{single[0]}: holds the events of one file. Give a single PATH")
+    return formats
 
 
-def _timebase(wanted: OutputOptions, path: str) -> Timebase:
-    """As given, else as the film itself says."""
+def _choose_format(options: OutputOptions, target: Path | None) -> EventFormat:
+    from streamdet.formats import FORMATS, REPORT_SUFFIX, SUFFIX_OF, format_for
+
+    if options.output_format is not None:
+        return FORMATS[options.output_format]
+    if target is None:
+        return "table" if sys.stdout.isatty() else "jsonl"
+    if (output_format := format_for(target.name)) is not None:
+        return output_format
+    suffixes = [*SUFFIX_OF.values(), *([REPORT_SUFFIX] if options.allow_reports else [])]
+    raise CommandError(f"--output {target}: unknown format. Use one of {', '.join(suffixes)}")
+
+
+def _film_timebase(options: OutputOptions, path: str) -> Timebase:
+    """The frame rate and start timecode of the options, else those that the film states."""
     from streamdet.formats import timecode
 
-    fps, start = wanted.fps, wanted.start_timecode
+    fps, start = options.fps, options.start_timecode
     if path != "-" and (fps is None or start is None):
         from streamdet.audio import ffmpeg
 
-        its_fps, its_start = ffmpeg.video_timebase(Path(path))
-        fps = fps or its_fps
-        start = start or its_start
+        film_fps, film_start = ffmpeg.video_timebase(Path(path))
+        fps = fps or film_fps
+        start = start or film_start
     if fps is None:
-        raise CommandError(f"--fps: of an edit with how many frames a second? {path} does not say")
+        raise CommandError(f"{path}: states no frame rate. Give --fps")
     try:
-        base = timecode.parse_frame_rate(fps)
+        timebase = timecode.parse_frame_rate(fps)
     except ValueError as error:
         raise CommandError(f"--fps {fps}: {error}") from error
     if start is None:
-        return base
+        return timebase
     try:
-        return base.with_start(start)
+        return timebase.with_start(start)
     except ValueError as error:
         raise CommandError(f"--start-timecode {start}: {error}") from error
 
 
 @contextmanager
-def _stream(output: Path | None) -> Iterator[TextIO]:
-    if output is None:
+def _open_stream(target: Path | None) -> Iterator[TextIO]:
+    if target is None:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     try:
-        stream = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        stream = target.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
-        raise CommandError(f"--output {output}: {error.strerror}") from error
+        raise CommandError(f"--output {target}: {error.strerror}") from error
     with stream:
         yield stream
 
 
-def _check(outputs: list[Path], paths: list[str]) -> None:
-    """Writing over what is about to be read would lose it."""
+def _check_paths(outputs: list[Path], paths: list[str]) -> None:
+    """Refuse to write over an input file, or to write one file twice."""
     for output in outputs:
         if outputs.count(output) > 1:
             raise CommandError(f"--output {output}: given twice")
         for path in paths if output.exists() else ():
             if path != "-" and Path(path).exists() and output.samefile(path):
-                raise CommandError(
-                    f"--output {output}: is one of the files to hear; choose another"
-                )
+                raise CommandError(f"--output {output}: is an input file. Use another name")

@@ -1,4 +1,4 @@
-"""What is kept of the events of files: in the store, with clips cut out of the file itself."""
+"""Store the events of files, cut their clips, and score them against labels."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ LABELS_REVIEWER = "labels"
 
 
 class EventRecorder:
-    """Takes the events of one file after another; all of it is optional. Raises StoreError, and at
-    first ClipError; later ``clip_fault`` says why a clip was not kept. ``judged`` is what the
-    labels make of the events, in lines."""
+    """Records the events of one file after another.
+
+    ``store``, ``clips`` and ``truth`` are each optional. With ``truth`` and ``store`` the labels
+    set the verdict of each event. Opening raises StoreError or ClipError, and writing to the store
+    StoreError. A clip that cannot be written sets ``clip_fault`` instead.
+    """
 
     def __init__(
         self,
@@ -33,9 +36,9 @@ class EventRecorder:
         self._track = track
         self._store = None if store is None else EventStore(store)
         self._clips = None if clips is None else ClipFolder(clips)
-        self._scoring = None if truth is None else EventScorer(truth)
+        self._scorer = None if truth is None else EventScorer(truth)
+        self._file_events: list[FileEvent] = []
         self.clip_fault = ""
-        self._of_file: list[FileEvent] = []
 
     def __enter__(self) -> EventRecorder:
         return self
@@ -46,56 +49,49 @@ class EventRecorder:
 
     @property
     def damaged_copy(self) -> Path | None:
-        """Where a damaged store was put."""
+        """Where a damaged store was moved to. None if it was not damaged."""
         return None if self._store is None else self._store.damaged_copy
 
     @property
     def label_summary(self) -> list[str]:
-        """Lines; none without labels."""
-        return [] if self._scoring is None else self._scoring.summary_lines()
+        """Precision, recall and window counts, as lines. Empty without labels."""
+        return [] if self._scorer is None else self._scorer.summary_lines()
 
-    def add_event(self, heard: FileEvent, path: str) -> None:
-        """An event of a file, "-" for stdin."""
-        if self._scoring is not None:
-            self._of_file.append(heard)
+    def add_event(self, found: FileEvent, path: str) -> None:
+        """Record an event of the file ``path`` ("-" is stdin)."""
+        if self._scorer is not None:
+            self._file_events.append(found)
         if self._store is not None:
             try:
-                _keep(self._store, heard, path, self._clips, self._track)
+                self._add_to_store(self._store, found, path)
             except ClipError as error:
-                self.clip_fault = f"no clip is kept: {error}"
+                self.clip_fault = f"clip not written: {error}"
 
     def finish_file(self, path: str) -> None:
-        """The file has no more; hold what it had against its labels."""
-        if self._scoring is None:
+        """Score the events of a file that is complete."""
+        if self._scorer is None:
             return
         spans = []
-        for heard in self._of_file:
-            d, rate = heard.event.detection, heard.event.sample_rate
+        for found in self._file_events:
+            d, rate = found.event.detection, found.event.sample_rate
             spans.append((d.onset / rate, (d.offset or d.onset) / rate))
-        true = self._scoring.add_file(path, spans)
-        for heard, yes in zip(self._of_file, true, strict=True):
+        matches = self._scorer.add_file(path, spans)
+        for found, is_true in zip(self._file_events, matches, strict=True):
             if self._store is not None:
-                said = Verdict("true" if yes else "false", reviewer=LABELS_REVIEWER)
-                self._store.review(heard.event.id, said)
-        self._of_file.clear()
+                verdict = Verdict("true" if is_true else "false", reviewer=LABELS_REVIEWER)
+                self._store.review(found.event.id, verdict)
+        self._file_events.clear()
 
-
-def _keep(
-    store: EventStore,
-    heard: FileEvent,
-    path: str,
-    clips: ClipFolder | None,
-    track: str | None,
-) -> None:
-    """Into the store, with a picture and a clip where the file can be read once more."""
-    event, record = heard.event, heard.event.record()
-    onset_s = event.detection.onset / event.sample_rate
-    store.add(record, [(round(at - onset_s, 3), score) for at, score in heard.scores])
-    if (cut := excerpt.read_excerpt(event, path, track)) is None:
-        return
-    samples, rate, onset_s = cut
-    store.attach(event.id, spectrogram=spectrogram.compute_spectrogram(samples, rate, onset_s))
-    if clips is not None:
-        size = clips.write(record, samples, rate)
-        note = ClipInfo(size, onset_s, len(samples) / rate, redacted=False)
-        store.attach(event.id, note)
+    def _add_to_store(self, store: EventStore, found: FileEvent, path: str) -> None:
+        """Store an event. Spectrogram and clip need a file that can be read again."""
+        event, record = found.event, found.event.record()
+        onset_s = event.detection.onset / event.sample_rate
+        store.add(record, [(round(at_s - onset_s, 3), score) for at_s, score in found.scores])
+        if (cut := excerpt.read_excerpt(event, path, self._track)) is None:
+            return
+        samples, rate, onset_s = cut
+        store.attach(event.id, spectrogram=spectrogram.compute_spectrogram(samples, rate, onset_s))
+        if self._clips is not None:
+            size = self._clips.write(record, samples, rate)
+            info = ClipInfo(size, onset_s, len(samples) / rate, redacted=False)
+            store.attach(event.id, info)

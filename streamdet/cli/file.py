@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamdet.cli import event_outputs, options
-from streamdet.cli.errors import CommandError, quiet_pipe
-from streamdet.cli.event_outputs import OutputFormat
+from streamdet.cli.errors import CommandError, exit_on_closed_pipe
+from streamdet.cli.event_outputs import EventOutputs, OutputFormat, OutputOptions
 from streamdet.cli.file_report import FileReports
-from streamdet.cli.file_run import FileTask, analyse_files
+from streamdet.cli.file_run import FileTask, InputOptions, analyse_files
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
     from streamdet.cli.event_recorder import EventRecorder
+    from streamdet.detection.engine import StreamProvider
+    from streamdet.model.bundle import Bundle
+    from streamdet.pipeline.channels import ChannelMode
     from streamdet.scoring.labels import ShotLabel
+
+_DEFAULT_BATCH = 16
 
 
 class RawEncoding(StrEnum):
-    """Raw PCM, little-endian."""
+    """Sample formats of raw PCM, little-endian."""
 
     s16 = "s16"
     s24 = "s24"
@@ -35,171 +40,300 @@ class RawEncoding(StrEnum):
 
 
 def file(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; - is stdin.")],
-    threshold: options.Threshold = None,
-    operating_point: options.Point = None,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Files to analyse. - is stdin.")
+    ],
+    threshold: options.ThresholdOption = None,
+    operating_point: options.OperatingPointOption = None,
     output_format: Annotated[
         OutputFormat | None,
-        typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
+        typer.Option(
+            "--format",
+            help="Format of stdout, or of a single --output with any name.",
+            show_default="table if stdout is a terminal, else jsonl",
+        ),
     ] = None,
     output: Annotated[
         list[Path] | None,
-        typer.Option(help="Write events here, in the form of its name; may be given again."),
+        typer.Option(
+            metavar="FILE",
+            help="Write events to this file, in the format of its suffix. .html writes a report "
+            "with the scores and a spectrogram of each event (extra plots). Can be repeated.",
+            show_default="stdout",
+        ),
     ] = None,
     fps: Annotated[
         str | None,
-        typer.Option(help="Of an edit: 24, 25, 29.97df, 30000/1001; the film's if not given."),
-    ] = None,
-    start_timecode: Annotated[
-        str | None, typer.Option(help="Of the first frame: 01:00:00:00; the film's if not given.")
-    ] = None,
-    scores: Annotated[
-        Path | None, typer.Option(help="Folder for each file's scores, <stem>.npz.")
-    ] = None,
-    start: Annotated[str | None, typer.Option(help="Hear from here: seconds or H:MM:SS.")] = None,
-    end: Annotated[str | None, typer.Option(help="Hear up to here.")] = None,
-    start_time: Annotated[
-        str | None, typer.Option(help="UTC time of a file's first sample, ISO 8601.")
-    ] = None,
-    model: options.Model = None,
-    platform: options.PlatformOption = Platform.auto,
-    channels: options.ChannelsOption = "auto",
-    track: Annotated[
-        str | None,
-        typer.Option(help="Hear this sound track: its number from 1, or a language (eng)."),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Files side by side in one step; 16 on gpu and tpu, else 1."),
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Add the scores and the top other labels.")
-    ] = False,
-    store: Annotated[
-        Path | None, typer.Option(help="Keep events in this event store too, to be reviewed.")
-    ] = None,
-    clips: Annotated[
-        Path | None, typer.Option(help="Keep the sound of each event in this folder.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the score over each file: NAME.png or NAME.svg.")
-    ] = None,
-    excerpts: Annotated[
-        bool, typer.Option("--excerpts", help="Put each event's sound into --output NAME.html.")
-    ] = False,
-    labels: Annotated[
-        Path | None,
         typer.Option(
-            help="True shots (CSV, Audacity, Raven, names of 10 s): count false positives by them."
+            metavar="RATE",
+            help="Frame rate for edl, fcpxml and otio: 24, 25, 29.97df (drop-frame), 30000/1001.",
+            show_default="that of the film",
         ),
     ] = None,
-    raw_rate: Annotated[int, typer.Option(min=1, help="Hz of raw PCM on stdin.")] = 16_000,
-    raw_channels: Annotated[int, typer.Option(min=1, help="Channels of raw PCM.")] = 1,
-    raw_encoding: Annotated[RawEncoding, typer.Option(help="Raw PCM's samples.")] = RawEncoding.s16,
+    start_timecode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIMECODE",
+            help="Timecode of the first frame for edl, fcpxml and otio.",
+            show_default="that of the film, else 00:00:00:00",
+        ),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the scores of each file to DIR/<stem>.npz: times_s (T), scores (T, L) and "
+            "labels (L), one row per frame. With --channels each, one file per channel.",
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Start here, in seconds or as H:MM:SS. Events keep the time of the whole file.",
+            show_default="start of the file",
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Stop here, in seconds or as H:MM:SS.",
+            show_default="end of the file",
+        ),
+    ] = None,
+    start_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="UTC time of the first sample, ISO 8601. Gives the events absolute times.",
+        ),
+    ] = None,
+    model: options.ModelOption = None,
+    platform: options.PlatformOption = Platform.auto,
+    channels: options.ChannelsOption = "auto",
+    track: options.TrackOption = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of files analysed side by side in one step of JAX.",
+            show_default="16 on gpu and tpu, else 1",
+        ),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Add the scores around each event and its strongest other labels."
+        ),
+    ] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DB",
+            help="Also store the events with spectrograms in this event store, for "
+            "`streamdet review`. With --labels, sets their verdicts.",
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write each event, from 2 s before its onset to 3 s after its end, to "
+            "DIR/<stem>_HH-MM-SS.mmm.flac, or with --store to DIR/<id>.flac.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Plot the scores of all files as .png or .svg (extra plots)."
+        ),
+    ] = None,
+    excerpts: Annotated[
+        bool,
+        typer.Option("--excerpts", help="Embed the sound of each event in the .html report."),
+    ] = False,
+    labels: options.LabelsOption = None,
+    raw_rate: Annotated[
+        int, typer.Option(metavar="HZ", min=1, help="Sample rate of raw PCM on stdin, in Hz.")
+    ] = 16_000,
+    raw_channels: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of channels of raw PCM on stdin.")
+    ] = 1,
+    raw_encoding: Annotated[
+        RawEncoding, typer.Option(help="Sample format of raw PCM on stdin, little-endian.")
+    ] = RawEncoding.s16,
 ) -> None:
-    """Find the gunshots in files, films too (extra media), or in WAV or raw PCM on stdin.
+    """Detect gunshots in audio and video files, or in WAV or raw PCM on stdin.
 
-    Exit code 0 also where there are none; 2 where a file could not be heard, 3 where one is
-    damaged or truncated, with a line on stderr; the others still are.
+    Reads WAV, FLAC, Ogg, Opus, MP3 and all other formats of libsndfile. The extra media
+    (pip install 'streamdet[media]') adds the formats of FFmpeg, such as MP4, MKV, MOV and MXF,
+    in constant memory. For many files use `streamdet scan`.
 
-    Example: streamdet file movie.wav --operating-point sensitive --format csv
+    Onsets are presentation times, counted from the earliest stream of the file. Gaps in the
+    audio stay gaps. An encoder delay that the container does not state is not corrected (raw AAC,
+    AAC in Matroska, MP3 in AVI: up to 70 ms).
+
+    A file that cannot be read is reported on stderr, and the others are still analysed. Of a
+    damaged or truncated file the readable part is analysed.
+
+    Output formats and their suffixes:
+
+    \b
+      jsonl     .jsonl           JSON lines, one event per line (docs/events.md)
+      csv       .csv             CSV
+      table                      text for a terminal
+      audacity  .txt             Audacity label track
+      raven     .selections.txt  Raven selection table
+      srt, vtt  .srt, .vtt       subtitles of at least one second
+      edl       .edl             CMX 3600 edit list: markers in DaVinci Resolve, locators
+                                 in Avid and Premiere
+      fcpxml    .fcpxml          markers in Final Cut Pro
+      otio      .otio            OpenTimelineIO (extra edit)
+      textgrid  .TextGrid        Praat
+                .html            report of any number of files (extra plots)
+
+    audacity and all from srt to textgrid hold the events of one file. fcpxml, otio, textgrid and
+    reports are written at the end, the others event by event. A marker lies on the frame that is
+    shown at the onset.
+
+    Examples:
+
+    \b
+      streamdet file movie.wav --operating-point sensitive --format csv
+      streamdet file movie.mov --output movie.edl --output movie.srt
+      streamdet file movie.mov --output report.html --excerpts
+      streamdet file *.flac --scores scores/ > events.jsonl
+      streamdet file day.flac --labels shots.csv
+      ffmpeg -v error -i movie.mkv -f wav - | streamdet file -
+      arecord -t raw -f S16_LE -r 16000 | streamdet file - --raw-rate 16000
     """
-    from streamdet.pipeline import engine_choice
+    from streamdet.audio.pipe import RawFormat
     from streamdet.pipeline.files import FilePipeline
-    from streamdet.pipeline.jax_setup import configure_jax
 
-    _check_stems(paths, scores)
-    truth = None if labels is None else options.read_labels(labels)
+    if scores is not None:
+        _create_scores_folder(scores, paths)
+    truth = options.read_labels(labels)
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
-    begin = options.parse_clock(start, "--start") or 0.0
-    until = options.parse_clock(end, "--end")
-    began_at = options.parse_when(start_time, "--start-time")
-    seconds = _seconds(paths, begin, until) if platform is Platform.auto else None
+    channel_mode = options.parse_channel_option(channels)
+    inputs = InputOptions(
+        options.parse_clock(start, "--start") or 0.0,
+        options.parse_clock(end, "--end"),
+        options.parse_when(start_time, "--start-time"),
+        track,
+        RawFormat(raw_rate, raw_channels, raw_encoding.value),
+    )
     if batch is None:
-        batch = min(len(paths), 16) if platform in (Platform.gpu, Platform.tpu) else 1
-    heard = options.parse_channel_option(channels)
-    if heard == "each" and batch > 1:
-        raise CommandError("--channels each: hears one file at a time; give --batch 1")
-    lanes = 2 if heard == "auto" else 1
-    engine = options.create_engine(
-        lambda: (
-            engine_choice.file_batch(bundle, platform, batch * lanes, configure_jax)
-            if batch > 1
-            else engine_choice.file_engine(bundle, platform, seconds, configure_jax)
-        )
-    )
-    reports, others = event_outputs.split_reports(output or [], paths)
-    silent = bool(reports) and not others
-    wanted = event_outputs.OutputOptions(
-        others, output_format, explain, fps, start_timecode, silent
-    )
-    showing = FileReports(
-        reports, plot, clips if store is None else None, excerpts, decision.threshold, track,
-        heard == "each",
+        on_device = platform in (Platform.gpu, Platform.tpu)
+        batch = min(len(paths), _DEFAULT_BATCH) if on_device else 1
+    engine = _create_engine(bundle, platform, channel_mode, batch, paths, inputs)
+
+    report_files, event_files = event_outputs.split_reports(output or [], paths)
+    output_options = OutputOptions(
+        event_files, output_format, explain, fps, start_timecode,
+        use_stdout=not report_files, allow_reports=True,
+    )  # fmt: skip
+    reports = FileReports(
+        report_files, plot, clips if store is None else None, excerpts, decision.threshold, track,
+        channel_mode == "each",
     )  # fmt: skip
     with (
-        quiet_pipe(),
-        event_outputs.open_outputs(wanted, paths) as sink,
-        _kept(store, clips if store is not None else None, truth, track) as kept,
+        exit_on_closed_pipe(),
+        event_outputs.open_outputs(output_options, paths) as outputs,
+        _open_recorder(store, clips if store is not None else None, truth, track) as recorder,
     ):
-        raw = (raw_rate, raw_channels, raw_encoding.value)
-        listener = FilePipeline(engine, decision, heard)
-        task = FileTask(
-            listener, sink, explain, scores, begin, until, began_at, raw, kept, track, showing
-        )
+        pipeline = FilePipeline(engine, decision, channel_mode)
+        task = FileTask(pipeline, inputs, outputs, recorder, reports, scores, explain)
         code = analyse_files(paths, task, batch)
-        showing.finish()
-        if not code or output:  # on a terminal it would say that there is no gunshot
-            sink.close()
+        reports.finish()
+        outputs.close()
+        if not code:
+            _report_no_events(outputs)
     if code:
         raise typer.Exit(code)
 
 
-def _seconds(paths: list[str], start_s: float, end_s: float | None) -> float:
-    """How much sound there is to hear, as far as the files' headers tell."""
+def _create_engine(
+    bundle: Bundle,
+    platform: Platform,
+    channel_mode: ChannelMode,
+    batch: int,
+    paths: list[str],
+    inputs: InputOptions,
+) -> StreamProvider:
+    from streamdet.pipeline import engine_choice
+    from streamdet.pipeline.jax_setup import configure_jax
+
+    if channel_mode == "each" and batch > 1:
+        raise CommandError("--channels each: analyses one file at a time. Use --batch 1")
+    if batch > 1:
+        streams = batch * (2 if channel_mode == "auto" else 1)
+        return options.create_engine(
+            lambda: engine_choice.file_batch(bundle, platform, streams, configure_jax)
+        )
+    seconds = _total_duration_s(paths, inputs) if platform is Platform.auto else None
+    return options.create_engine(
+        lambda: engine_choice.file_engine(bundle, platform, seconds, configure_jax)
+    )
+
+
+def _total_duration_s(paths: list[str], inputs: InputOptions) -> float:
+    """The audio to analyse, as far as the headers of the files state it."""
     from streamdet.audio.media import duration_s
 
-    known = (duration_s(Path(path)) or 0.0 for path in paths if path != "-")
-    return sum(max(0.0, min(s, s if end_s is None else end_s) - start_s) for s in known)
+    total = 0.0
+    for path in paths:
+        duration = (duration_s(Path(path)) or 0.0) if path != "-" else 0.0
+        end_s = duration if inputs.end_s is None else min(duration, inputs.end_s)
+        total += max(0.0, end_s - inputs.start_s)
+    return total
 
 
 @contextmanager
-def _kept(
+def _open_recorder(
     store: Path | None,
     clips: Path | None,
     truth: list[ShotLabel] | None,
     track: str | None,
 ) -> Iterator[EventRecorder]:
-    """What the events go to beside the output; at the end it says how true they were."""
+    """An EventRecorder whose messages and label summary go to stderr."""
     from streamdet.cli.event_recorder import EventRecorder
     from streamdet.store.clips import ClipError
     from streamdet.store.store import StoreError
 
     try:
-        with EventRecorder(store, clips, truth, track) as kept:
-            if kept.damaged_copy is not None:
-                _tell(f"{store}: was damaged; it is kept as {kept.damaged_copy}")
-            yield kept
-            if kept.clip_fault:
-                _tell(kept.clip_fault)
-            for line in kept.label_summary:
-                _tell(line)
+        with EventRecorder(store, clips, truth, track) as recorder:
+            if recorder.damaged_copy is not None:
+                _print_message(f"{store}: was damaged. It was moved to {recorder.damaged_copy}")
+            yield recorder
+            if recorder.clip_fault:
+                _print_message(recorder.clip_fault)
+            for line in recorder.label_summary:
+                _print_message(line)
     except (StoreError, ClipError) as error:
         raise CommandError(str(error)) from error
 
 
-def _tell(words: str) -> None:
-    sys.stderr.write(f"streamdet: {words}\n")
+def _report_no_events(outputs: EventOutputs) -> None:
+    """Tell a person that there are no gunshots. A program sees empty output."""
+    if not outputs.event_count and (outputs.has_table or sys.stderr.isatty()):
+        _print_message("no gunshots found")
 
 
-def _check_stems(paths: list[str], scores: Path | None) -> None:
-    stems = [Path("stdin" if p == "-" else p).stem for p in paths]
-    twice = sorted({s for s in stems if stems.count(s) > 1})
-    if scores is not None and twice:
-        raise CommandError(f"--scores: two files would both write {twice[0]}.npz; scan them apart")
-    if scores is not None:
-        try:
-            scores.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CommandError(f"--scores {scores}: {error.strerror}") from error
+def _print_message(text: str) -> None:
+    sys.stderr.write(f"streamdet: {text}\n")
+
+
+def _create_scores_folder(folder: Path, paths: list[str]) -> None:
+    stems = [Path("stdin" if path == "-" else path).stem for path in paths]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise CommandError(
+                f"--scores: two files would write {stem}.npz. Analyse them separately"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--scores {folder}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""What `file` makes of whole files beside its events: a report, a plot, clips."""
+"""What `file` writes besides events: HTML reports, plots, and clips without a store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class FileReports:
-    """The options, and what is gathered for them; raises Failure for what can't be made."""
+    """The report options of `file`, and the data collected for them.
+
+    Raises CommandError for an option that is wrong or a file that cannot be written.
+    """
 
     reports: list[Path]
     plot: Path | None
@@ -25,20 +28,20 @@ class FileReports:
     excerpts: bool
     threshold: float
     track: str | None
-    each: bool
-    _under_way: dict[str, OverviewCollector] = field(default_factory=dict)
-    _over: list[FileOverview] = field(default_factory=list)
+    each_channel: bool
+    _collectors: dict[str, OverviewCollector] = field(default_factory=dict)
+    _overviews: list[FileOverview] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.excerpts and not self.reports:
-            raise CommandError("--excerpts: wants --output NAME.html too")
+            raise CommandError("--excerpts: needs --output NAME.html")
         if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg"):
-            raise CommandError(f"--plot {self.plot}: is drawn as .png or .svg")
-        if self._wanted:
-            _need()
+            raise CommandError(f"--plot {self.plot}: unknown format. Use .png or .svg")
+        if self._needs_overviews:
+            _require_plots()
         for option, path in (*(("--output", p) for p in self.reports), ("--plot", self.plot)):
             if path is not None:
-                _writable(option, path)
+                _check_writable(option, path)
         if self.clips is not None:
             try:
                 self.clips.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -46,66 +49,66 @@ class FileReports:
                 raise CommandError(f"--clips {self.clips}: {error.strerror}") from error
 
     @property
-    def _wanted(self) -> bool:
+    def _needs_overviews(self) -> bool:
         return bool(self.reports) or self.plot is not None
 
     def score_callback(self, path: str) -> ScoreCallback | None:
-        """What is to be told of a file's scores."""
-        if not self._wanted:
+        """Start a file. Returns the function that receives its scores, None if not needed."""
+        if not self._needs_overviews:
             return None
         from streamdet.report.collector import OverviewCollector
 
-        gathering = OverviewCollector(
+        collector = OverviewCollector(
             "stdin" if path == "-" else path, self.track, excerpts=self.excerpts,
             pictures=bool(self.reports),
         )  # fmt: skip
-        self._under_way[path] = gathering
-        return gathering.curve.add_scores
+        self._collectors[path] = collector
+        return collector.curve.add_scores
 
-    def add_event(self, heard: FileEvent, path: str) -> None:
-        """An event of a file."""
-        if path in self._under_way:
-            self._under_way[path].add_event(heard, path)
+    def add_event(self, found: FileEvent, path: str) -> None:
+        """Add an event of the file ``path``."""
+        if path in self._collectors:
+            self._collectors[path].add_event(found, path)
         if self.clips is not None:
             from streamdet.report.collector import write_clip
 
             try:
-                write_clip(self.clips, heard, path, self.track, each=self.each)
+                write_clip(self.clips, found, path, self.track, each=self.each_channel)
             except OSError as error:
                 raise CommandError(f"--clips {self.clips}: {error.strerror or error}") from error
 
     def finish_file(self, path: str, fault: str) -> None:
-        """The file has no more."""
-        if (gathering := self._under_way.pop(path, None)) is not None:
-            self._over.append(gathering.overview(self.threshold, fault))
+        """Complete a file. ``fault`` is one line about damage, or empty."""
+        if (collector := self._collectors.pop(path, None)) is not None:
+            self._overviews.append(collector.overview(self.threshold, fault))
 
     def finish(self) -> None:
-        """Write what is of all files."""
-        if not self._over:
+        """Write the reports and the plot of all files."""
+        if not self._overviews:
             return
         try:
             for path in self.reports:
                 from streamdet.report import html
 
-                path.write_text(html.render_report(self._over), encoding="utf-8")
+                path.write_text(html.render_report(self._overviews), encoding="utf-8")
             if self.plot is not None:
                 from streamdet.report import plot
 
-                plot.draw_plot(self._over, self.plot)
+                plot.draw_plot(self._overviews, self.plot)
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from error
 
 
-def _need() -> None:
+def _require_plots() -> None:
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise CommandError("reports and plots need jinja2 and matplotlib: pip install "
+        raise CommandError("reports and plots need Jinja2 and Matplotlib: pip install "
                       "'streamdet[plots]'") from error  # fmt: skip
 
 
-def _writable(option: str, path: Path) -> None:
+def _check_writable(option: str, path: Path) -> None:
     try:
         path.open("a").close()
     except OSError as error:

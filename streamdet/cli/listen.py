@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli import options
-from streamdet.cli.errors import EXIT_CODES, CommandError
+from streamdet.cli import listen_options, options
+from streamdet.cli.errors import EXIT_CODE_BY_REASON, CommandError
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
-    from streamdet.config.layers import ConfigLayer
     from streamdet.config.schema import Config
     from streamdet.daemon.components import DaemonComponents, ReviewPage
     from streamdet.daemon.daemon import Daemon, RunSummary
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """Which of an event's two lines are printed."""
+    """The lines of an event that are printed."""
 
     both = "both"
     onset = "onset"
@@ -31,175 +31,223 @@ class Phase(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How lines on stderr look."""
+    """The format of log lines on stderr."""
 
     text = "text"
     json = "json"
 
 
 def listen(
-    config: options.ConfigFile = None,
-    settings: options.Settings = None,
+    config: options.ConfigOption = None,
+    settings: options.SetOption = None,
     device: Annotated[
-        str | None, typer.Option(help="Hear this input: its name, or part of it.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Analyse this audio input: its name, or a part of it that no other has.",
+        ),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Hear this network stream: rtsp, http, srt, udp and others.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Analyse this network stream: rtsp, http, https, srt, udp and others (extra "
+            "media).",
+        ),
     ] = None,
-    pipe: Annotated[str | None, typer.Option(help="Hear this FIFO, or - for stdin.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Hear this file at its own pace.")] = None,
+    pipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Analyse WAV or raw PCM from this FIFO; - is stdin. Set the rate of raw PCM in Hz "
+            "with --set sources.NAME.rate=48000.",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Analyse this file as if it were live.")
+    ] = None,
     realtime: Annotated[
         bool | None,
-        typer.Option("--realtime/--no-realtime", help="Replay --file at its pace, or at once."),
+        typer.Option(
+            "--realtime/--no-realtime",
+            help="Read --file at its own pace, or as fast as possible.",
+            show_default="--realtime",
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What events and metrics call that source.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Name of the source in events and metrics.",
+            show_default="the value of --device, --url without its password, --pipe or --file",
+        ),
     ] = None,
-    threshold: options.Threshold = None,
-    operating_point: options.Point = None,
+    threshold: options.ThresholdOption = None,
+    operating_point: options.OperatingPointOption = None,
     metrics: Annotated[
-        str | None, typer.Option(help="HOST:PORT for Prometheus, or off; 127.0.0.1:9477.")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of /metrics, /healthz and /readyz, or off.",
+            show_default="127.0.0.1:9477",
+        ),
     ] = None,
     phase: Annotated[
         Phase | None,
-        typer.Option(help="Print an event when heard (onset), when over (final), or both."),
+        typer.Option(
+            help="Lines to print for each event: at its onset, when it is final, or both.",
+            show_default="both",
+        ),
     ] = None,
-    channel: options.Channel = None,
-    model: options.Model = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Analyse only this channel, from 1.",
+            show_default="the mean of all channels",
+        ),
+    ] = None,
+    model: options.ModelOption = None,
     platform: Annotated[
-        Platform | None, typer.Option(help="Run by numpy, or by JAX on cpu, gpu or tpu.")
+        Platform | None,
+        typer.Option(
+            help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is numpy, and "
+            "JAX on the CPU for taggers.",
+            show_default="auto",
+        ),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Keep every event in this event store, to be reviewed.")
+        Path | None,
+        typer.Option(
+            metavar="DB", help="Store the events in this event store, for `streamdet review`."
+        ),
     ] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="With --store: keep the sound of each in this folder.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="With --store: record the sound of each event to this folder."
+        ),
     ] = None,
     redact_speech: Annotated[
-        bool, typer.Option("--redact-speech", help="Keep the shot's second alone where one speaks.")
+        bool,
+        typer.Option(
+            "--redact-speech",
+            help="With --clips: keep only the second of the shot if speech is detected near it.",
+        ),
     ] = False,
     web: Annotated[
-        str | None, typer.Option(help="With --store: HOST:PORT of the review page (extra web).")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="With --store: serve the review page at this address (extra web).",
+        ),
     ] = None,
-    ring: Annotated[float | None, typer.Option(help="Seconds of audio that may wait.")] = None,
-    stall: Annotated[float | None, typer.Option(help="Seconds without a sample: dead.")] = None,
-    log: Annotated[LogFormat | None, typer.Option(help="Lines on stderr: text or json.")] = None,
+    ring: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Seconds of audio that are buffered per source.", show_default="10"
+        ),
+    ] = None,
+    stall: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Reconnect a source after this many seconds without a sample.",
+            show_default="5",
+        ),
+    ] = None,
+    log: Annotated[
+        LogFormat | None,
+        typer.Option(help="Format of the log lines on stderr.", show_default="text"),
+    ] = None,
     duration: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after so many seconds of audio.")
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0.1,
+            help="Stop after this many seconds of audio.",
+            show_default="run until stopped",
+        ),
     ] = None,
 ) -> None:
-    """Print gunshots as JSON lines as they are heard, and count them for Prometheus.
+    """Detect gunshots in live audio, print them as JSON lines and count them for Prometheus.
 
-    Without --device, --url, --pipe or --file it hears the sources of the configuration
-    (/etc/streamdet/streamdet.toml, --config), and the default input where that has none. An
-    event has two lines with one id: "phase":"onset" at once, "phase":"final" with its end
-    and its rounds. SIGHUP reads the configuration anew; SIGINT or SIGTERM ends it: open
-    events are closed, exit code 0.
+    Analyses the source of --device, --url, --pipe or --file. Without any of them, it analyses the
+    sources of the configuration or, if that has none, the default input. docs/operate.md describes
+    the configuration, the outputs, the metrics and the alerts.
 
-    Example: streamdet listen --device "USB Audio" --metrics 127.0.0.1:9477
+    Each event is printed twice with the same id: at once with "phase":"onset", and with
+    "phase":"final" when its end and its number of rounds are known.
+
+    If the source given by an option cannot be opened at the start, the command exits with code 2,
+    69 or 75. Sources of the configuration, and all sources that are lost later, are retried. With
+    give_up_s in the configuration, the command exits with code 69, 74 or 75 once a required source
+    has been without audio for that long.
+
+    SIGHUP reloads the configuration. SIGINT and SIGTERM stop the command: open events are closed,
+    outputs get 3 seconds to deliver their events, and a summary goes to stderr.
+
+    Examples:
+
+    \b
+      streamdet listen --device "USB Audio" --name gate | tee -a events.jsonl
+      streamdet listen --url rtsp://camera.lan/stream --metrics off
+      streamdet listen --config streamdet.toml --store events.db --web 127.0.0.1:9478
+      arecord -t raw -f S16_LE -r 16000 | streamdet listen --pipe -
     """
-    # before numpy: a step of live sound is too small to be shared out, and waiting threads spin
+    # before NumPy is imported: its threads would spin, and live blocks are too small to share
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from streamdet.config import layers
     from streamdet.config.layers import ConfigLayer
 
-    source: dict[str, Any] = {"device": device, "url": url, "pipe": pipe, "file": file}
-    kinds = [kind for kind, value in source.items() if value is not None]
-    if len(kinds) > 1:
-        raise CommandError(f"--{kinds[0]} and --{kinds[1]}: give one of them")
-    own = _row(source, kinds, name, channel, realtime)
-    layers_above = [
-        *_flags(
-            threshold,
-            operating_point,
-            metrics,
-            phase,
-            model,
-            platform,
-            ring,
-            stall,
-            log,
-            store,
-            clips,
-            redact_speech or None,
-            web,
-        ),
-    ]
+    locations = {
+        key: value
+        for key, value in (("device", device), ("url", url), ("pipe", pipe), ("file", file))
+        if value is not None
+    }
+    if len(locations) > 1:
+        first_option, second_option, *_ = locations
+        raise CommandError(f"--{first_option} and --{second_option}: give one of them")
+    source_options = listen_options.without_none(name=name, channel=channel, realtime=realtime)
+    option_source = listen_options.option_source(locations, source_options)
+    option_layers = listen_options.option_layers({
+        "--threshold": threshold, "--operating-point": operating_point, "--metrics": metrics,
+        "--phase": phase, "--model": model, "--platform": platform, "--ring": ring,
+        "--stall": stall, "--log": log, "--store": store, "--clips": clips,
+        "--redact-speech": redact_speech or None, "--web": web,
+    })  # fmt: skip
 
-    def read() -> Config:
-        above = [*layers_above, layers.from_settings(settings or [])]
-        if own:
-            return layers.read_config(
-                config, ConfigLayer("flags", {"sources": [own]}), *above, only_flags=True
-            )
-        return layers.read_config(config, *above)
+    def read_config() -> Config:
+        upper_layers = [*option_layers, layers.from_settings(settings or [])]
+        if option_source:
+            source_layer = ConfigLayer("flags", {"sources": [option_source]})
+            return layers.read_config(config, source_layer, *upper_layers, only_flags=True)
+        return layers.read_config(config, *upper_layers)
 
     try:
-        first = read()
-        if not first.sources:
-            own = own or {"name": name or "default", "device": "", **_given(channel=channel)}
-            first = read()
-        elif not own and (stray := _given(name=name, channel=channel, realtime=realtime)):
+        first_config = read_config()
+        if not first_config.sources:
+            if not option_source:
+                option_source = {"name": name or "default", "device": ""}
+                option_source |= listen_options.without_none(channel=channel)
+            first_config = read_config()
+        elif not option_source and source_options:
             raise CommandError(
-                f"--{min(stray)}: of which source? Give --device, --url, --pipe or --file too, or "
-                "set it in the configuration"
+                f"--{min(source_options)}: needs --device, --url, --pipe or --file. Set it in the "
+                "configuration for other sources"
             )
-        summary = _run(first, read, hasty=bool(own), duration=duration)
+        summary = _run_daemon(first_config, read_config, bool(option_source), duration)
     except layers.ConfigError as error:
         raise CommandError("\nstreamdet: ".join(error.faults)) from error
-    _end(summary)
+    _exit(summary)
 
 
-def _row(
-    source: dict[str, Any],
-    kinds: list[str],
-    name: str | None,
-    channel: int | None,
-    realtime: bool | None,
-) -> dict[str, Any]:
-    """The source of the flags, as a row of ``[[sources]]``; empty where they name none."""
-    if not kinds:
-        return {}
-    kind = kinds[0]
-    value = str(source[kind])
-    called = name or _called(kind, value)
-    return {"name": called, kind: value, **_given(channel=channel, realtime=realtime)}
-
-
-def _called(kind: str, value: str) -> str:
-    if kind == "url":
-        from streamdet.audio.network import redact_url
-
-        return redact_url(value)[:64]
-    return ("stdin" if value == "-" else Path(value).name if kind == "file" else value)[:64] or kind
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _flags(*values: Any) -> list[ConfigLayer]:
-    """A layer for each flag that was given, so that what is wrong with it names it."""
-    from streamdet.config.layers import ConfigLayer
-
-    keys = (
-        ("--threshold", "threshold"), ("--operating-point", "operating_point"),
-        ("--metrics", "http.address"), ("--phase", "stdout.phase"), ("--model", "model"),
-        ("--platform", "platform"), ("--ring", "ring_s"), ("--stall", "stall_s"),
-        ("--log", "log.format"), ("--store", "store.path"), ("--clips", "clips.folder"),
-        ("--redact-speech", "store.redact_speech"), ("--web", "web.address"),
-    )  # fmt: skip
-    made = []
-    for (flag, key), value in zip(keys, values, strict=True):
-        if value is not None:
-            tree: Any = str(value) if isinstance(value, (StrEnum, Path)) else value
-            for part in reversed(key.split(".")):
-                tree = {part: tree}
-            made.append(ConfigLayer(flag, tree))
-    return made
-
-
-def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> RunSummary:
+def _run_daemon(
+    config: Config,
+    read_config: Callable[[], Config],
+    fail_fast: bool,
+    duration_s: float | None,
+) -> RunSummary:
     from streamdet.config.layers import ConfigError
     from streamdet.daemon import builders
     from streamdet.daemon.daemon import Daemon
@@ -208,43 +256,45 @@ def _run(config: Config, read: Any, *, hasty: bool, duration: float | None) -> R
     bundle = builders.load_configured_bundle(config)
     log = DaemonLog(config.log.format, config.log.repeat_s)
     try:
-        daemon = Daemon(config, bundle, log, read, hasty, duration, _page)
+        daemon = Daemon(config, bundle, log, read_config, fail_fast, duration_s, _open_review_page)
     except ConfigError:
         log.close()
         raise
     options.freeze_imports()
     summary = daemon.run()
     if summary.failure is None or summary.analysed_s:
-        _say_what_was_heard(daemon, summary)
+        _log_summary(daemon, summary)
     daemon.components.log.close()
     return summary
 
 
-def _page(config: Config, evidence: EventStorage, parts: DaemonComponents) -> ReviewPage:
+def _open_review_page(
+    config: Config, storage: EventStorage, components: DaemonComponents
+) -> ReviewPage:
     try:
         from streamdet.web.server import open_page
     except ImportError as error:
         from streamdet.config.layers import ConfigError
 
-        raise ConfigError([f"web: {options.NO_WEB}"]) from error
-    return open_page(config, evidence, parts)
+        raise ConfigError([f"web: {options.MISSING_WEB}"]) from error
+    return open_page(config, storage, components)
 
 
-def _say_what_was_heard(daemon: Daemon, summary: RunSummary) -> None:
+def _log_summary(daemon: Daemon, summary: RunSummary) -> None:
     events = "event" if summary.events == 1 else "events"
     rounds = "round" if summary.rounds == 1 else "rounds"
     daemon.components.log.emit(
         "stopped",
-        f"heard {summary.analysed_s:.1f} s, lost {summary.dropped_s:.1f} s: "
+        f"analysed {summary.analysed_s:.1f} s, dropped {summary.dropped_s:.1f} s: "
         f"{summary.events} {events}, {summary.rounds} {rounds}",
     )
 
 
-def _end(summary: RunSummary) -> None:
-    """Leave with the code of how it ended, whatever threads there still are."""
+def _exit(summary: RunSummary) -> None:
+    """End the process at once, also if threads of a source still run."""
     code = 0
     if summary.failure is not None:
         sys.stderr.write(f"streamdet: {summary.failure}\n")
-        code = EXIT_CODES[summary.reason]
+        code = EXIT_CODE_BY_REASON[summary.reason]
     sys.stderr.flush()
     os._exit(code)

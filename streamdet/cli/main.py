@@ -1,8 +1,9 @@
-"""The command line: parse, build, call, print. Heavy imports stay inside the commands."""
+"""The command line. Each command parses, builds, calls and prints; heavy imports stay inside it."""
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ from streamdet.cli import (
     scan,
     selftest,
 )
-from streamdet.cli.errors import CommandError
+from streamdet.cli.errors import EXIT_CODE_MEANINGS, CommandError
 
 app = typer.Typer(
     name="streamdet",
@@ -36,37 +37,47 @@ app.command("listen")(listen.listen)
 app.command("review")(review.review)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)
-app.add_typer(model.app, name="model")
-app.add_typer(config.app, name="config")
 app.add_typer(events.app, name="events")
+app.add_typer(config.app, name="config")
+app.add_typer(model.app, name="model")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _format_exit_codes() -> str:
+    lines = [
+        textwrap.fill(meaning, 74, initial_indent=f"  {code:<5}", subsequent_indent=" " * 7)
+        for code, meaning in EXIT_CODE_MEANINGS.items()
+    ]
+    return "\n".join(["Exit codes:", "", "\b", *lines])
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         from streamdet.version import installed_version
 
         typer.echo(f"streamdet {installed_version()}")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=_format_exit_codes())
 def main(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Hear gunshots in live microphones and files.
+    """Detect gunshots in live audio and in files.
 
-    Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input or
-    options, 69 no device or no PortAudio, 74 the device stopped, 75 the device is busy,
-    130 interrupted.
+    Results go to stdout. Messages and progress go to stderr; an error is one line.
+    `streamdet COMMAND --help` shows the options of a command with examples.
     """
 
 
 def run() -> None:
-    """The console script: one clear line for a failure."""
+    """Run the command line. An error is printed as one line and sets the exit code."""
     try:
         app()
-    except CommandError as failure:
-        sys.stderr.write(f"streamdet: {failure}\n")
-        sys.exit(failure.code)
+    except CommandError as error:
+        sys.stderr.write(f"streamdet: {error}\n")
+        sys.exit(error.code)

@@ -1,4 +1,4 @@
-"""`streamdet model`: what a bundle is, and what it was measured to do."""
+"""`streamdet model`: model bundles and their measured performance."""
 
 from __future__ import annotations
 
@@ -11,25 +11,38 @@ import typer
 
 from streamdet.cli import options
 
-app = typer.Typer(no_args_is_help=True, help="Look at a detector's bundle.")
+app = typer.Typer(no_args_is_help=True, help="Show model bundles.")
 
 
 @app.callback()
 def _model() -> None:
-    """Look at a detector's bundle."""
+    """Show model bundles."""
 
 
 @app.command()
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(help="A bundle's folder, or a shipped one: second, tiny, first."),
+        typer.Argument(
+            metavar="BUNDLE",
+            help="Folder of a model bundle, or a shipped one: second, tiny or first.",
+            show_default="second",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole card, as it is.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole card of the bundle as JSON.")
+    ] = False,
 ) -> None:
-    """Print a bundle's card: its labels, operating points, data, licences and figures.
+    """Print the labels, operating points, measured performance and training data of a model.
 
-    Example: streamdet model info --json
+    The training data are listed with their licences, and the training itself with its command,
+    seed and commit.
+
+    Examples:
+
+    \b
+      streamdet model info
+      streamdet model info tiny --json
     """
     bundle = options.load_bundle(model)
     if as_json:
@@ -41,12 +54,13 @@ def info(
     for name, point in bundle.operating_points.items():
         mark = "*" if name == bundle.default_point else " "
         plain = {k: v for k, v in point.figures.items() if not isinstance(v, dict)}
-        typer.echo(f"{mark} {name:<9} threshold {point.threshold:.4f}  {_said(plain)}".rstrip())
+        line = f"{mark} {name:<9} threshold {point.threshold:.4f}  {_format_figures(plain)}"
+        typer.echo(line.rstrip())
         for measured_on, figures in point.figures.items():
             if isinstance(figures, dict):
-                typer.echo(f"    {measured_on}: {_said(figures)}")
+                typer.echo(f"    {measured_on}: {_format_figures(figures)}")
     if isinstance(card.get("calibration"), dict):
-        typer.echo(f"calibration: {_said(card['calibration'])}")
+        typer.echo(f"calibration: {_format_figures(card['calibration'])}")
     for key in ("trained_with", "commit", "seed", "licence"):
         if key in card:
             typer.echo(f"{key.replace('_', ' ')}: {card[key]}")
@@ -56,10 +70,10 @@ def info(
         typer.echo(f"  {source['clips']:5d}  {source['source']}  ({source['licence']})")
 
 
-def _said(figures: Mapping[str, Any]) -> str:
-    """``recall 0.9, recall 95 0.8 to 0.95``: a pair is an interval."""
-    said = {
+def _format_figures(figures: Mapping[str, Any]) -> str:
+    """``recall 0.9, recall 95 0.8 to 0.95``. A pair is an interval."""
+    values = {
         k.replace("_", " "): " to ".join(map(str, v)) if isinstance(v, list) else v
         for k, v in figures.items()
     }
-    return ", ".join(f"{k} {v}" for k, v in said.items())
+    return ", ".join(f"{k} {v}" for k, v in values.items())

@@ -1,4 +1,7 @@
-"""Options that several commands share, and how they become a bundle and a decision."""
+"""Options that several commands share, and functions that turn option values into objects.
+
+The functions raise CommandError with a line that names the option.
+"""
 
 from __future__ import annotations
 
@@ -23,66 +26,113 @@ if TYPE_CHECKING:
 
 EngineT = TypeVar("EngineT", bound="StreamProvider")
 
-Threshold = Annotated[
-    float | None, typer.Option(help="Probability that opens an event, above 0 and below 1.")
-]
-Point = Annotated[
+MISSING_WEB = "needs Starlette, Uvicorn and Jinja2: pip install 'streamdet[web]'"
+
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold", metavar="P", help="Probability that starts an event, above 0 and below 1.",
+        show_default="that of the operating point",
+    ),
+]  # fmt: skip
+OperatingPointOption = Annotated[
     str | None,
-    typer.Option("--operating-point", help="A threshold by name: sensitive, balanced, strict."),
-]
-Model = Annotated[
-    Path | None, typer.Option(help="A bundle's folder, or a shipped one: second, tiny, first.")
-]
+    typer.Option(
+        "--operating-point", metavar="NAME",
+        help="Named threshold of the bundle: sensitive, balanced or strict. "
+        "`streamdet model info` shows the measured precision and recall of each.",
+        show_default="the bundle's default",
+    ),
+]  # fmt: skip
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", metavar="BUNDLE",
+        help="Folder of a model bundle, or a shipped one: second, tiny (a quarter of the weights, "
+        "for small machines) or first (the previous model).",
+        show_default="second",
+    ),
+]  # fmt: skip
 PlatformOption = Annotated[
     Platform,
     typer.Option(
         "--platform",
-        help="Run by numpy, or by JAX on cpu, gpu or tpu; auto: numpy, but JAX on the cpu for "
-        "twenty minutes of files and more.",
+        help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is numpy for live "
+        "audio and up to 20 minutes of files, and JAX on the CPU for more and for taggers.",
     ),
 ]
-ConfigFile = Annotated[
+ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config",
-        help="TOML; STREAMDET_CONFIG or /etc/streamdet/streamdet.toml if not given.",
+        "--config", metavar="FILE", help="Configuration file, TOML.",
+        show_default="$STREAMDET_CONFIG, else /etc/streamdet/streamdet.toml if it exists",
     ),
-]
-Settings = Annotated[
+]  # fmt: skip
+SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any key: --set sources.gate.gain_db=6."),
-]
+    typer.Option(
+        "--set", metavar="KEY=VALUE",
+        help="Set a configuration key, such as sources.gate.gain_db=6. Overrides file and "
+        "environment. Can be repeated.",
+    ),
+]  # fmt: skip
 ChannelsOption = Annotated[
     str,
     typer.Option(
-        "--channels",
-        "--channel",
-        help="Of several: auto (their mean and the loudest at once), mix (their mean), each (all, "
-        "each with events of its own), or one alone, from 1.",
+        "--channels", "--channel", metavar="MODE",
+        help="Channels to analyse: auto (the mean of all and the loudest one, frame by frame the "
+        "higher score), mix (the mean), each (every channel separately, with its own events), or a "
+        "channel number from 1.",
+    ),
+]  # fmt: skip
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="FILE",
+        help="True shots, as CSV with onset_s, an Audacity label track, a Raven selection table, "
+        "or a list or folder of 10 s windows named movie_HH-MM-SS.mmm.wav. Prints precision, "
+        "recall and false positives to stderr. An event within 0.5 s of a label is true.",
+    ),
+]  # fmt: skip
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track", metavar="TRACK",
+        help="Audio track: its number from 1, or a language such as eng. Needs the extra media.",
+        show_default="1",
+    ),
+]  # fmt: skip
+StoreOption = Annotated[
+    Path, typer.Option("--store", metavar="DB", help="Event store, an SQLite file.")
+]
+ClipsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--clips", metavar="DIR", help="Folder with the clips of the store.",
+        show_default="<store>-clips beside the store",
+    ),
+]  # fmt: skip
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME",
+        help="Only events at or after this time: ISO 8601 (UTC if it has no zone), or an age such "
+        "as 90m, 24h or 7d.",
+    ),
+]  # fmt: skip
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        "--until", metavar="TIME", help="Only events before this time, in the same forms."
     ),
 ]
-Channel = Annotated[
-    int | None, typer.Option(help="Hear this channel alone, from 1; their mean if not given.")
+SourceOption = Annotated[
+    str | None, typer.Option("--source", metavar="NAME", help="Only events of this source.")
 ]
-
-
-StorePath = Annotated[Path, typer.Option("--store", help="The event store, an SQLite file.")]
-ClipsPath = Annotated[
-    Path | None,
-    typer.Option("--clips", help="Where its clips are; <store>-clips beside it if not given."),
-]
-Since = Annotated[
-    str | None, typer.Option(help="From this time on: ISO 8601, or 90m, 24h, 7d ago.")
-]
-Until = Annotated[str | None, typer.Option(help="Up to this time, the same.")]
-SourceName = Annotated[str | None, typer.Option("--source", help="Of this source alone.")]
-
-
-NO_WEB = "needs starlette, uvicorn and jinja2: pip install 'streamdet[web]'"
 
 
 def load_bundle(model: Path | None) -> Bundle:
-    """The bundle, or a Failure with its line."""
+    """The bundle in a folder or of a shipped name. None is the default bundle."""
     from streamdet.model import bundle
 
     try:
@@ -92,7 +142,7 @@ def load_bundle(model: Path | None) -> Bundle:
 
 
 def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> DecisionConfig:
-    """A threshold goes before a named point, and the bundle's default is last."""
+    """The decision at a threshold or a named operating point, else at the bundle's default."""
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.operating_point import ThresholdError, choose_threshold
 
@@ -104,7 +154,7 @@ def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> 
 
 
 def create_engine(build: Callable[[], EngineT]) -> EngineT:
-    """What ``build`` gives, or a Failure with its line."""
+    """Call ``build``, which imports and compiles the engine."""
     try:
         engine = build()
     except PlatformError as error:
@@ -114,16 +164,16 @@ def create_engine(build: Callable[[], EngineT]) -> EngineT:
 
 
 def freeze_imports() -> None:
-    """What is imported by now stays, and need not be looked through again and again."""
+    """Exclude the objects of all imported modules from garbage collection, which saves CPU."""
     gc.freeze()
 
 
 def parse_clock(text: str | None, option: str) -> float | None:
-    """Seconds from ``90``, ``1:30.5`` or ``1:02:03``; None from None."""
+    """Seconds from ``90``, ``1:30.5`` or ``1:02:03``. None gives None."""
     if text is None:
         return None
     if not re.fullmatch(r"(\d+:)?(\d{1,2}:)?\d+(\.\d+)?", text):
-        raise CommandError(f"{option} {text}: not a time; write seconds, or H:MM:SS")
+        raise CommandError(f"{option} {text}: not a time. Use seconds (90.5) or H:MM:SS")
     seconds = 0.0
     for part in text.split(":"):
         seconds = seconds * 60.0 + float(part)
@@ -131,25 +181,27 @@ def parse_clock(text: str | None, option: str) -> float | None:
 
 
 def parse_when(text: str | None, option: str, now: float | None = None) -> float | None:
-    """UTC seconds of an ISO 8601 time (UTC where it names no zone), or of ``30s``, ``90m``,
-    ``24h``, ``7d`` ago; None from None."""
+    """UTC seconds of an ISO 8601 time, or of an age such as ``90m`` before ``now``.
+
+    A time without a zone is UTC. Ages are in s, m, h or d. None gives None.
+    """
     if text is None:
         return None
     from streamdet.detection.event import parse_utc
 
-    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
-        unit = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}[ago[2]]
-        return (time.time() if now is None else now) - float(ago[1]) * unit
+    if age := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
+        unit = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}[age[2]]
+        return (time.time() if now is None else now) - float(age[1]) * unit
     try:
         return parse_utc(text)
     except ValueError as error:
         raise CommandError(
-            f"{option} {text}: no time; write 2026-11-22T19:54:03Z, or 24h or 7d for so long ago"
+            f"{option} {text}: not a time. Use ISO 8601 (2026-11-22T19:54:03Z) or an age (24h, 7d)"
         ) from error
 
 
 def parse_channel_option(text: str) -> ChannelMode:
-    """What is heard of several channels, or a Failure with its line."""
+    """The channel mode that ``--channels`` names."""
     from streamdet.pipeline.channels import parse_channels
 
     try:
@@ -158,16 +210,18 @@ def parse_channel_option(text: str) -> ChannelMode:
         raise CommandError(f"--channels: {error}") from error
 
 
-def read_labels(path: Path) -> list[ShotLabel]:
-    """True shots, or a Failure with its line."""
-    from streamdet.scoring.labels import LabelError, read_labels
+def read_labels(path: Path | None) -> list[ShotLabel] | None:
+    """The true shots of a label file. None gives None."""
+    if path is None:
+        return None
+    from streamdet.scoring import labels
 
     try:
-        return read_labels(path)
-    except LabelError as error:
+        return labels.read_labels(path)
+    except labels.LabelError as error:
         raise CommandError(f"--labels {error}") from error
 
 
 def clips_folder(store: Path, clips: Path | None) -> Path:
-    """Where a store's clips are: as given, else a folder beside it that is named after it."""
+    """The folder with the clips of a store: ``clips``, or ``<store>-clips`` beside the store."""
     return clips if clips is not None else store.with_name(f"{store.stem}-clips")

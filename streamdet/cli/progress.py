@@ -1,4 +1,4 @@
-"""How far a scan is: files, hours of audio an hour, the time that is left."""
+"""The progress of a scan: files done, hours of audio per hour, remaining time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ScanProgress:
-    """A bar on a terminal's stderr, of the bytes that are done, and what it comes to in words."""
+    """Counts the files of a scan, with a bar over their bytes where stderr is a terminal."""
 
     def __init__(self, files: Sequence[MediaFile]) -> None:
         self._console = Console(stderr=True)
@@ -28,12 +28,14 @@ class ScanProgress:
             *columns, console=self._console, transient=True, redirect_stdout=False,
             redirect_stderr=False, disable=not self._console.is_terminal,
         )  # fmt: skip
-        self._files = len(files)
+        self._file_count = len(files)
         self._states: Counter[str] = Counter()
-        self._known = self._events = 0
-        self._seconds, self._began = 0.0, time.monotonic()
-        size = sum(found.size for found in files)
-        self._task = self._bar.add_task("", total=size, files=f"0/{self._files} files", speed="")
+        self._known_count = self._event_count = 0
+        self._analysed_s, self._start_s = 0.0, time.monotonic()
+        total_bytes = sum(file.size for file in files)
+        self._task = self._bar.add_task(
+            "", total=total_bytes, files=f"0/{self._file_count} files", speed=""
+        )
 
     def __enter__(self) -> ScanProgress:
         self._bar.start()
@@ -42,49 +44,52 @@ class ScanProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def add_file(self, done: ScannedFile) -> None:
-        """One file more."""
-        heard = done.result
-        self._states[heard.state] += 1
-        self._events += len(heard.events)
-        if done.is_new:
-            self._seconds += heard.seconds
+    def add_file(self, scanned: ScannedFile) -> None:
+        """Count a file that is done."""
+        result = scanned.result
+        self._states[result.state] += 1
+        self._event_count += len(result.events)
+        if scanned.is_new:
+            self._analysed_s += result.seconds
         else:
-            self._known += 1
-        files = f"{self._states.total()}/{self._files} files"
+            self._known_count += 1
+        files = f"{self._states.total()}/{self._file_count} files"
         self._bar.update(self._task, files=files, speed=self._speed())
-        if done.is_new:
-            self._bar.advance(self._task, heard.file.size)
-        else:  # it says nothing of the time that the others take
-            left = (self._bar.tasks[0].total or 0) - heard.file.size
-            self._bar.update(self._task, total=left)
+        if scanned.is_new:
+            self._bar.advance(self._task, result.file.size)
+        else:  # took no time, and would distort the estimate of the remaining time
+            remaining = (self._bar.tasks[0].total or 0) - result.file.size
+            self._bar.update(self._task, total=remaining)
 
     def print_line(self, line: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def summary(self, *, interrupted: bool) -> str:
-        """What it comes to, in a line."""
-        states = self._states
-        heard = states["heard"] + states["damaged"]
-        words = [f"{heard} of {_counted(self._files, 'file')} heard"]
-        if self._known:
-            words.append(f"{self._known} of them before")
-        if states["damaged"]:
-            words.append(f"{states['damaged']} damaged")
-        if states["failed"]:
-            words.append(f"{states['failed']} could not be read")
-        words.append(_counted(self._events, "event"))
-        if self._seconds:
-            words.append(f"{self._seconds / 3600:.2f} h of audio, {self._speed()}")
-        said = ", ".join(words)
-        return f"interrupted: {said}; the same command goes on" if interrupted else said
+        """The counts in one line."""
+        analysed = self._states["analysed"] + self._states["damaged"]
+        parts = [f"{analysed} of {_count(self._file_count, 'file')} analysed"]
+        if self._known_count:
+            parts.append(f"{self._known_count} of them in an earlier run")
+        if self._states["damaged"]:
+            parts.append(f"{self._states['damaged']} damaged")
+        if self._states["failed"]:
+            parts.append(f"{self._states['failed']} could not be read")
+        parts.append(_count(self._event_count, "event"))
+        if self._analysed_s:
+            parts.append(f"{self._analysed_s / 3600:.2f} h of audio, {self._speed()}")
+        summary = ", ".join(parts)
+        if interrupted:
+            return f"interrupted: {summary}. Run the same command again to continue"
+        return summary
 
     def _speed(self) -> str:
-        """Hours of audio an hour."""
-        past = time.monotonic() - self._began
-        return f"{self._seconds / past:,.0f} h/h" if self._seconds and past else ""
+        """Hours of audio per hour."""
+        elapsed_s = time.monotonic() - self._start_s
+        if not self._analysed_s or not elapsed_s:
+            return ""
+        return f"{self._analysed_s / elapsed_s:,.0f} h/h"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""`streamdet review`: say of events whether they were shots."""
+"""`streamdet review`: give stored events a verdict."""
 
 from __future__ import annotations
 
@@ -14,89 +14,127 @@ from streamdet.cli.errors import CommandError
 from streamdet.store.verdict import CAUSES, MAX_NOTE, Verdict
 
 if TYPE_CHECKING:
-    from streamdet.store.reader import StoredEvent, StoreReader
+    from streamdet.store.reader import EventFilter, StoredEvent, StoreReader
     from streamdet.store.store import EventStore
 
 
-Step = Literal["said", "next", "back", "quit"]
-"""Where a walk goes from an event."""
+ReviewStep = Literal["reviewed", "next", "back", "quit"]
+"""What the user did with an event."""
 
-_HELP = "t true, f false, u unsure, p play, n note, k back, j next (leave it), q quit"
+_KEYS = "t true, f false, u unsure, p play clip, n note, k back, j skip, q quit"
 
 
 def review(
-    store: options.StorePath,
-    event: Annotated[str | None, typer.Option(help="Say it of this event, and don't ask.")] = None,
+    store: options.StoreOption,
+    event: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Give this event the verdict of --verdict and exit."),
+    ] = None,
     verdict: Annotated[
-        str | None, typer.Option(help="With --event: true, false or unsure.")
+        str | None, typer.Option(metavar="VERDICT", help="With --event: true, false or unsure.")
     ] = None,
     cause: Annotated[
-        str | None, typer.Option(help="What a false one was: fireworks, door, vehicle and so on.")
+        str | None,
+        typer.Option(
+            metavar="CAUSE",
+            help="With --verdict false: fireworks, door, vehicle, thunder, construction, music, "
+            "speech, television or other.",
+            show_default="other",
+        ),
     ] = None,
-    note: Annotated[str | None, typer.Option(help="Words to keep with it.")] = None,
+    note: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="With --event: a note for the verdict.")
+    ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Who says it; the user's name if not given.")
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the reviewer.", show_default="name of the user"),
     ] = None,
-    clips: options.ClipsPath = None,
-    since: options.Since = None,
-    source: options.SourceName = None,
-    again: Annotated[bool, typer.Option("--again", help="Walk through reviewed ones too.")] = False,
+    clips: options.ClipsOption = None,
+    since: options.SinceOption = None,
+    source: options.SourceOption = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Include events that are already reviewed.")
+    ] = False,
     web: Annotated[
-        str | None, typer.Option(help="Serve the review page at HOST:PORT instead (extra web).")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve the review page on this loopback address instead (extra web).",
+        ),
     ] = None,
 ) -> None:
-    """Walk through events that nobody has reviewed, oldest first, and say what they were.
+    """Review stored events in the terminal, oldest first: was it a gunshot?
 
-    In the walk: t true, f false (then its cause), u unsure, p play its clip, n a note, k back,
-    j next without a word, q quit. Every verdict is kept at once, and can be changed.
+    Keys: t true, f false (then its cause), u unsure, p play the clip, n add a note, k back, j skip,
+    q quit. Every verdict is stored at once and can be changed later.
 
-    Example: streamdet review --store events.db --event ID --verdict false --cause fireworks
+    Examples:
+
+    \b
+      streamdet review --store events.db --since 24h
+      streamdet review --store events.db --event ID --verdict false --cause fireworks
+      streamdet review --store events.db --web 127.0.0.1:9478
     """
-    from streamdet.store.reader import StoreReader
-    from streamdet.store.store import EventStore, StoreError
-
-    if (event is None) != (verdict is None):
-        raise CommandError("--event and --verdict: give both or none")
-    if event is None and (cause is not None or note is not None):
-        raise CommandError("--cause and --note: they go with --event and --verdict")
-    if web is not None and event is not None:
-        raise CommandError("--web and --event: give one of them")
-    if not store.is_file():
-        raise CommandError(f"{store}: there is no such event store")
+    _check_options(store, event, verdict, cause, note, web)
     folder = options.clips_folder(store, clips)
     if web is not None:
-        _serve(store, folder, web)
+        _serve_page(store, folder, web)
         return
-    name = reviewer or _user()
+    from streamdet.store.reader import EventFilter, StoreReader
+    from streamdet.store.store import EventStore, StoreError
+
+    name = reviewer or _user_name()
     try:
-        said = None if verdict is None else Verdict(verdict, cause, note, name)
+        given = None if verdict is None else Verdict(verdict, cause, note, name)
     except ValueError as error:
         raise CommandError(str(error)) from error
+    event_filter = EventFilter(
+        options.parse_when(since, "--since"), source=source, verdict=None if again else "none"
+    )
     try:
-        kept = EventStore(store, aside=False)
+        event_store = EventStore(store, aside=False)
         try:
-            if event is not None and said is not None:
-                kept.review(event, said)
-                of = f" ({said.cause})" if said.cause else ""
-                typer.echo(f"{event}: {said.verdict}{of}")
+            if event is not None and given is not None:
+                event_store.review(event, given)
+                suffix = f" ({given.cause})" if given.cause else ""
+                typer.echo(f"{event}: {given.verdict}{suffix}")
             else:
-                _walk(kept, StoreReader(store), folder, since, source, name, again=again)
+                _review_events(event_store, StoreReader(store), event_filter, folder, name)
         finally:
-            kept.close()
+            event_store.close()
     except StoreError as error:
         raise CommandError(str(error)) from error
 
 
-def _serve(store: Path, clips: Path, address: str) -> None:
+def _check_options(
+    store: Path,
+    event: str | None,
+    verdict: str | None,
+    cause: str | None,
+    note: str | None,
+    web: str | None,
+) -> None:
+    if (event is None) != (verdict is None):
+        raise CommandError("--event and --verdict: give both or neither")
+    if event is None and (cause is not None or note is not None):
+        raise CommandError("--cause and --note: need --event and --verdict")
+    if web is not None and event is not None:
+        raise CommandError("--web and --event: give one of them")
+    if not store.is_file():
+        raise CommandError(f"{store}: there is no such event store")
+
+
+def _serve_page(store: Path, clips: Path, address: str) -> None:
     from streamdet.config.schema import is_loopback
 
     try:
         from streamdet.web.server import PageError, serve_store
     except ImportError as error:
-        raise CommandError(f"--web: {options.NO_WEB}") from error
+        raise CommandError(f"--web: {options.MISSING_WEB}") from error
     if not is_loopback(address):
         raise CommandError(
-            f"--web {address}: only loopback is served without a token; use [web] of `listen`"
+            f"--web {address}: only loopback addresses are served without a token. "
+            "Use 127.0.0.1, or the [web] configuration of `listen`"
         )
     try:
         serve_store(store, clips, address)
@@ -104,66 +142,59 @@ def _serve(store: Path, clips: Path, address: str) -> None:
         raise CommandError(str(error)) from error
 
 
-def _user() -> str | None:
+def _user_name() -> str | None:
     try:
         return getpass.getuser()[:64]
-    except (OSError, KeyError):  # a user without a name
+    except (OSError, KeyError):  # a user id without an account
         return None
 
 
-def _walk(
+def _review_events(
     store: EventStore,
     reader: StoreReader,
+    event_filter: EventFilter,
     clips: Path,
-    since: str | None,
-    source: str | None,
     reviewer: str | None,
-    *,
-    again: bool,
 ) -> None:
-    from streamdet.store.reader import EventFilter
-
-    wanted = EventFilter(
-        options.parse_when(since, "--since"),
-        source=source,
-        verdict=None if again else "none",
-    )
+    """Ask for the verdict of each event."""
     if not sys.stdin.isatty():
-        raise CommandError("the walk asks questions: run it in a terminal, or give --event")
-    ids = [stored.event.id for stored in reader.events(wanted)]
+        raise CommandError("stdin is not a terminal: run it in a terminal, or give --event")
+    ids = [stored.event.id for stored in reader.events(event_filter)]
     if not ids:
-        typer.echo("nothing to review")
+        typer.echo("no events to review")
         return
-    typer.echo(f"{len(ids)} to review. {_HELP}")
-    at = said = 0
-    while at < len(ids):
-        stored = reader.event(ids[at])
-        typer.echo(f"\n[{at + 1}/{len(ids)}] {_described(stored)}")
-        step = _ask(store, stored, clips, reviewer)
+    typer.echo(f"{len(ids)} events to review. {_KEYS}")
+    index = reviewed = 0
+    while index < len(ids):
+        stored = reader.event(ids[index])
+        typer.echo(f"\n[{index + 1}/{len(ids)}] {_describe_event(stored)}")
+        step = _ask_verdict(store, stored, clips, reviewer)
         if step == "quit":
             break
-        said += step == "said"
-        at = max(0, at - 1) if step == "back" else at + 1
-    typer.echo(f"\n{said} reviewed")
+        reviewed += step == "reviewed"
+        index = max(0, index - 1) if step == "back" else index + 1
+    typer.echo(f"\n{reviewed} reviewed")
 
 
-def _ask(store: EventStore, stored: StoredEvent, clips: Path, reviewer: str | None) -> Step:
-    """Ask of one event until something is said of it, or it is left."""
+def _ask_verdict(
+    store: EventStore, stored: StoredEvent, clips: Path, reviewer: str | None
+) -> ReviewStep:
+    """Ask until the event has a verdict, or the user leaves it."""
     note = stored.note
     while True:
         match typer.prompt("t f u p n j k q", prompt_suffix=" > ", default="j")[:1].lower():
             case "t":
                 store.review(stored.event.id, Verdict("true", None, note, reviewer))
-                return "said"
+                return "reviewed"
             case "f":
-                chosen = _ask_cause()
-                store.review(stored.event.id, Verdict("false", chosen, note, reviewer))
-                return "said"
+                cause = _ask_cause()
+                store.review(stored.event.id, Verdict("false", cause, note, reviewer))
+                return "reviewed"
             case "u":
                 store.review(stored.event.id, Verdict("unsure", None, note, reviewer))
-                return "said"
+                return "reviewed"
             case "p":
-                _play(stored, clips)
+                _play_clip(stored, clips)
             case "n":
                 note = typer.prompt("note")[:MAX_NOTE]
             case "j":
@@ -173,66 +204,67 @@ def _ask(store: EventStore, stored: StoredEvent, clips: Path, reviewer: str | No
             case "q":
                 return "quit"
             case _:
-                typer.echo(_HELP)
+                typer.echo(_KEYS)
 
 
 def _ask_cause() -> str:
-    listed = ", ".join(f"{i} {name}" for i, name in enumerate(CAUSES, 1))
+    """Ask for a cause, by number or by the start of its name."""
+    choices = ", ".join(f"{number} {name}" for number, name in enumerate(CAUSES, 1))
     while True:
-        told = typer.prompt(f"what was it? {listed}", default="other").strip().lower()
-        if told.isdigit() and 1 <= int(told) <= len(CAUSES):
-            return CAUSES[int(told) - 1]
-        if near := [name for name in CAUSES if told and name.startswith(told)]:
-            return near[0]
+        answer = typer.prompt(f"cause: {choices}", default="other").strip().lower()
+        if answer.isdigit() and 1 <= int(answer) <= len(CAUSES):
+            return CAUSES[int(answer) - 1]
+        if matches := [name for name in CAUSES if answer and name.startswith(answer)]:
+            return matches[0]
 
 
-def _described(stored: StoredEvent) -> str:
+def _describe_event(stored: StoredEvent) -> str:
     from streamdet.detection.event import format_utc
     from streamdet.formats import ScoreExplanation
     from streamdet.text import printable
 
     d = stored.event.detection
-    others = ScoreExplanation(stored.curve).top_labels(stored.event)
+    other_labels = ScoreExplanation(stored.curve).top_labels(stored.event)
     rounds = "round" if d.rounds == 1 else "rounds"
-    words = [
+    lines = [
         f"{format_utc(stored.time_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
         f"score {d.score:.2f} (threshold {d.threshold:.2f})  {d.level_dbfs:.0f} dBFS",
-        "  also: " + ", ".join(f"{name} {p:.2f}" for name, p in others),
+        "  other labels: " + ", ".join(f"{name} {p:.2f}" for name, p in other_labels),
     ]
     if stored.curve:
-        words.append("  score " + sparkline([p for _, p in stored.curve]))
+        lines.append("  score " + sparkline([p for _, p in stored.curve]))
     if stored.verdict:
-        words.append(f"  said before: {stored.verdict} {stored.cause or ''}")
-    words.append("  clip: p plays it" if stored.clip else "  no clip")
-    return "\n".join(words)
+        lines.append(f"  earlier verdict: {stored.verdict} {stored.cause or ''}".rstrip())
+    lines.append("  clip available (p plays it)" if stored.clip else "  no clip")
+    return "\n".join(lines)
 
 
-def sparkline(values: list[float], most: int = 60) -> str:
-    """Values from 0 to 1 as so many blocks at most, the highest of each part."""
-    step = -(-len(values) // most)
-    highest = [max(values[i : i + step]) for i in range(0, len(values), step)]
-    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * v))] for v in highest)
+def sparkline(values: list[float], width: int = 60) -> str:
+    """Values from 0 to 1 as at most ``width`` block characters, each the maximum of its part."""
+    step = -(-len(values) // width)
+    maxima = [max(values[i : i + step]) for i in range(0, len(values), step)]
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * v))] for v in maxima)
 
 
-def _play(stored: StoredEvent, clips: Path) -> None:
+def _play_clip(stored: StoredEvent, clips: Path) -> None:
     from streamdet.store.clips import ClipError, ClipFolder
 
     if not stored.clip:
-        typer.echo("no clip was kept")
+        typer.echo("this event has no clip")
         return
     import soundfile
 
     try:
         samples, rate = soundfile.read(ClipFolder(clips).path(stored.event.id), dtype="float32")
     except (ClipError, OSError, soundfile.LibsndfileError) as error:
-        typer.echo(f"it can't be read: {error}")
+        typer.echo(f"the clip cannot be read: {error}")
         return
     try:
         import sounddevice
     except OSError:
-        typer.echo("it can't be played: no PortAudio; apt-get install libportaudio2")
+        typer.echo("the clip cannot be played: PortAudio is missing. apt-get install libportaudio2")
         return
     try:
         sounddevice.play(samples, rate, blocking=True)
     except sounddevice.PortAudioError as error:
-        typer.echo(f"it can't be played: {error.args[0]}")
+        typer.echo(f"the clip cannot be played: {error.args[0]}")

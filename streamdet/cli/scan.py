@@ -1,4 +1,4 @@
-"""`streamdet scan`: an archive, file by file, to one table."""
+"""`streamdet scan`: gunshots in many files, as one table."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli import event_outputs, options
-from streamdet.cli.errors import BAD_INPUT, DAMAGED, INTERRUPTED, CommandError, quiet_pipe
-from streamdet.cli.event_outputs import OutputFormat
+from streamdet.cli import event_outputs, options, scan_inputs
+from streamdet.cli.errors import (
+    BAD_INPUT,
+    DAMAGED,
+    INTERRUPTED,
+    CommandError,
+    exit_on_closed_pipe,
+)
+from streamdet.cli.event_outputs import OutputFormat, OutputOptions
 from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
-    from streamdet.formats import EventFormat
     from streamdet.model.bundle import Bundle
-    from streamdet.scan.discovery import MediaFile
     from streamdet.scan.manifest import Manifest
     from streamdet.scan.scan import AnalyseAll, Scan
-    from streamdet.scan.sidecars import SidecarWriter
     from streamdet.scan.worker import ScanSettings
     from streamdet.scoring.labels import ShotLabel
 
 
 class EngineName(StrEnum):
-    """Where the files are heard."""
+    """Where the worker processes run."""
 
     local = "local"
     ray = "ray"
@@ -38,233 +41,240 @@ class EngineName(StrEnum):
 def scan(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH...", help="Files, folders, quoted globs (**), URLs."),
+        typer.Argument(metavar="PATH", help="Files, folders, quoted globs or URLs."),
     ] = None,
     lists: Annotated[
         list[str] | None,
-        typer.Option("--list", help="A file with a path a line, - for stdin; may be given again."),
+        typer.Option(
+            "--list",
+            metavar="FILE",
+            help="Read paths from this file, one per line; - is stdin. Lines that start with # are "
+            "skipped. Can be repeated.",
+        ),
     ] = None,
     manifest: Annotated[
-        Path, typer.Option(help="What is done; an interrupted scan goes on by it.")
+        Path,
+        typer.Option(metavar="FILE", help="SQLite file with the results, used to continue a scan."),
     ] = Path("streamdet-scan.db"),
     output: Annotated[
         list[Path] | None,
-        typer.Option(help="Write the table here, in the form of its name; may be given again."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the table to this file, in the format of its suffix: .jsonl, .csv or "
+            ".selections.txt (Raven). Can be repeated.",
+            show_default="stdout",
+        ),
     ] = None,
     output_format: Annotated[
         OutputFormat | None,
-        typer.Option("--format", help="jsonl, but table where stdout is a terminal."),
+        typer.Option(
+            "--format",
+            help="Format of the table. Only jsonl, csv, table and raven hold the "
+            "events of several files.",
+            show_default="table if stdout is a terminal, else jsonl",
+        ),
     ] = None,
     sidecar: Annotated[
         list[OutputFormat] | None,
-        typer.Option(help="Beside each file one in this form, NAME.gunshots.*; again for more."),
+        typer.Option(
+            metavar="FORMAT",
+            help="Write a file NAME.gunshots.SUFFIX in this format beside each media file: any "
+            "format of `streamdet file` except table. Can be repeated.",
+        ),
     ] = None,
     sidecar_dir: Annotated[
-        Path | None, typer.Option(help="Put the sidecars below this folder instead.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the sidecars below this folder, in the same subfolders as the media files. "
+            "Required for URLs.",
+            show_default="beside the media files",
+        ),
     ] = None,
     fps: Annotated[
-        str | None, typer.Option(help="Of the sidecars of films that don't say theirs.")
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Frame rate for edl, fcpxml and otio sidecars of films that state none.",
+        ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one for each core if not given.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of worker processes.",
+            show_default="one per core of the machine or cluster",
+        ),
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="This machine, or a Ray cluster (extra cluster).")
+        EngineName,
+        typer.Option(help="Run on this machine or on a Ray cluster (extra cluster)."),
     ] = EngineName.local,
     address: Annotated[
-        str | None, typer.Option(help="The cluster's; RAY_ADDRESS, or one made here, if not given.")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster.",
+            show_default="$RAY_ADDRESS, else a temporary cluster on this machine",
+        ),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, from 0.")
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Analyse only shard I of N, from 0. Files are sharded by name."
+        ),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="True shots, as of `file`: say how right the events are.")
-    ] = None,
-    threshold: options.Threshold = None,
-    operating_point: options.Point = None,
-    model: options.Model = None,
+    labels: options.LabelsOption = None,
+    threshold: options.ThresholdOption = None,
+    operating_point: options.OperatingPointOption = None,
+    model: options.ModelOption = None,
     platform: Annotated[
-        Platform, typer.Option(help="numpy, or JAX on cpu (auto), gpu or tpu.")
+        Platform,
+        typer.Option(
+            help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is cpu."
+        ),
     ] = Platform.auto,
     channels: options.ChannelsOption = "auto",
-    track: Annotated[
-        str | None, typer.Option(help="This sound track: its number from 1, or a language (eng).")
-    ] = None,
+    track: options.TrackOption = None,
 ) -> None:
-    """Find the gunshots in whole archives, in many processes or on a cluster; go on where it was.
+    """Detect gunshots in many files, with several processes or on a Ray cluster.
 
-    Exit code 0 where all was heard, 3 where some files are damaged, 2 where some could not be read.
+    PATH is a file, a folder (all media files below it except hidden ones), a quoted glob, or a URL
+    that fsspec reads: s3://, gs://, ftp:// or file:// (extra cluster; S3 and GCS also need s3fs or
+    gcsfs). The output is one table with the events of all files, sorted by file name.
 
-    Example: streamdet scan /archive --jobs 8 --sidecar srt --output shots.csv
+    Results are stored in a manifest. Run the same command again to continue an interrupted scan.
+    A file is analysed again only if its content, the model, the threshold or another setting that
+    affects events has changed. Files that could not be read are tried again. A file whose worker
+    process dies is tried three times.
+
+    On a terminal, stderr shows the files done, the hours of audio analysed per hour, and the
+    remaining time. Ctrl-C and SIGTERM stop the scan and print the table of the files done.
+
+    Examples:
+
+    \b
+      streamdet scan /archive --jobs 8 --sidecar srt --sidecar edl --output shots.csv
+      streamdet scan 'archive/**/*.mkv' --labels shots.csv
+      streamdet scan --list films.txt --sidecar fcpxml --sidecar-dir markers/ > shots.jsonl
+      streamdet scan s3://bucket/films --engine ray --address 10.0.0.1:6379 --output shots.csv
     """
     from streamdet.scan.manifest import ManifestError
     from streamdet.scan.scan import Scan
     from streamdet.scan.worker import ScanSettings
 
     bundle = options.load_bundle(model)
-    decision = options.decision_for(bundle, threshold, operating_point)
-    runs_on = Platform.cpu if platform is Platform.auto else platform
-    wishes = ScanSettings(decision, options.parse_channel_option(channels), track, runs_on.value)
-    truth = None if labels is None else options.read_labels(labels)
-    beside = _sidecars(sidecar, sidecar_dir, fps)
-    found, faults = _found(paths or [], lists or [], shard)
-    if beside.formats and sidecar_dir is None and any("://" in one.name for one in found):
-        raise CommandError(
-            "--sidecar: beside what a URL names nothing is written; give --sidecar-dir"
-        )
-    if (twice := beside.duplicate_path(found)) is not None:
-        raise CommandError(f"--sidecar-dir: two files would both write {twice}; scan them apart")
-    wanted = event_outputs.OutputOptions(output or [], output_format, False, None, None)
-    names = [one.name for one in found]
-    event_outputs.check(wanted, names)
-    hear_all = _engine(engine, bundle, wishes, jobs, address)
+    run_on = Platform.cpu if platform is Platform.auto else platform
+    settings = ScanSettings(
+        options.decision_for(bundle, threshold, operating_point),
+        options.parse_channel_option(channels),
+        track,
+        run_on.value,
+    )
+    truth = options.read_labels(labels)
+    sidecars = scan_inputs.sidecar_writer(sidecar, sidecar_dir, fps)
+    files, faults = scan_inputs.discover_files(paths or [], lists or [], shard)
+    scan_inputs.check_sidecar_paths(sidecars, files)
+    output_options = OutputOptions(output or [], output_format)
+    names = [file.name for file in files]
+    event_outputs.check_outputs(output_options, names)
+    analyse_all = _choose_engine(engine, bundle, settings, jobs, address)
     try:
-        with _manifest(manifest) as kept:
-            this = Scan(found, kept, wishes, bundle, beside)
-            code = _scan(this, hear_all, faults)
-            with quiet_pipe(), event_outputs.open_outputs(wanted, names) as sink:
-                for event in this.events():
-                    sink.write(event)
-                sink.close()
+        with _open_manifest(manifest) as results:
+            file_scan = Scan(files, results, settings, bundle, sidecars)
+            code = _run_scan(file_scan, analyse_all, faults)
+            with exit_on_closed_pipe(), event_outputs.open_outputs(output_options, names) as table:
+                for event in file_scan.events():
+                    table.write(event)
+                table.close()
             if truth is not None:
-                _score(this, truth)
+                _print_score(file_scan, truth)
     except ManifestError as error:
         raise CommandError(f"--manifest {error}") from error
     if code:
         raise typer.Exit(code)
 
 
-def _scan(this: Scan, hear_all: AnalyseAll, faults: list[str]) -> int:
-    """Hear them all, with what there is to say on stderr; the exit code."""
+def _run_scan(file_scan: Scan, analyse_all: AnalyseAll, faults: list[str]) -> int:
+    """Analyse the files, with progress and faults on stderr. Returns the exit code."""
     from streamdet.cli.progress import ScanProgress
     from streamdet.scan.worker import EngineError
     from streamdet.text import printable
 
     code = 0
-    with ScanProgress(this.files) as counting, _terminable():
+    with ScanProgress(file_scan.files) as progress, _sigterm_as_interrupt():
         for fault in faults:
-            counting.print_line(printable(f"streamdet: {fault}"))
+            progress.print_line(printable(f"streamdet: {fault}"))
             code = BAD_INPUT
         try:
-            for done in this.run(hear_all):
-                counting.add_file(done)
-                if done.fault:
-                    counting.print_line(printable(f"streamdet: {done.fault}"))
-                if done.result.state == "failed" or (done.fault and not done.result.fault):
+            for scanned in file_scan.run(analyse_all):
+                progress.add_file(scanned)
+                if scanned.fault:
+                    progress.print_line(printable(f"streamdet: {scanned.fault}"))
+                no_sidecar = bool(scanned.fault) and not scanned.result.fault
+                if scanned.result.state == "failed" or no_sidecar:
                     code = BAD_INPUT
-                elif done.result.state == "damaged":
+                elif scanned.result.state == "damaged":
                     code = code or DAMAGED
         except KeyboardInterrupt:
             code = INTERRUPTED
         except (EngineError, PlatformError) as error:
             raise CommandError(str(error)) from error
-    sys.stderr.write(f"streamdet: {counting.summary(interrupted=code == INTERRUPTED)}\n")
+    sys.stderr.write(f"streamdet: {progress.summary(interrupted=code == INTERRUPTED)}\n")
     return code
 
 
-def _score(this: Scan, truth: list[ShotLabel]) -> None:
+def _print_score(file_scan: Scan, truth: list[ShotLabel]) -> None:
     from streamdet.scoring.summary import EventScorer
 
-    scoring = EventScorer(truth)
-    for name, events in this.by_file():
-        scoring.add_file(name, [(e.onset_s, e.offset_s or e.onset_s) for e in events])
-    for line in scoring.summary_lines():
+    scorer = EventScorer(truth)
+    for name, events in file_scan.events_by_file():
+        scorer.add_file(name, [(e.onset_s, e.offset_s or e.onset_s) for e in events])
+    for line in scorer.summary_lines():
         sys.stderr.write(f"streamdet: {line}\n")
 
 
-def _engine(
-    engine: EngineName, bundle: Bundle, wishes: ScanSettings, jobs: int | None, address: str | None
+def _choose_engine(
+    engine: EngineName,
+    bundle: Bundle,
+    settings: ScanSettings,
+    jobs: int | None,
+    address: str | None,
 ) -> AnalyseAll:
     if engine is EngineName.ray:
         from streamdet.scan import ray_cluster
 
-        return lambda files: ray_cluster.analyse_all(bundle, wishes, files, jobs, address)
+        return lambda files: ray_cluster.analyse_all(bundle, settings, files, jobs, address)
     if address is not None:
-        raise CommandError("--address: is of a cluster; give --engine ray too")
+        raise CommandError("--address: needs --engine ray")
     from streamdet.pipeline.engine_choice import available_cores
     from streamdet.scan import processes
 
     count = jobs or available_cores()
-    return lambda files: processes.analyse_all(bundle, wishes, files, count)
-
-
-def _sidecars(
-    forms: list[OutputFormat] | None, folder: Path | None, fps: str | None
-) -> SidecarWriter:
-    from streamdet.formats import FORMATS, SUFFIX_OF, timecode
-    from streamdet.scan.sidecars import SidecarWriter
-
-    wanted: list[EventFormat] = [FORMATS[form] for form in forms or []]
-    for form in wanted:
-        if form not in SUFFIX_OF:
-            raise CommandError(f"--sidecar {form}: is for a terminal; choose another form")
-    if folder is not None and not wanted:
-        raise CommandError("--sidecar-dir: wants --sidecar FORM too")
-    if fps is not None:
-        try:
-            timecode.parse_frame_rate(fps)
-        except ValueError as error:
-            raise CommandError(f"--fps {fps}: {error}") from error
-    if "otio" in wanted:
-        event_outputs.need_otio()
-    return SidecarWriter(wanted, folder, fps)
-
-
-def _found(
-    paths: list[str], lists: list[str], shard: str | None
-) -> tuple[list[MediaFile], list[str]]:
-    from streamdet.scan import discovery
-
-    for name in lists:
-        paths = paths + discovery.parse_list(_text(name))
-    if not paths:
-        raise CommandError("scan: what? give files, folders, globs, or --list FILE")
-    try:
-        found, faults = discovery.discover(paths)
-    except discovery.DiscoveryError as error:
-        raise CommandError(str(error)) from error
-    if shard is None:
-        return found, faults
-    number, of = _shard(shard)
-    return discovery.select_shard(found, number, of), faults
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdigit() and of.isdigit() and int(number) < int(of)):
-        raise CommandError(f"--shard {text}: no part; write 0/4, 1/4, 2/4 or 3/4")
-    return int(number), int(of)
-
-
-def _text(name: str) -> str:
-    if name == "-":
-        return sys.stdin.read()
-    try:
-        return Path(name).read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise CommandError(f"--list {name}: {error.strerror}") from error
+    return lambda files: processes.analyse_all(bundle, settings, files, count)
 
 
 @contextmanager
-def _manifest(path: Path) -> Iterator[Manifest]:
+def _open_manifest(path: Path) -> Iterator[Manifest]:
     from streamdet.scan.manifest import Manifest
 
-    kept = Manifest(path)
+    manifest = Manifest(path)
     try:
-        yield kept
+        yield manifest
     finally:
-        kept.close()
+        manifest.close()
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM is to end it as Ctrl-C does: with what there is."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

@@ -1,4 +1,4 @@
-"""`streamdet selftest`: a smoke alarm's test button."""
+"""`streamdet selftest`: check that a synthetic gunshot is detected."""
 
 from __future__ import annotations
 
@@ -7,26 +7,37 @@ from typing import Annotated
 import typer
 
 from streamdet.cli import options
-from streamdet.cli.errors import EXIT_CODES, CommandError
+from streamdet.cli.errors import EXIT_CODE_BY_REASON, NOT_DETECTED, CommandError
 from streamdet.pipeline.platform import Platform
 
 
 def selftest(
     device: Annotated[
         str | None,
-        typer.Option(help="Play it to the default output and listen on this input."),
+        typer.Option(
+            metavar="NAME",
+            help="Play the sound on the default output and record it with this input, through a "
+            "loopback or through the air.",
+            show_default="in memory, without a device",
+        ),
     ] = None,
-    threshold: options.Threshold = None,
-    operating_point: options.Point = None,
-    model: options.Model = None,
+    threshold: options.ThresholdOption = None,
+    operating_point: options.OperatingPointOption = None,
+    model: options.ModelOption = None,
     platform: options.PlatformOption = Platform.auto,
 ) -> None:
-    """Make a muzzle blast, play it through the whole road, and say whether it was heard.
+    """Check that a synthetic muzzle blast is detected, and print its score and latency.
 
-    With --device the blast goes out of the default output and must come back by that
-    input: through a loopback, or through the air. Exit code 1 where it was not heard.
+    The sound is a Friedlander wave with a ground reflection and a decaying tail
+    (streamdet/synth.py). It passes through the same ring buffer, resampler, network and decision
+    as live audio. The test checks that the installation works. How well real gunshots are
+    detected is in docs/model.md.
 
-    Example: streamdet selftest
+    Examples:
+
+    \b
+      streamdet selftest
+      streamdet selftest --device "USB Audio"
     """
     from streamdet.audio.source import SourceError
     from streamdet.pipeline import engine_choice, selftest
@@ -38,17 +49,17 @@ def selftest(
         lambda: engine_choice.live_engine(bundle, platform, configure_jax)
     )
     if device is None:
-        heard = selftest.run_in_memory(engine, decision)
+        result = selftest.run_in_memory(engine, decision)
     else:
         try:
-            heard = selftest.run_through_device(engine, decision, device)
+            result = selftest.run_through_device(engine, decision, device)
         except SourceError as error:
-            raise CommandError(str(error), EXIT_CODES[error.reason]) from error
-    if heard is None:
-        typer.echo("not heard: no event for a synthetic muzzle blast")
-        raise typer.Exit(1)
-    d = heard.detection
+            raise CommandError(str(error), EXIT_CODE_BY_REASON[error.reason]) from error
+    if result is None:
+        typer.echo("not detected: no event for a synthetic muzzle blast")
+        raise typer.Exit(NOT_DETECTED)
+    d = result.detection
     typer.echo(
-        f"heard: a synthetic muzzle blast, score {d.score:.2f} (threshold {d.threshold:.2f}), "
-        f"{heard.latency_s * 1000:.0f} ms after it began"
+        f"detected: synthetic muzzle blast, score {d.score:.2f} (threshold {d.threshold:.2f}), "
+        f"{result.latency_s * 1000:.0f} ms after its onset"
     )

@@ -1,4 +1,4 @@
-"""Stored events, with what was said of them, in the forms that events have."""
+"""Write the events of an event store, with their verdicts, as JSON lines, CSV or a table."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from streamdet.text import printable
 
 
 class StoredEventWriter(Protocol):
-    """Where stored events go, one after another."""
+    """Writes stored events to a text stream."""
 
     def write(self, stored: StoredEvent) -> None:
-        """Write one."""
+        """Write one event."""
         ...
 
     def close(self) -> None:
-        """Finish what the format needs at its end."""
+        """Finish the output. The stream stays open."""
         ...
 
 
 class StoredEventJsonl:
-    """One object a line; ``review`` is null or the verdict."""
+    """Writes JSON lines. ``review`` is the verdict or null."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, stored: StoredEvent) -> None:
-        """One line."""
+        """Write one line."""
         self._stream.write(json.dumps(stored.record(), separators=(",", ":")) + "\n")
 
     def close(self) -> None:
-        """Hand over what is buffered."""
+        """Flush the stream."""
         self._stream.flush()
 
 
 class StoredEventCsv:
-    """The columns of events, then verdict, cause, note, reviewer."""
+    """Writes the CSV columns of events, then verdict, cause, note and reviewer."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -48,20 +48,21 @@ class StoredEventCsv:
         self._rows.writerow((*COLUMNS, "verdict", "cause", "note", "reviewer"))
 
     def write(self, stored: StoredEvent) -> None:
-        """One row; what is not known is empty."""
+        """Write one row. Unknown values are empty."""
         record = stored.event.record()
         model = record.pop("model")
         record["model"] = f"{model['name']}/{model['version']}"
-        said = (stored.verdict, stored.cause, stored.note, stored.reviewer)
-        self._rows.writerow("" if v is None else v for v in (*(record[c] for c in COLUMNS), *said))
+        review = (stored.verdict, stored.cause, stored.note, stored.reviewer)
+        values = (*(record[column] for column in COLUMNS), *review)
+        self._rows.writerow("" if value is None else value for value in values)
 
     def close(self) -> None:
-        """Hand over what is buffered."""
+        """Flush the stream."""
         self._stream.flush()
 
 
 class StoredEventTable:
-    """A line an event, for people."""
+    """Writes one line per event, for a terminal."""
 
     _HEAD = f"{'time':<24}  {'rounds':>6}  {'score':>5}  {'verdict':<18}  {'source':<16}  id"
 
@@ -69,28 +70,28 @@ class StoredEventTable:
         self._stream, self._count = stream, 0
 
     def write(self, stored: StoredEvent) -> None:
-        """One line."""
+        """Write one line, with a head before the first."""
         if not self._count:
             self._stream.write(self._HEAD + "\n")
         self._count += 1
         d = stored.event.detection
-        said = stored.verdict or ""
+        verdict = stored.verdict or ""
         if stored.cause:
-            said += f" ({stored.cause})"
+            verdict += f" ({stored.cause})"
         self._stream.write(
-            f"{format_utc(stored.time_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {said:<18}"
+            f"{format_utc(stored.time_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {verdict:<18}"
             f"  {printable(stored.event.source):<16}  {stored.event.id}\n"
         )
 
     def close(self) -> None:
-        """Say so where there was none."""
+        """Write a line if there was no event."""
         if not self._count:
             self._stream.write("no events\n")
         self._stream.flush()
 
 
-def open_stored_writer(kind: str, stream: TextIO) -> StoredEventWriter:
-    """The sink of that form (jsonl, csv or table) over an open text stream."""
-    if kind == "csv":
+def open_stored_writer(output_format: str, stream: TextIO) -> StoredEventWriter:
+    """The writer of a format (jsonl, csv or table) to an open text stream."""
+    if output_format == "csv":
         return StoredEventCsv(stream)
-    return StoredEventTable(stream) if kind == "table" else StoredEventJsonl(stream)
+    return StoredEventTable(stream) if output_format == "table" else StoredEventJsonl(stream)

@@ -35,10 +35,8 @@ class TableWriter:
         self._stream.flush()
 
     def close(self) -> None:
-        """Write "no gunshots found" if there were no events."""
-        if not self._count:
-            self._stream.write("no gunshots found\n")
-            self._stream.flush()
+        """Flush the stream."""
+        self._stream.flush()
 
 
 def format_clock(seconds: float) -> str:

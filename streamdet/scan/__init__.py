@@ -1,1 +1,1 @@
-"""Many files heard once each: found, shared out, remembered, gathered."""
+"""Detection in many files: discovery, worker processes, results in a manifest, sidecar files."""

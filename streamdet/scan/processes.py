@@ -1,4 +1,4 @@
-"""The files of a scan shared out over processes of this machine."""
+"""Share the files of a scan between processes of this machine."""
 
 from __future__ import annotations
 
@@ -15,69 +15,73 @@ from streamdet.model.bundle import Bundle
 from streamdet.scan.discovery import MediaFile
 from streamdet.scan.worker import FileResult, FileWorker, ScanSettings
 
-MAX_TRIES = 3
-"""How often a file is heard whose process dies, or that can't be read for now."""
+MAX_ATTEMPTS = 3
+"""How often a file is tried whose worker process dies, or whose error is transient."""
 
-_settings: tuple[Bundle, ScanSettings] | None = None
+# of a worker process, set by its initializer
+_worker_arguments: tuple[Bundle, ScanSettings] | None = None
 _worker: FileWorker | None = None
 
 
 def analyse_all(
-    bundle: Bundle, wishes: ScanSettings, files: Iterable[MediaFile], jobs: int
+    bundle: Bundle, settings: ScanSettings, files: Iterable[MediaFile], jobs: int
 ) -> Iterator[FileResult]:
-    """What comes of each, as it comes, out of so many pools of one process each: one that dies
-    takes no other file with it. Raises PlatformError where the platform is not there."""
+    """Yield the result of each file, in order of completion, from ``jobs`` worker processes.
 
-    def pool() -> ProcessPoolExecutor:
+    Each process has an executor of its own, so that one that dies affects only its own file.
+    Raises PlatformError where the platform of ``settings`` is not available.
+    """
+
+    def start_process() -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, _initialise, (bundle, wishes))
+        return ProcessPoolExecutor(1, context, _initialise, (bundle, settings))
 
-    waiting = deque((found, 1) for found in files)
-    idle = [pool() for _ in range(min(jobs, len(waiting)))]
-    under_way: dict[Future[FileResult], tuple[ProcessPoolExecutor, MediaFile, int]] = {}
+    queue = deque((file, 1) for file in files)
+    idle = [start_process() for _ in range(min(jobs, len(queue)))]
+    running: dict[Future[FileResult], tuple[ProcessPoolExecutor, MediaFile, int]] = {}
     try:
-        while waiting or under_way:
-            while idle and waiting:
-                found, tries = waiting.popleft()
-                its = idle.pop()
-                under_way[its.submit(_analyse, found)] = its, found, tries
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                its, found, tries = under_way.pop(future)
+        while queue or running:
+            while idle and queue:
+                file, attempt = queue.popleft()
+                process = idle.pop()
+                running[process.submit(_analyse, file)] = process, file, attempt
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                process, file, attempt = running.pop(future)
                 try:
-                    heard = future.result()
+                    result = future.result()
                 except BrokenProcessPool:
-                    its.shutdown(wait=False)
-                    its = pool()
-                    fault = f"{found.name}: the process that heard it died"
-                    heard = FileResult(found, "failed", fault=fault, transient=True)
-                idle.append(its)
-                if heard.transient and tries < MAX_TRIES:
-                    waiting.append((found, tries + 1))
+                    process.shutdown(wait=False)
+                    process = start_process()
+                    fault = f"{file.name}: the worker process died"
+                    result = FileResult(file, "failed", fault=fault, transient=True)
+                idle.append(process)
+                if result.transient and attempt < MAX_ATTEMPTS:
+                    queue.append((file, attempt + 1))
                 else:
-                    yield heard
+                    yield result
     finally:
-        for its in [*idle, *(its for its, _, _ in under_way.values())]:
-            its.shutdown(wait=False, cancel_futures=True)
+        for process in [*idle, *(process for process, _, _ in running.values())]:
+            process.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
-            child.kill()  # it may be in the middle of a long film
+            child.kill()  # a long film would delay the exit
 
 
-def _initialise(bundle: Bundle, wishes: ScanSettings) -> None:
-    global _settings
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to mind
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _settings = bundle, wishes
+def _initialise(bundle: Bundle, settings: ScanSettings) -> None:
+    global _worker_arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _worker_arguments = bundle, settings
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
     os._exit(1)
 
 
-def _analyse(found: MediaFile) -> FileResult:
+def _analyse(file: MediaFile) -> FileResult:
     global _worker
-    if _worker is None:  # with the first file: what goes wrong in a pool's initializer is not told
-        assert _settings is not None, "the pool's initializer comes first"  # noqa: S101
-        _worker = FileWorker(*_settings)
-    return _worker.analyse(found)
+    if _worker is None:  # not in the initializer: the parent does not see its exceptions
+        assert _worker_arguments is not None, "the initializer runs first"  # noqa: S101
+        _worker = FileWorker(*_worker_arguments)
+    return _worker.analyse(file)

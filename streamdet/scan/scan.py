@@ -1,4 +1,4 @@
-"""A scan: what is known is left alone, the rest is heard, and all of it is remembered."""
+"""A scan: analyse the files that the manifest does not have, and store every result in it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from streamdet.model.bundle import Bundle
 from streamdet.scan.discovery import MediaFile
 from streamdet.scan.manifest import Manifest
 from streamdet.scan.sidecars import SidecarWriter
-from streamdet.scan.worker import FileResult, ScanSettings, digest_of
+from streamdet.scan.worker import FileResult, ScanSettings, file_digest
 
 AnalyseAll = Callable[[Iterable[MediaFile]], Iterator[FileResult]]
-"""An engine: what comes of each file, in any order."""
+"""Analyses files, on this machine or on a cluster, and yields their results in any order."""
 
 
 @dataclass(frozen=True)
 class ScannedFile:
-    """A file that is over with; ``afresh`` where it was heard now, ``fault`` a line about it or
-    its sidecar."""
+    """A file that is done.
+
+    ``is_new`` is false where the result is from an earlier run. ``fault`` is one line about the
+    file or its sidecars, or empty.
+    """
 
     result: FileResult
     is_new: bool
@@ -28,75 +31,77 @@ class ScannedFile:
 
 
 class Scan:
-    """The files of one scan under one manifest."""
+    """The files of one scan, the settings and the manifest with their results."""
 
     def __init__(
         self,
         files: Sequence[MediaFile],
         manifest: Manifest,
-        wishes: ScanSettings,
+        settings: ScanSettings,
         bundle: Bundle,
         sidecars: SidecarWriter,
     ) -> None:
         self.files, self._manifest, self._sidecars = files, manifest, sidecars
-        self._wishes, self._each = wishes.key(bundle), wishes.channels == "each"
+        self._key, self._each_channel = settings.key(bundle), settings.channels == "each"
 
-    def run(self, hear_all: AnalyseAll) -> Iterator[ScannedFile]:
-        """Each file as it is done: first those that need not be heard, then the others."""
-        left = []
-        for found in self.files:
-            heard = self._known(found)
-            if heard is None:
-                left.append(found)
+    def run(self, analyse_all: AnalyseAll) -> Iterator[ScannedFile]:
+        """Yield each file when it is done, those with a known result first."""
+        to_analyse = []
+        for file in self.files:
+            result = self._known_result(file)
+            if result is None:
+                to_analyse.append(file)
             else:
-                fault = self._sidecars.write(heard)
-                yield ScannedFile(heard, is_new=False, fault=heard.fault or fault)
-        for heard in hear_all(left):
-            # the sidecars first: what the manifest has is never without them
-            fault = "" if heard.state == "failed" else self._sidecars.write(heard)
-            self._manifest.put(self._wishes, heard)
-            yield ScannedFile(heard, is_new=True, fault=heard.fault or fault)
+                fault = self._sidecars.write(result)
+                yield ScannedFile(result, is_new=False, fault=result.fault or fault)
+        for result in analyse_all(to_analyse):
+            # sidecars first, so that a file in the manifest always has them
+            fault = "" if result.state == "failed" else self._sidecars.write(result)
+            self._manifest.put(self._key, result)
+            yield ScannedFile(result, is_new=True, fault=result.fault or fault)
 
-    def by_file(self) -> Iterator[tuple[str, list[Event]]]:
-        """(name, events) of each file that was heard, by their names."""
-        for found in self.files:
-            heard = self._manifest.known(self._wishes, found)
-            if heard is not None and heard.state != "failed":
-                yield found.name, [Event.from_record(record) for record in heard.events]
+    def events_by_file(self) -> Iterator[tuple[str, list[Event]]]:
+        """(name, events) of each file that was analysed, in the order of ``files``."""
+        for file in self.files:
+            result = self._manifest.result(self._key, file)
+            if result is not None and result.state != "failed":
+                yield file.name, [Event.from_record(record) for record in result.events]
 
     def events(self) -> Iterator[Event]:
-        """All that was found in any of the files, by their names, each in its order."""
-        for _, events in self.by_file():
+        """All events, in the order of ``files`` and then of time."""
+        for _, events in self.events_by_file():
             yield from events
 
-    def _known(self, found: MediaFile) -> FileResult | None:
-        heard = self._manifest.known(self._wishes, found)
-        if heard is not None:
-            return None if heard.state == "failed" else heard  # what failed is tried again
-        if "://" in found.name:
+    def _known_result(self, file: MediaFile) -> FileResult | None:
+        """The result of this file, or of one with the same content. None if there is none, or if
+        the analysis failed."""
+        result = self._manifest.result(self._key, file)
+        if result is not None:
+            return None if result.state == "failed" else result
+        if "://" in file.name:
             return None
         digest = ""
-        for other in self._manifest.of_size(self._wishes, found.size):
+        for other in self._manifest.results_of_size(self._key, file.size):
             try:
-                digest = digest or digest_of(Path(found.name))
+                digest = digest or file_digest(Path(file.name))
             except OSError:
                 return None
             if other.sha256 == digest:
-                same = _renamed(other, found, each=self._each)
-                self._manifest.put(self._wishes, same)
-                return same
+                copied = _copy_result(other, file, each_channel=self._each_channel)
+                self._manifest.put(self._key, copied)
+                return copied
         return None
 
 
-def _renamed(heard: FileResult, found: MediaFile, *, each: bool) -> FileResult:
-    """What came of the same content under another name."""
+def _copy_result(result: FileResult, file: MediaFile, *, each_channel: bool) -> FileResult:
+    """The result for another file with the same content. Event ids depend on the name."""
     events = []
-    for record in heard.events:
+    for record in result.events:
         event = Event.from_record(record)
         renamed = event_from_detection(
-            event.detection, source=found.name, model=event.model, rate=event.sample_rate,
-            separate_channels=each,
+            event.detection, source=file.name, model=event.model, rate=event.sample_rate,
+            separate_channels=each_channel,
         )  # fmt: skip
-        events.append(record | {"source": found.name, "id": renamed.id})
-    fault = heard.fault.replace(heard.file.name, found.name)
-    return replace(heard, file=found, events=tuple(events), fault=fault)
+        events.append(record | {"source": file.name, "id": renamed.id})
+    fault = result.fault.replace(result.file.name, file.name)
+    return replace(result, file=file, events=tuple(events), fault=fault)

@@ -1,4 +1,4 @@
-"""A file of markers, labels or subtitles beside each film, in any of the forms of one timeline."""
+"""Write a file of markers, labels or subtitles beside each media file."""
 
 from __future__ import annotations
 
@@ -17,64 +17,71 @@ from streamdet.scan.worker import FileResult
 
 @dataclass(frozen=True)
 class SidecarWriter:
-    """``folder``: where they go, in the folders that were found; None for beside the films.
-    ``fps`` is that of films that don't say theirs."""
+    """Writes one sidecar per format, named ``movie.mkv.gunshots.srt``.
+
+    ``folder`` None puts each beside its media file; otherwise they go below ``folder``, in the same
+    subfolders as the media files. ``fps`` is the frame rate of films that do not state theirs.
+    """
 
     formats: Sequence[EventFormat]
     folder: Path | None = None
     fps: str | None = None
 
-    def write(self, heard: FileResult) -> str:
-        """Those of one file, whole or not at all; one that is as it should be is left alone.
-        Returns a line where one can't be written."""
-        for form in self.formats:
-            path = self.path(heard.file, form)
+    def write(self, result: FileResult) -> str:
+        """Write the sidecars of one file. Returns one line about an error, or an empty string.
+
+        Each is written as a whole or not at all, and only if its content changes.
+        """
+        for output_format in self.formats:
+            path = self.path(result.file, output_format)
             try:
-                self._write(heard, form, path)
+                self._write(result, output_format, path)
             except OSError as error:
-                return f"{path}: no sidecar: {error.strerror or error}"
+                return f"{path}: sidecar not written: {error.strerror or error}"
             except ValueError as error:
-                return f"{heard.file.name}: no {form} sidecar: {error}"
+                return f"{result.file.name}: {output_format} sidecar not written: {error}"
         return ""
 
-    def path(self, found: MediaFile, form: EventFormat) -> Path:
-        """``movie.mkv.gunshots.srt``: it is nobody else's, and players find subtitles by it."""
-        name = f"{Path(found.name).name}.gunshots{SUFFIX_OF[form]}"
+    def path(self, file: MediaFile, output_format: EventFormat) -> Path:
+        """The path of a sidecar. It starts with the name of the film, so players find subtitles."""
+        name = f"{Path(file.name).name}.gunshots{SUFFIX_OF[output_format]}"
         if self.folder is None:
-            return Path(found.name).with_name(name)
-        return self.folder / Path(found.relative).parent / name
+            return Path(file.name).with_name(name)
+        return self.folder / Path(file.relative).parent / name
 
     def duplicate_path(self, files: Iterable[MediaFile]) -> Path | None:
-        """A path that two of the files would both write."""
+        """A path that the sidecars of two files share. None if there is none."""
         seen: set[Path] = set()
-        for found in files:
-            for form in self.formats:
-                if (path := self.path(found, form)) in seen:
+        for file in files:
+            for output_format in self.formats:
+                if (path := self.path(file, output_format)) in seen:
                     return path
                 seen.add(path)
         return None
 
-    def _write(self, heard: FileResult, form: EventFormat, path: Path) -> None:
-        timebase = self._timebase(heard.file.name) if form in EDIT_FORMATS else None
+    def _write(self, result: FileResult, output_format: EventFormat, path: Path) -> None:
+        is_edit = output_format in EDIT_FORMATS
+        timebase = _film_timebase(result.file.name, self.fps) if is_edit else None
         stream = io.StringIO(newline="")
-        sink = open_writer(form, stream, timebase=timebase)
-        for record in heard.events:
-            sink.write(Event.from_record(record))
-        sink.close()
+        writer = open_writer(output_format, stream, timebase=timebase)
+        for record in result.events:
+            writer.write(Event.from_record(record))
+        writer.close()
         content = stream.getvalue().encode(errors="backslashreplace")
         if path.exists() and path.read_bytes() == content:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        partial = path.with_name(f".{path.name}.part")
         try:
-            part.write_bytes(content)
-            part.replace(path)
+            partial.write_bytes(content)
+            partial.replace(path)
         finally:
-            part.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
-    def _timebase(self, name: str) -> Timebase:
-        fps, start = (None, None) if "://" in name else ffmpeg.video_timebase(Path(name))
-        if (fps := fps or self.fps) is None:
-            raise ValueError("how many frames a second? it does not say; give --fps")
-        base = parse_frame_rate(fps)
-        return base if start is None else base.with_start(start)
+
+def _film_timebase(name: str, default_fps: str | None) -> Timebase:
+    fps, start = (None, None) if "://" in name else ffmpeg.video_timebase(Path(name))
+    if (fps := fps or default_fps) is None:
+        raise ValueError("the file states no frame rate. Give --fps")
+    timebase = parse_frame_rate(fps)
+    return timebase if start is None else timebase.with_start(start)

@@ -1,4 +1,4 @@
-"""One file of a scan, heard in a process that may be any of many, on any machine."""
+"""Analyse one file of a scan, in a process of this machine or of a cluster."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from streamdet.pipeline.platform import Platform
 from streamdet.scan.discovery import MediaFile
 from streamdet.version import installed_version
 
-_PART = 1 << 20
-State = Literal["heard", "damaged", "failed"]
+_COPY_BYTES = 1 << 20
+FileState = Literal["analysed", "damaged", "failed"]
+"""Damaged files were analysed up to the damage. Failed files have no result."""
 
 
 class EngineError(Exception):
-    """Files can't be shared out; one line."""
+    """The files cannot be shared between workers; the message is one line."""
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """How each file is heard; whatever may change an event is here."""
+    """Everything besides the model that affects the events of a file."""
 
     decision: DecisionConfig
     channels: ChannelMode = "auto"
@@ -43,20 +44,24 @@ class ScanSettings:
     platform: str = Platform.cpu.value
 
     def key(self, bundle: Bundle) -> str:
-        """A name (SHA-256) of these and of the model: a file that was heard under it need not be
-        heard again."""
-        about = asdict(self) | {"model": bundle.sha256, "streamdet": installed_version()}
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        """A SHA-256 over these settings, the model and the version of streamdet.
+
+        A file that was analysed under the same key is not analysed again.
+        """
+        settings = asdict(self) | {"model": bundle.sha256, "streamdet": installed_version()}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What came of a file: ``events`` are the records of docs/events.md, ``seconds`` how much was
-    heard; ``fault`` is a line where it is damaged or failed, and ``passing`` tells that another
-    try may do better."""
+    """The result of one file.
+
+    ``events`` are the records of docs/events.md. ``seconds`` of audio were analysed. ``fault`` is
+    one line about a damaged or failed file. ``transient`` means that a retry may succeed.
+    """
 
     file: MediaFile
-    state: State
+    state: FileState
     sha256: str = ""
     seconds: float = 0.0
     events: tuple[dict[str, Any], ...] = ()
@@ -65,60 +70,60 @@ class FileResult:
 
 
 class FileWorker:
-    """The engine of one process, compiled once, ready for one file after another."""
+    """The engine of one process. It is compiled once and analyses one file after another."""
 
-    def __init__(self, bundle: Bundle, wishes: ScanSettings) -> None:
-        engine = engine_choice.scan_engine(bundle, Platform(wishes.platform), configure_jax)
+    def __init__(self, bundle: Bundle, settings: ScanSettings) -> None:
+        engine = engine_choice.scan_engine(bundle, Platform(settings.platform), configure_jax)
         engine.warm_up()
-        self._listener = FilePipeline(engine, wishes.decision, wishes.channels)
-        self._track = wishes.track
+        self._pipeline = FilePipeline(engine, settings.decision, settings.channels)
+        self._track = settings.track
 
-    def analyse(self, found: MediaFile) -> FileResult:
-        """All of a file, decoded beside the listening; never raises for what a file may be."""
+    def analyse(self, file: MediaFile) -> FileResult:
+        """Analyse a whole file. Errors of the file are in the result and never raised."""
         try:
-            with _local(found.name) as path:
-                digest = digest_of(path)
-                heard = self._analyse_local(found, path)
+            with _local_path(file.name) as path:
+                digest = file_digest(path)
+                result = self._analyse_local(file, path)
         except OSError as error:
-            fault = f"{found.name}: {error.strerror or error}"
-            return FileResult(found, "failed", fault=fault, transient=True)
-        return replace(heard, sha256=digest)
+            fault = f"{file.name}: {error.strerror or error}"
+            return FileResult(file, "failed", fault=fault, transient=True)
+        return replace(result, sha256=digest)
 
-    def _analyse_local(self, found: MediaFile, path: Path) -> FileResult:
+    def _analyse_local(self, file: MediaFile, path: Path) -> FileResult:
         events: list[dict[str, Any]] = []
         samples, rate = 0, 1
 
-        def count(more: int) -> None:
+        def add_samples(count: int) -> None:
             nonlocal samples
-            samples += more
+            samples += count
 
-        state: State = "heard"
+        state: FileState = "analysed"
         fault = ""
         try:
             source = PrefetchedSource(media.open_media(path, track=self._track))
             rate = source.rate
             try:
-                for one in self._listener.analyse(source, found.name, progress=count):
-                    events.append(one.event.record())  # noqa: PERF401 - kept where it raises
+                for found in self._pipeline.analyse(source, file.name, progress=add_samples):
+                    events.append(found.event.record())  # noqa: PERF401 - partial if it raises
             finally:
                 source.close()
         except SourceError as error:
             state = "damaged" if error.reason == "truncated" else "failed"
-            fault = str(error).replace(str(path), found.name)
+            fault = str(error).replace(str(path), file.name)
         except ChannelError as error:
-            state, fault = "failed", f"{found.name}: {error}"
-        return FileResult(found, state, "", samples / rate, tuple(events), fault)
+            state, fault = "failed", f"{file.name}: {error}"
+        return FileResult(file, state, "", samples / rate, tuple(events), fault)
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file; raises OSError."""
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _local(name: str) -> Iterator[Path]:
-    """A path to read: the file itself, or a copy of what a URL names, gone afterwards."""
+def _local_path(name: str) -> Iterator[Path]:
+    """The path of a file, or of a temporary copy of a URL. Raises OSError."""
     if "://" not in name:
         yield Path(name)
         return
@@ -127,15 +132,15 @@ def _local(name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="streamdet-") as folder:
         path = Path(folder) / Path(name).name
         try:
-            _copy(fsspec.open(name, "rb"), path)
+            _download(fsspec.open(name, "rb"), path)
         except OSError:
             raise
-        except Exception as error:  # every file system's library has errors of its own
+        except Exception as error:  # every fsspec implementation raises its own exceptions
             raise OSError(str(error) or type(error).__name__) from error
         yield path
 
 
-def _copy(remote: Any, to: Path) -> None:
-    with remote as stream, to.open("wb") as copy:
-        while part := stream.read(_PART):
+def _download(remote: Any, path: Path) -> None:
+    with remote as stream, path.open("wb") as copy:
+        while part := stream.read(_COPY_BYTES):
             copy.write(part)
