@@ -138,10 +138,10 @@ def test_a_pipe_has_a_report_without_pictures(tmp_path, wav):
         (["--clips", "/dev/null/x"], b"--clips /dev/null/x: Not a directory"),
     ],
 )
-def test_output_that_cannot_be_written_is_one_line(tmp_path, wav, options, said):
+def test_output_that_cannot_be_written_is_one_line(tmp_path, wav, options, message):
     done = streamdet("file", wav, *options, cwd=tmp_path)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
