@@ -1,4 +1,4 @@
-"""Run benchmarks, write their results to docs/performance/ and update docs/performance.md.
+"""Run benchmarks, write their results to benchmarks/results/ and update benchmarks/README.md.
 
 Each benchmark is a module of this package and runs in a process of its own, on the cores that it
 asks for. Nothing else should run at the same time.

@@ -150,7 +150,7 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-_GENERATED = (":(exclude)docs/performance.md", ":(exclude)docs/performance")
+_GENERATED = (":(exclude)benchmarks/README.md", ":(exclude)benchmarks/results")
 
 
 def _run_git(*args: str) -> str:

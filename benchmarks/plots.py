@@ -1,4 +1,4 @@
-"""The plots of docs/performance.md, from the benchmarks' results."""
+"""The plots of benchmarks/README.md, from the benchmarks' results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections on films in docs/performance.md."""
+"""The sections on films in benchmarks/README.md."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 from streamdet.model.config import FrontendConfig, ModelConfig
 from train.evaluation.cost import count_detector_operations
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "benchmarks" / "README.md"
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
