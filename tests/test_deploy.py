@@ -192,6 +192,12 @@ def test_the_script_installs_a_working_service(tmp_path):
     assert 'name = "microphone"' in config.read_text()
     done = run(program, "file", ROOT / "streamdet/demo/scene.flac", "--format", "jsonl", env=env)
     assert len(done.stdout.splitlines()) == 3, done.stderr
+    table = tmp_path / "shots.jsonl"
+    manifest = ("--manifest", tmp_path / "scan.db", "--output", table)
+    passes(program, "scan", ROOT / "streamdet/demo/scene.flac", *manifest, env=env)
+    assert len(table.read_text().splitlines()) == 3
+    done = run(program, "selftest", "--platform", "cpu", env=env)  # JAX is not installed
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     config.write_text("# mine\n" + config.read_text())
     passes(script, env=env)
     assert config.read_text().startswith("# mine")

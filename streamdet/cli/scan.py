@@ -160,12 +160,16 @@ def scan(
       streamdet scan --list films.txt --sidecar fcpxml --sidecar-dir markers/ > shots.jsonl
       streamdet scan s3://bucket/films --engine ray --address 10.0.0.1:6379 --output shots.csv
     """
+    from streamdet.pipeline.engine_choice import choose_platform
     from streamdet.scan.manifest import ManifestError
     from streamdet.scan.scan import Scan
     from streamdet.scan.worker import ScanSettings
 
     bundle = options.load_bundle(model)
-    run_on = Platform.cpu if platform is Platform.auto else platform
+    try:
+        run_on = choose_platform(bundle, platform, long_audio=True)
+    except PlatformError as error:
+        raise CommandError(str(error)) from error
     settings = ScanSettings(
         options.decision_for(bundle, threshold, operating_point),
         options.parse_channel_option(channels),

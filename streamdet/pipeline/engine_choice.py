@@ -41,7 +41,7 @@ def live_engine(
 ) -> Engine[Any]:
     """An engine for one live stream. Raises PlatformError, as all functions here do, if the
     platform is not available or can't run the bundle."""
-    platform = _choose_platform(bundle, platform, long_audio=False)
+    platform = choose_platform(bundle, platform, long_audio=False)
     if platform is Platform.numpy:
         return _numpy_engine(bundle)
     return _jax_engine(bundle, platform, LIVE_BLOCK_S, configure=configure)
@@ -52,7 +52,7 @@ def live_batch_engine(
 ) -> Engine[Any]:
     """An engine for at least ``sources`` live streams. With JAX it has spare slots, so that adding
     a source does not compile again."""
-    platform = _choose_platform(bundle, platform, long_audio=False)
+    platform = choose_platform(bundle, platform, long_audio=False)
     sources = max(1, sources)
     if platform is Platform.numpy:
         return _numpy_engine(bundle, sources)
@@ -68,7 +68,7 @@ def file_engine(
 ) -> Engine[Any]:
     """An engine for ``seconds`` of files, one after another; None if the length is unknown."""
     long_audio = (seconds or 0.0) >= MIN_COMPILED_S
-    platform = _choose_platform(bundle, platform, long_audio=long_audio)
+    platform = choose_platform(bundle, platform, long_audio=long_audio)
     if platform is Platform.numpy:
         return _numpy_engine(bundle)
     pipelined = platform is Platform.cpu and available_cores() > 1
@@ -79,7 +79,7 @@ def file_batch(
     bundle: Bundle, platform: Platform, streams: int, configure: JaxConfigurator | None = None
 ) -> LockstepBatch[Any]:
     """A batch for several files side by side, ``streams`` streams at most."""
-    platform = _choose_platform(bundle, platform, long_audio=True)
+    platform = choose_platform(bundle, platform, long_audio=True)
     if platform is Platform.numpy:
         raise PlatformError("--batch: numpy analyses one file at a time. Use --platform cpu or gpu")
     if isinstance(bundle.model, ServedTagger):
@@ -95,20 +95,17 @@ def scan_engine(
     bundle: Bundle, platform: Platform = Platform.cpu, configure: JaxConfigurator | None = None
 ) -> Engine[Any]:
     """An engine for one of many processes, for files one after another; single-threaded."""
-    platform = _choose_platform(bundle, platform, long_audio=True)
+    platform = choose_platform(bundle, platform, long_audio=True)
     if platform is Platform.numpy:
         return _numpy_engine(bundle)
     return _jax_engine(bundle, platform, FILE_BLOCK_S, single_threaded=True, configure=configure)
 
 
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def choose_platform(bundle: Bundle, platform: Platform, *, long_audio: bool) -> Platform:
+    """The platform that ``auto`` stands for, or ``platform`` itself.
 
-
-def _choose_platform(bundle: Bundle, platform: Platform, *, long_audio: bool) -> Platform:
+    Raises PlatformError if it can't run the bundle, or if JAX is needed and not installed.
+    """
     tagger = isinstance(bundle.model, ServedTagger)
     if platform is Platform.numpy and tagger:
         raise PlatformError(f"--platform numpy: {bundle.name} is a tagger, which needs JAX")
@@ -118,6 +115,13 @@ def _choose_platform(bundle: Bundle, platform: Platform, *, long_audio: bool) ->
     if platform is not Platform.numpy and not _jax_is_installed():
         raise PlatformError(f"--platform {platform}: JAX is not installed: pip install jax flax")
     return platform
+
+
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _jax_is_installed() -> bool:
