@@ -1,6 +1,7 @@
 """The network: its shapes, its state, its causality."""
 
 from dataclasses import replace
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,15 @@ PATCHED = replace(SMALL, patch=(4, 2), residual=((3, 1), (3, 4)), norm_cells=Tru
 TWICE, PATCHED_TWICE = (replace(c, backgrounds=(50, 200)) for c in (SMALL, PATCHED))
 
 
+@cache
+def reference(config):
+    """The parameters of a network, and its step, compiled once for each block length."""
+    return network.init_params(config, jax.random.key(0)), jax.jit(partial(network.step, config))
+
+
 @pytest.fixture(scope="module")
 def params():
-    return network.init_params(SMALL, jax.random.key(0))
+    return reference(SMALL)[0]
 
 
 @pytest.mark.parametrize(
@@ -29,27 +36,27 @@ def params():
     [SMALL, PATCHED, TWICE, PATCHED_TWICE, ModelConfig(labels=("a",)), ModelConfig(cells=(9,))],
 )
 def test_the_named_shapes_are_those_of_the_network(config):
-    params = network.init_params(config, jax.random.key(1))
+    params = jax.eval_shape(partial(network.init_params, config), jax.random.key(1))
     shapes = {f"{a}/{b}": x.shape for a, layer in params.items() for b, x in layer.items()}
     assert shapes == param_shapes(config)
 
 
 @given(
-    cuts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
-    config=st.sampled_from([SMALL, PATCHED, TWICE, PATCHED_TWICE]),
+    cuts=st.lists(st.sampled_from([1, 3]), min_size=1, max_size=4),
+    config=st.sampled_from([SMALL, PATCHED_TWICE]),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_number_of_strides_a_block_gives_the_same_logits(cuts, config):
-    params = network.init_params(config, jax.random.key(0))
-    frames = np.random.default_rng(len(cuts)).normal(size=(2, 4 * sum(cuts), 8)).astype("f")
-    _, whole = network.step(config, params, network.init_state(config, 2), frames)
+    params, step = reference(config)
+    frames = np.random.default_rng(0).normal(size=(2, 4 * 12, 8)).astype("f")
+    _, whole = step(params, network.init_state(config, 2), frames)
     state, parts, at = network.init_state(config, 2), [], 0
     for cut in cuts:
-        state, logits = network.step(config, params, state, frames[:, at : at + 4 * cut])
+        state, logits = step(params, state, frames[:, at : at + 4 * cut])
         parts.append(logits)
         at += 4 * cut
-    assert whole.shape == (2, sum(cuts), 2)
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
+    assert whole.shape == (2, 12, 2)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole[:, : sum(cuts)], atol=1e-5)
 
 
 def test_steady_sound_disappears_with_its_background():
@@ -97,17 +104,19 @@ def test_the_future_never_changes_the_past(params):
     other = frames.copy()
     other[:, 20:] += 1.0
     start = network.init_state(SMALL, 1)
-    _, one = network.step(SMALL, params, start, frames)
-    _, two = network.step(SMALL, params, start, other)
+    step = reference(SMALL)[1]
+    _, one = step(params, start, frames)
+    _, two = step(params, start, other)
     np.testing.assert_array_equal(one[:, :5], two[:, :5])
     assert np.abs(np.asarray(one[:, 5:] - two[:, 5:])).max() > 0
 
 
 def test_streams_of_a_batch_do_not_touch_each_other(params):
     frames = np.random.default_rng(1).normal(size=(3, 16, 8)).astype("f")
-    _, together = network.step(SMALL, params, network.init_state(SMALL, 3), frames)
+    step = reference(SMALL)[1]
+    _, together = step(params, network.init_state(SMALL, 3), frames)
     for i in range(3):
-        _, alone = network.step(SMALL, params, network.init_state(SMALL, 1), frames[i : i + 1])
+        _, alone = step(params, network.init_state(SMALL, 1), frames[i : i + 1])
         np.testing.assert_allclose(together[i], alone[0], atol=1e-5)
 
 

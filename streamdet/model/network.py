@@ -66,7 +66,7 @@ def init_state(config: ModelConfig, streams: int) -> NetworkState:
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
     """Random initial parameters."""
     frames = jnp.zeros((1, config.stride, config.bands), jnp.float32)
-    variables: Any = DetectorNetwork(config).init(key, init_state(config, 1), frames)
+    variables: Any = jax.jit(DetectorNetwork(config).init)(key, init_state(config, 1), frames)
     return variables["params"]
 
 
