@@ -33,16 +33,21 @@ def fetch(url: str) -> str:
         return answer.read().decode()
 
 
+PROGRAM = (sys.executable, "-m", "streamdet")
+
+
 class Daemon:
     """`streamdet listen` in the background over a configuration, its lines collected by files."""
 
-    def __init__(self, folder: Path, toml: str, *options: str, env=None, stdout=None) -> None:
+    def __init__(
+        self, folder: Path, toml: str, *options: str, program=PROGRAM, env=None, stdout=None
+    ) -> None:
         self.folder = folder
         self.config = folder / "streamdet.toml"
         self.out, self.err = folder / "out.jsonl", folder / "err.txt"
         self.port = free_port()
         self.configure(toml)
-        command = [sys.executable, "-m", "streamdet", "listen", "--config", str(self.config),
+        command = [*program, "listen", "--config", str(self.config),
                    "--metrics", f"127.0.0.1:{self.port}", *options]  # fmt: skip
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(command, stdout=stdout or out, stderr=err, env=env)

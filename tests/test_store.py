@@ -1,15 +1,17 @@
 """The event store: no acknowledged write is lost, and queries agree with a plain list."""
 
-import os
-import signal
+import multiprocessing
+import random
 import sqlite3
-import subprocess
 import sys
 import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from streamdet import sqlite
 from streamdet.detection.event import Detection, Event, ModelId, event_id
 from streamdet.model.spectrogram import Spectrogram, compute_spectrogram
 from streamdet.store import schema
+from streamdet.store.clips import ClipFolder
 from streamdet.store.reader import EventFilter, StoreReader
 from streamdet.store.store import ClipInfo, EventStore, StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
@@ -202,8 +205,6 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch)
 
 
 def test_a_spectrogram_is_read_back_and_shows_where_the_sound_is(store):
-    import numpy as np
-
     samples = np.zeros(32_000, np.float32)
     samples[16_000:17_600] = np.sin(np.arange(1_600) * 2 * np.pi * 1_000 / 16_000) * 0.5
     made = compute_spectrogram(samples, 16_000, 1.0)
@@ -216,58 +217,44 @@ def test_a_spectrogram_is_read_back_and_shows_where_the_sound_is(store):
     assert made.levels[:45].max() == 0
 
 
-_WRITER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import numpy as np
-from test_store import record_of
-from streamdet.store.clips import ClipFolder
-from streamdet.store.store import ClipInfo, EventStore
-from streamdet.store.verdict import Verdict
-store, folder = EventStore(Path({db!r})), ClipFolder(Path({clips!r}))
-sound = np.random.default_rng(1).uniform(-0.5, 0.5, 8_000).astype(np.float32)
-number = int(sys.argv[1])
-print("ready", flush=True)
-while True:
-    number += 1
-    record = record_of(number)
-    store.add(record)
-    print("event", record["id"], flush=True)
-    store.review(record["id"], Verdict("false", "door"))
-    print("verdict", record["id"], flush=True)
-    size = folder.write(record, sound, 16_000)
-    store.attach(record["id"], ClipInfo(size, 0.1, 0.5, redacted=False))
-    print("clip", record["id"], flush=True)
-"""
+def write_until_killed(db: Path, clips: Path, number: int, acknowledge: Connection) -> None:
+    store, folder = EventStore(db), ClipFolder(clips)
+    sound = np.random.default_rng(1).uniform(-0.5, 0.5, 8_000).astype(np.float32)
+    acknowledge.send(("ready", ""))
+    while True:
+        number += 1
+        record = record_of(number)
+        store.add(record)
+        acknowledge.send(("event", record["id"]))
+        store.review(record["id"], Verdict("false", "door"))
+        acknowledge.send(("verdict", record["id"]))
+        size = folder.write(record, sound, 16_000)
+        store.attach(record["id"], ClipInfo(size, 0.1, 0.5, redacted=False))
+        acknowledge.send(("clip", record["id"]))
 
 
 def test_no_acknowledged_write_is_lost_by_two_hundred_kills(tmp_path):
-    import random
-
-    import soundfile
-
-    from streamdet.store.clips import ClipFolder
-
     db, clips = tmp_path / "events.db", tmp_path / "clips"
-    code = _WRITER.format(tests=str(ROOT / "tests"), db=str(db), clips=str(clips))
     acknowledged: dict[str, set[str]] = {"event": set(), "verdict": set(), "clip": set()}
     chance = random.Random(7)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["hypothesis.strategies", "pytest", *sorted(
+        name for name in sys.modules if name.startswith("streamdet.store")
+    )])  # fmt: skip
     for run in range(200):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", code, str(run * 10_000)], stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
+        receive, send = processes.Pipe(duplex=False)
+        writer = processes.Process(target=write_until_killed, args=(db, clips, run * 10_000, send))
+        writer.start()
+        send.close()
+        assert receive.recv() == ("ready", "")
         time.sleep(chance.uniform(0.0, 0.06))
-        writer.send_signal(signal.SIGKILL)
-        for line in writer.stdout.read().splitlines(keepends=True):
-            kind, _, identifier = line.partition(" ")
-            if line.endswith("\n"):
-                acknowledged[kind].add(identifier.strip())
-        writer.stdout.close()
-        writer.wait()
+        writer.kill()
+        with suppress(EOFError):
+            while True:
+                kind, identifier = receive.recv()
+                acknowledged[kind].add(identifier)
+        receive.close()
+        writer.join()
     store = EventStore(db)
     assert store.damaged_copy is None
     folder = ClipFolder(clips)
