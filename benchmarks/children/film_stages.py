@@ -16,6 +16,7 @@ from streamdet.model import bundle
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.channels import ChannelMode
 from streamdet.pipeline.files import FilePipeline
+from streamdet.pipeline.jax_setup import configure_jax
 
 CHANNEL_MODES: dict[str, ChannelMode] = {"mix": "mix", "auto": "auto"}
 
@@ -43,7 +44,7 @@ def main() -> None:
         pass
     spent = {"decode": time.perf_counter() - began}
     decoded = DecodedSource(media.open_media(path, 0.0, end_s))
-    engine = engine_choice.scan_engine(bundle.load())
+    engine = engine_choice.scan_engine(bundle.load(), configure=configure_jax)
     engine.warm_up()
     for name, channels in CHANNEL_MODES.items():
         pipeline = FilePipeline(engine, DecisionConfig(0.6), channels)

@@ -9,12 +9,13 @@ import numpy as np
 
 from streamdet.model import bundle
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.jax_setup import configure_jax
 from streamdet.pipeline.platform import Platform
 
 
 def main() -> None:
     """Run the engine of the platform on one block of silence."""
-    engine = engine_choice.live_engine(bundle.load(), Platform(sys.argv[1]))
+    engine = engine_choice.live_engine(bundle.load(), Platform(sys.argv[1]), configure_jax)
     engine.step(engine.initial_state(), np.zeros((1, engine.block), np.float32))
 
 
