@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -62,6 +65,25 @@ def streamdet(
     return subprocess.run(
         command, input=stdin, capture_output=True, timeout=120, check=False, **kwargs
     )
+
+
+def train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m train` in this process, which has JAX and compiled networks already."""
+    out, err, code = io.StringIO(), io.StringIO(), None
+    command = ["train", *map(str, arguments)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", command)
+        try:
+            runpy.run_module("train", run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+    returncode = code if isinstance(code, int) else 0
+    return subprocess.CompletedProcess(command, returncode, out.getvalue(), err.getvalue())
 
 
 def records(out: bytes) -> list[dict]:

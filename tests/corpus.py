@@ -55,3 +55,14 @@ def cache(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     assert prepare_corpus(data, folder) == 40
     return folder
+
+
+@pytest.fixture
+def small_validation(monkeypatch):
+    """Few scenes to validate on, and few thresholds to choose operating points from."""
+    from train.detector import calibration, validation
+
+    thresholds = calibration.list_candidate_thresholds()[::8]
+    monkeypatch.setattr(validation, "RARE", 4)
+    monkeypatch.setattr(validation, "REELS", 1)
+    monkeypatch.setattr(calibration, "list_candidate_thresholds", lambda: thresholds)

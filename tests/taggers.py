@@ -1,12 +1,10 @@
 """Clips whose classes are easy to tell, small taggers for them, and their records."""
 
 import json
-import subprocess
-import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from records import example_of
 
 from streamdet.model.config import TaggerModelConfig
@@ -22,6 +20,7 @@ SMALL = TaggerConfig(
     dropout=0.1, mixup=0.4, balanced_share=0.5, missing=0.01, average=0.9, validation=0.2,
     validate_every=4, checkpoint_every=4,
 )  # fmt: skip
+LONGER = replace(SMALL, steps=30, checkpoint_every=5, validate_every=15)
 
 
 def clips(count=80):
@@ -45,11 +44,6 @@ def stored(folder):
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     return stored(tmp_path_factory.mktemp("records"))
-
-
-def train(*arguments):
-    command = [sys.executable, "-m", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def class_list(folder):

@@ -2,14 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import train
 from records import example_of
 from taggers import SMALL as TAGGER
 from taggers import class_list, clips, stored
@@ -24,14 +22,8 @@ from train.data import mixtures, subset
 from train.data.corpus import Corpus, CorpusError
 from train.data.mixing import Mixer
 from train.data.table import read_rows
-from train.detector import adaptation, freezing, journal, loop, validation
+from train.detector import adaptation, freezing, journal, loop
 from train.errors import TrainError
-
-
-@pytest.fixture
-def small_validation(monkeypatch):
-    monkeypatch.setattr(validation, "RARE", 4)
-    monkeypatch.setattr(validation, "REELS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +142,6 @@ def store(tmp_path_factory):
     params = jax.tree.map(np.asarray, tagger.init_params(TAGGER.model, jax.random.key(0)))
     tagger_bundle.save(folder / "base", "base", TAGGER.model, params, {"config": asdict(TAGGER)})
     return folder
-
-
-def train(*arguments):
-    command = [sys.executable, "-m", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def test_a_tagger_learns_from_own_clips(store, tmp_path):

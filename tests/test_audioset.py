@@ -3,14 +3,13 @@
 import io
 import json
 import struct
-import subprocess
-import sys
 import tarfile
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import pytest
-from conftest import ROOT, need_shared
+from conftest import need_shared, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -219,10 +218,7 @@ def test_the_commands_name_damaged_records(folder, tmp_path):
         json.dumps([{"id": "/b", "name": "Gunshot, gunfire", "child_ids": []}])
     )
 
-    def command(*arguments):
-        run = [sys.executable, "-m", "train", "audioset", *map(str, arguments)]
-        return subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
-
+    command = partial(train, "audioset")
     done = command("check", folder, "--classes", tmp_path)
     assert done.returncode == 1
     assert "1.tfrecord: record 9 at byte 7470" in done.stdout

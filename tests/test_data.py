@@ -3,12 +3,12 @@
 import csv
 import shutil
 import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, need_shared
+from conftest import need_shared, train
 from corpus import noise
 
 from streamdet.synth import muzzle_blast
@@ -196,14 +196,7 @@ def test_every_fault_of_a_data_folder_is_named(data, tmp_path, fault, says):
     assert any(says in problem for _, problem in broken(data, tmp_path, fault))
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "train", "data", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+command = partial(train, "data")
 
 
 def test_the_data_commands(data, cache, tmp_path):

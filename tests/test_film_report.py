@@ -1,13 +1,12 @@
 """The film table, on synthetic films with labels named like the film studio's."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT
+from conftest import train
 
 from streamdet import demo
 from streamdet.constants import RATE
@@ -30,9 +29,7 @@ def movie(tmp_path_factory):
     return folder / "movie.wav"
 
 
-def report(*arguments):
-    command = [sys.executable, "-m", "train", "film-report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+report = partial(train, "film-report")
 
 
 def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):

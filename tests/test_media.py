@@ -260,11 +260,11 @@ def test_the_events_of_a_film_have_clips_and_pictures(tmp_path, wav):
 
 
 def test_mutated_films_end_in_events_or_in_one_line_each(tmp_path):
-    """Headers and packets are changed, removed and repeated for half a minute: no crash, hang or
-    traceback, at most one message for each file, and bounded memory."""
+    """Headers and packets are changed, removed and repeated: no crash, hang or traceback, at most
+    one message for each file, and bounded memory."""
     need("ffmpeg")
     command = [sys.executable, "-m", "benchmarks.fuzz"]
-    environment = {**os.environ, "FUZZ_MINUTES": "0.5", "FUZZ_SEED": "11", "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "FUZZ_MINUTES": "0.1", "FUZZ_SEED": "11", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
     results = json.loads(done.stdout)
     assert not results["faults"], results

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
-from taggers import LAST, OURS, SMALL, class_list, train
+from conftest import ROOT, train
+from taggers import LAST, LONGER, OURS, SMALL, class_list
 
 from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.bundle_files import BundleError
@@ -251,10 +251,8 @@ def test_a_killed_run_resumes_to_the_same_metrics(store, tmp_path):
     body = (
         "import sys; from pathlib import Path\n"
         f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        "from taggers import SMALL; from dataclasses import replace\n"
-        "from train.tagging import loop\n"
-        "config = replace(SMALL, steps=60, checkpoint_every=5, validate_every=20)\n"
-        "loop.fit(config, Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "from taggers import LONGER; from train.tagging import loop\n"
+        "loop.fit(LONGER, Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", body, str(store)]
     with subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT) as process:
@@ -264,7 +262,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(store, tmp_path):
         process.kill()
     assert not (tmp_path / "killed" / "run.json").exists()
     for name in ("killed", "whole"):
-        subprocess.run([*command, str(tmp_path / name)], check=True, cwd=ROOT)
+        loop.fit(LONGER, store, tmp_path / name, report=lambda _: None)
     logs = [
         [
             {k: v for k, v in row.items() if k != "seconds"}
@@ -273,7 +271,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(store, tmp_path):
         for name in ("killed", "whole")
     ]
     assert logs[0] == logs[1]
-    assert logs[0][-1]["step"] == 60
+    assert logs[0][-1]["step"] == LONGER.steps
 
 
 def test_twenty_steps_on_real_records(tmp_path):

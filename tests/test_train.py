@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 import typer
-from conftest import ROOT
+from conftest import train
 
 from streamdet.model import bundle as bundles
 from streamdet.model import network
@@ -39,12 +37,6 @@ def test_batches_do_not_depend_on_where_one_begins(cache):
     batches = SceneBatches(cache, MIX, seed=3, rows=2)
     late = next(batches.iter_batches(4, 6, workers=0))
     np.testing.assert_array_equal(late.samples, batches(4).samples)
-
-
-@pytest.fixture
-def small_validation(monkeypatch):
-    monkeypatch.setattr(validation, "RARE", 4)
-    monkeypatch.setattr(validation, "REELS", 1)
 
 
 def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, small_validation):
@@ -152,8 +144,7 @@ def test_the_error_names_an_unknown_config_or_set(tmp_path):
     ],
 )
 def test_bad_input_to_a_training_command_is_one_line_and_code_2(arguments, says):
-    command = [sys.executable, "-m", "train", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = train(*arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -183,11 +174,11 @@ def test_the_matcher_follows_the_benchmarks_rules():
     assert metrics.match_strongest_onset([(2.0, 2.6, 0.9)], [(2.6, 3.0)]) == ([False], 1)
 
 
-def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(data, tmp_path, monkeypatch):
-    for name in ("RARE", "REELS"):
-        monkeypatch.setattr(validation, name, 2 if name == "RARE" else 1)
-        monkeypatch.setattr(recipe, name, 4 if name == "RARE" else 1)
-    monkeypatch.setattr(recipe, "BURSTS", 2)
+def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(
+    data, tmp_path, monkeypatch, small_validation
+):
+    for name, count in (("RARE", 4), ("REELS", 1), ("BURSTS", 2)):
+        monkeypatch.setattr(recipe, name, count)
     later = replace(SMALL, steps=3, validate_every=3, seed=2, start="tiny", teacher_weight=1.0)
     monkeypatch.setattr(
         configs, "load_detector_config", {"tiny": SMALL, "later": later}.__getitem__

@@ -16,17 +16,11 @@ from train.data import labels
 from train.data.corpus import Corpus
 from train.data.mixing import Mixer, Scene
 from train.detector import config as configs
-from train.detector import journal, run, validation
+from train.detector import journal, run
 from train.detector import loop as detector_loop
 from train.detector.loss import compute_loss, compute_teacher_loss
 from train.tagging import loop as tagger_loop
 from train.tagging.clips import TaggerClips
-
-
-@pytest.fixture
-def small_validation(monkeypatch):
-    monkeypatch.setattr(validation, "RARE", 4)
-    monkeypatch.setattr(validation, "REELS", 1)
 
 
 def stack_scenes(cache, config):
