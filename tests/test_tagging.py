@@ -87,20 +87,17 @@ def test_the_lstm_matches_flaxs_cells():
 
 def test_a_mixture_of_experts_matches_its_formula():
     params = tagger.init_params(LAST, jax.random.key(2))
-    state = np.random.default_rng(0).normal(size=(2, 22)).astype("f")
-    gates = (state @ params["gates"]["kernel"]).reshape(2, 4, 3)
+    frames, lengths = frames_of()
+    lstms = {name: x for name, x in params.items() if name not in ("gates", "experts")}
+    identity = {"kernel": np.eye(22, dtype="f"), "bias": np.zeros(22, "f")}
+    plain = replace(LAST, mixtures=0, classes=22)
+    state = tagger.logits(plain, {**lstms, "logistic": identity}, frames, lengths)
+    gates = (state @ params["gates"]["kernel"]).reshape(3, 4, 3)
     gates = np.exp(gates) / np.exp(gates).sum(axis=-1, keepdims=True)
     votes = state @ params["experts"]["kernel"] + params["experts"]["bias"]
-    p = (gates[..., :2] / (1 + np.exp(-votes.reshape(2, 4, 2)))).sum(axis=-1)
-
-    class Alone(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return tagger._mixture(LAST, x)
-
-    two = {name: params[name] for name in ("gates", "experts")}
-    said = Alone().apply({"params": two}, state)
-    np.testing.assert_allclose(jax.nn.sigmoid(said), p, atol=1e-5)
+    p = (gates[..., :2] / (1 + np.exp(-votes.reshape(3, 4, 2)))).sum(axis=-1)
+    logits = tagger.logits(LAST, params, frames, lengths)
+    np.testing.assert_allclose(jax.nn.sigmoid(logits), p, atol=1e-5)
 
 
 def test_features_are_the_dequantised_frames():
@@ -186,7 +183,7 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
     for damaged, says in (
         ({"sha256": "0"}, "Copy the bundle again"),
         ({"schema": "x"}, "not a"),
-        ({"model": {**card["model"], "dense": 9}}, "tensors differ"),
+        ({"model": {**card["model"], "dense": 9}}, "tensors do not fit"),
     ):
         (to / "card.json").write_text(json.dumps({**card, **damaged}))
         with pytest.raises(BundleError, match=says):
