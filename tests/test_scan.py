@@ -22,6 +22,7 @@ from streamdet.scan.manifest import Manifest, ManifestError
 
 COUNT = 160
 BASE = ("--threshold", "0.6", "--format", "jsonl")
+ALONE = ("--jobs", "1", *BASE)
 
 
 def fill(folder: Path, scene: np.ndarray, count: int) -> None:
@@ -158,7 +159,7 @@ def test_only_new_and_changed_files_are_analysed_again(tmp_path, scene):
     manifest = tmp_path / "scan.db"
 
     def scan(*options) -> tuple[list[dict], bytes]:
-        done = streamdet("scan", tmp_path / "in", "--manifest", manifest, *BASE, *options)
+        done = streamdet("scan", tmp_path / "in", "--manifest", manifest, *ALONE, *options)
         assert done.returncode == 0, done.stderr
         return records(done.stdout), done.stderr
 
@@ -177,7 +178,7 @@ def test_only_new_and_changed_files_are_analysed_again(tmp_path, scene):
     alone = records(streamdet("file", copy, "--threshold", "0.6", "--format", "jsonl").stdout)
     assert [e["id"] for e in found if e["source"] == str(copy)] == [e["id"] for e in alone]
     copy.write_bytes(b"junk")
-    again = streamdet("scan", tmp_path / "in", "--manifest", manifest, *BASE)
+    again = streamdet("scan", tmp_path / "in", "--manifest", manifest, *ALONE)
     assert again.returncode == 2
     assert b"copy.wav: not " in again.stderr
     copy.unlink()
@@ -190,7 +191,7 @@ def test_failed_files_are_retried_and_damaged_ones_reported(tmp_path, wav):
     data = (tmp_path / "whole.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 7 // 10])
     manifest = tmp_path / "scan.db"
-    args = ("scan", tmp_path, "--manifest", manifest, *BASE)
+    args = ("scan", tmp_path, "--manifest", manifest, *ALONE)
     for summary in (
         b"2 of 2 files analysed, 1 damaged", b"analysed, 2 of them in an earlier run, 1 damaged",
     ):  # fmt: skip
@@ -215,7 +216,7 @@ def test_sidecars_are_beside_their_films_or_in_the_same_subfolders(tmp_path, wav
     (tmp_path / "in" / "deep").mkdir(parents=True)
     made = film(tmp_path / "in" / "deep" / "film.mp4", wav)
     (made.parent / "sound.wav").write_bytes(wav.read_bytes())
-    args = ("scan", tmp_path / "in", "--manifest", tmp_path / "m.db", *BASE)
+    args = ("scan", tmp_path / "in", "--manifest", tmp_path / "m.db", *ALONE)
     done = streamdet(*args, "--sidecar", "srt", "--sidecar", "edl")
     assert done.returncode == 2
     assert (
@@ -257,7 +258,7 @@ def test_two_files_never_write_the_same_sidecar(tmp_path, wav):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.wav").write_bytes(wav.read_bytes())
-    to = ("--sidecar", "srt", "--sidecar-dir", "out", "--manifest", "m.db", *BASE)
+    to = ("--sidecar", "srt", "--sidecar-dir", "out", "--manifest", "m.db", *ALONE)
     done = streamdet("scan", "a", "b", *to, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.endswith(
@@ -275,7 +276,7 @@ def test_each_file_of_folders_lists_and_globs_is_scanned_once(tmp_path, scene):
     (tmp_path / "in" / "notes.txt").write_text("no sound")
     listed = tmp_path / "list.txt"
     listed.write_text(f"# two of them\n{tmp_path}/in/reel0/000.wav\n\n{tmp_path}/in/reel1\n")
-    common = ("--manifest", tmp_path / "m.db", "--jobs", "2", *BASE)
+    common = ("--manifest", tmp_path / "m.db", *ALONE)
 
     def summary(*paths) -> bytes:
         return streamdet("scan", *paths, *common).stderr.splitlines()[-1]
@@ -372,7 +373,7 @@ def make_version_1(path: Path) -> None:
 def test_a_manifest_of_version_1_is_migrated(tmp_path, scene):
     fill(tmp_path / "in", scene, 4)
     (tmp_path / "in" / "bad.wav").write_bytes(b"text")
-    args = ("scan", tmp_path / "in", "--manifest", tmp_path / "m.db", *BASE)
+    args = ("scan", tmp_path / "in", "--manifest", tmp_path / "m.db", *ALONE)
     first = streamdet(*args)
     assert first.returncode == 2
     make_version_1(tmp_path / "m.db")
@@ -415,7 +416,7 @@ def test_files_of_a_remote_file_system_are_scanned_by_url(tmp_path, scene, bundl
     url = f"ftp://127.0.0.1:{port}/"
     try:
         wait_for(lambda: is_listening(port))
-        args = ("scan", url, "--manifest", tmp_path / "m.db", *BASE)
+        args = ("scan", url, "--manifest", tmp_path / "m.db", *ALONE)
         done = streamdet(*args, "--sidecar", "srt", "--sidecar-dir", tmp_path / "out")
         assert done.returncode == 0, done.stderr
         assert {e["source"] for e in records(done.stdout)} == {
@@ -440,7 +441,7 @@ def test_files_of_a_remote_file_system_are_scanned_by_url(tmp_path, scene, bundl
     gone = streamdet("scan", url, "--manifest", tmp_path / "m.db")
     assert gone.returncode == 2
     assert len(gone.stderr.splitlines()) == 1
-    local = streamdet("scan", (tmp_path / "in").as_uri(), "--manifest", tmp_path / "m.db", *BASE)
+    local = streamdet("scan", (tmp_path / "in").as_uri(), "--manifest", tmp_path / "m.db", *ALONE)
     assert {e["source"] for e in records(local.stdout)} == {
         str(tmp_path / "in" / "reel0" / "003.wav"), str(tmp_path / "in" / "reel1" / "001.wav"),
     }  # fmt: skip
