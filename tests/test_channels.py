@@ -90,7 +90,7 @@ def test_files_of_a_batch_have_both_mixes_too(surround, wav):
     done = streamdet("file", surround, wav, "--platform", "cpu", "--batch", "2",
                      "--channels", "each")  # fmt: skip
     assert done.returncode == 2
-    assert b"give --batch 1" in done.stderr
+    assert b"Use --batch 1" in done.stderr
 
 
 def test_the_clip_is_of_the_channel_of_the_event(surround, tmp_path):

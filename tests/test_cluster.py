@@ -49,7 +49,7 @@ def test_a_cluster_that_loses_a_node_gives_the_same_bytes(archive, cluster, tmp_
     assert alone.returncode == 0, alone.stderr
     on_ray = ("--engine", "ray", "--address", cluster.address)
     process = start_scan(archive, "--manifest", tmp_path / "ray.db", *on_ray, *BASE)
-    wait_for(lambda: rows(tmp_path / "ray.db") >= 40, 90)
+    wait_for(lambda: rows(tmp_path / "ray.db") >= 40, 180)
     cluster.stdin.write("lose one\n")
     cluster.stdin.flush()
     assert cluster.stdout.readline() == "lost\n"

@@ -213,7 +213,7 @@ def test_the_readable_part_of_a_truncated_file_is_analysed(bad, name):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--threshold", "1.5"], "--threshold 1.5"),
+        (["--threshold", "1.5"], "--threshold: 1.5"),
         (["--operating-point", "wild"], "sensitive"),
         (["--threshold", "0.5", "--operating-point", "strict"], "one of them"),
         (["--model", "/nowhere"], "/nowhere"),

@@ -88,6 +88,6 @@ def test_invalid_labels_are_refused(movie, tmp_path):
         done = report(*asked, "--labels", table)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert says in done.stderr
-    assert "is wanted" in report(movie).stderr
+    assert "no --labels. Give a folder" in report(movie).stderr
     with pytest.raises(TrainError, match="not named like"):
         film_table.read_film_windows(tmp_path)

@@ -80,7 +80,7 @@ def test_source_options_without_a_source_are_refused(tmp_path, wav):
     config.write_text(f'[[sources]]\nname = "a"\nfile = "{wav}"\n')
     done = streamdet("listen", "--config", config, "--channel", "1")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"streamdet: --channel: of which source?")
+    assert done.stderr.startswith(b"streamdet: --channel: needs --device, --url, --pipe or --file")
     done = streamdet("listen", "--file", wav, "--pipe", "-")
     assert done.stderr == b"streamdet: --pipe and --file: give one of them\n"
 
