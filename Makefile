@@ -15,9 +15,9 @@ demo: $(BASE)
 	@echo "Looking for gunshots in streamdet/demo/scene.flac (20 s)"
 	@$(BIN)/streamdet file streamdet/demo/scene.flac --format table
 
-# Three files at a time: many tests wait for real sound.
+# Four files at a time, on two cores: many tests wait for real time to pass.
 test: $(FULL)
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 lint: $(FULL)
 	$(BIN)/ruff check .

@@ -26,17 +26,19 @@ pytest_plugins = ["corpus", "taggers", "daemons", "review_pages"]
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
-# Most test time is compilation: tests and the processes they start share compiled functions,
-# and XLA skips its expensive passes.
+# Most test time is compilation: tests and the processes they start share compiled functions, and
+# in the tests' own processes XLA skips its expensive passes.
 CACHE = ROOT / ".cache" / "tests"
 os.environ |= {
     "XDG_CACHE_HOME": str(CACHE),
     "JAX_COMPILATION_CACHE_DIR": str(CACHE / "streamdet" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
     "OPENBLAS_NUM_THREADS": "1",
 }
+import jax  # noqa: E402 - reads the environment when it is imported
+
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 def need(*programs: str) -> None:

@@ -284,7 +284,7 @@ def test_an_mp3_without_a_length_is_whole(tmp_path, wav):
 
 
 def test_a_film_of_three_hours_has_the_right_onsets_to_its_end(tmp_path, scene):
-    """Six scenes over three hours, in two containers, in no more memory than a short one takes."""
+    """Six scenes over three hours: all of one container, and the last hour of another."""
     starts_s = (0.0, 1_799.3, 5_400.0, 7_777.77, 10_000.1, 10_779.9)
     sound = tmp_path / "long.flac"
     hiss = 1e-3 * np.random.default_rng(1).standard_normal(60 * 16_000).astype(np.float32)
@@ -299,7 +299,8 @@ def test_a_film_of_three_hours_has_the_right_onsets_to_its_end(tmp_path, scene):
             out.write(part)
     expected = [s + o for s in starts_s for o in ONSETS if s + o < 10_800]
     picture = ("-f", "lavfi", "-i", "color=size=64x36:rate=1:duration=10800")
-    for name, options in (("film.mkv", []), ("film.mp4", ["-strict", "-2"])):
+    for name, start_s in (("film.mkv", 0), ("film.mp4", 7_200)):
         made = tmp_path / name
-        ffmpeg(*picture, "-i", sound, "-c:a", "copy", "-preset", "ultrafast", *options, made)
-        assert detected_onsets(made) == pytest.approx(expected, abs=0.05), name
+        ffmpeg(*picture, "-i", sound, "-c:a", "copy", "-preset", "ultrafast", "-strict", "-2", made)
+        onsets = detected_onsets(made, "--start", str(start_s))
+        assert onsets == pytest.approx([o for o in expected if o >= start_s], abs=0.05), name
