@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from train.errors import TrainError
 from train.tagging.vggish import load_vggish_params, write_complete_bundle
 
 CONFIG = VggishConfig()
+log_mel, embed = (jax.jit(partial(f, CONFIG)) for f in (vggish.log_mel, vggish.embed))
 SCOPES = {name: name for name in ("conv1", "conv2", "fc2")} | {
     f"{group}_{i}": f"{group}/{group}_{i}" for group in ("conv3", "conv4", "fc1") for i in (1, 2)
 }
@@ -151,7 +153,7 @@ def noise(seconds, seed=0):
 
 def test_log_mel_frames_equal_a_bin_by_bin_computation():
     samples = noise(0.96)
-    _, frames = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None])
+    _, frames = log_mel(vggish.init(CONFIG, 1), samples[None])
     np.testing.assert_allclose(frames[0], log_mel_by_hand(samples), atol=2e-4)
 
 
@@ -159,8 +161,8 @@ def test_embeddings_equal_those_of_a_numpy_network(published):
     folder, flat = published
     params = load_vggish_params(folder / "vggish_model.ckpt", folder / "vggish_pca_params.npz")
     samples = noise(1.92, seed=1)
-    _, frames = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None])
-    found = np.asarray(vggish.embed(CONFIG, params, frames))[0].astype(int)
+    _, frames = log_mel(vggish.init(CONFIG, 1), samples[None])
+    found = np.asarray(embed(params, frames))[0].astype(int)
     assert found.shape == (2, 128)
     by_hand = log_mel_by_hand(samples).reshape(2, 96, 64)
     for row, patch in zip(found, by_hand, strict=True):
@@ -241,8 +243,8 @@ def test_a_tagger_scores_the_last_embeddings_of_a_stream(complete_tagger):
     assert flux.shape == (7, 96)
     np.testing.assert_allclose(level[:6].mean(), 0.01, rtol=0.1)
     np.testing.assert_array_equal(scores[:, 0], scores[:, 2:4].max(axis=1))
-    _, logs = vggish.log_mel(CONFIG, vggish.init(CONFIG, 1), samples[None, : 96 * 160 * 6])
-    patches = np.asarray(vggish.embed(CONFIG, served.params["vggish"], logs))[0]
+    _, logs = log_mel(vggish.init(CONFIG, 1), samples[None, : 96 * 160 * 6])
+    patches = np.asarray(embed(served.params["vggish"], logs))[0]
     for i in range(6):
         window = patches[max(0, i - 3) : i + 1]
         logits = tagger.logits(
