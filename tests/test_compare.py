@@ -182,3 +182,13 @@ def test_pairs_are_within_the_collar_and_no_event_is_lost(first, second):
         if pair.found_in == "both":
             assert pair.first.onset_s <= pair.second.offset_s + 0.5
             assert pair.second.onset_s <= pair.first.offset_s + 0.5
+
+
+def test_compare_counts_labels_that_name_a_file_without_its_folder_once(runs, wav, tmp_path):
+    labels = tmp_path / "named.csv"
+    rows = [f"{a},{b},{wav.stem}\n" for a, b in SHOTS]
+    labels.write_text("onset_s,offset_s,file\n" + "".join(rows))
+    both = (runs / "loose.jsonl", runs / "strict.csv")
+    done = streamdet("compare", *both, "--labels", labels)
+    assert f"of {len(SHOTS)} labelled".encode() in done.stderr
+    assert f"of {2 * len(SHOTS)} labelled".encode() not in done.stderr

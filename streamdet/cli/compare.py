@@ -158,12 +158,15 @@ def _describe_run(run: list[RunEvent]) -> str:
 
 
 def _score_run(run: list[RunEvent], truth: list[ShotLabel] | None) -> str:
+    from streamdet.scoring.labels import labels_for_file
     from streamdet.scoring.summary import EventScorer
 
     if truth is None:
         return ""
     scorer = EventScorer(truth)
-    sources = {event.source for event in run} | {label.file for label in truth if label.file}
+    sources = {event.source for event in run}
+    named = {label for source in sources for label in labels_for_file(truth, source)}
+    sources |= {label.file for label in truth if label.file and label not in named}
     for source in sorted(sources):
         spans = [(event.onset_s, event.offset_s) for event in run if event.source == source]
         scorer.add_file(source, spans)

@@ -88,7 +88,7 @@ class ScanProgress:
         elapsed_s = time.monotonic() - self._start_s
         if not self._analysed_s or not elapsed_s:
             return ""
-        return f"{self._analysed_s / elapsed_s:,.0f} h/h"
+        return f"{self._analysed_s / elapsed_s:,.0f} times real time"
 
 
 def _count(number: int, noun: str) -> str:

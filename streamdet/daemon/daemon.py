@@ -223,7 +223,9 @@ class Daemon:
 
     def _give_up(self, source: ManagedSource) -> None:
         if self.summary.failure is None:
-            self.summary.failure = f"{source.name}: {source.condition.fault}"
+            fault = source.condition.fault or "failed"
+            named = fault.startswith(f"{source.name}:")
+            self.summary.failure = fault if named else f"{source.name}: {fault}"
             self.summary.reason = source.reason
         self.stop()
 
