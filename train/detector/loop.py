@@ -32,7 +32,7 @@ from train.detector.augmentation import recolour_frames
 from train.detector.config import DetectorConfig
 from train.detector.loss import compute_loss
 from train.detector.mining import mine_hard_negatives
-from train.detector.optimizer import make_optimizer
+from train.detector.optimizer import make_optimizer, update_average
 from train.detector.parallel import BatchSharding
 from train.detector.run import (
     TrainingRun,
@@ -127,7 +127,7 @@ def train_step(
     update, optimizer = make_optimizer(config).update(gradient, state.optimizer, state.params)
     params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
-    average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
+    average = update_average(state.average, params, 1.0 - decay)
     mean_loss = update_mean_loss(state.step, state.loss, loss)
     return DetectorState(state.step + 1, params, average, optimizer, carried, mean_loss), loss
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import optax
+from jax.typing import ArrayLike
 from optax import contrib
 
 from streamdet.model.config import Params
@@ -55,3 +56,12 @@ def _choose_muon_dimensions(params: Params) -> Params:
         return contrib.MuonDimensionNumbers(tuple(range(weight.ndim - 1)), (weight.ndim - 1,))
 
     return jax.tree.map(choose, params)
+
+
+def update_average(average: Params, params: Params, share: ArrayLike) -> Params:
+    """Move an average of the weights by ``share`` in [0, 1] towards ``params``.
+
+    In this form an average that equals the weights stays the same to the last bit, so that frozen
+    layers do not change.
+    """
+    return jax.tree.map(lambda mean, new: mean + share * (new - mean), average, params)

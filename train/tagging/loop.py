@@ -20,6 +20,7 @@ from streamdet.model import tagger, tagger_bundle, vggish
 from streamdet.model.config import Params
 from train.audioset.batches import ClipBatch
 from train.detector.freezing import freeze_layers
+from train.detector.optimizer import update_average
 from train.detector.parallel import BatchSharding
 from train.detector.run import (
     TrainingRun,
@@ -127,7 +128,7 @@ def train_step(
     update, optimizer = make_optimizer(config).update(gradient, state.optimizer, state.params)
     params: Any = optax.apply_updates(state.params, update)
     decay = jnp.minimum(config.average, (1.0 + state.step) / (10.0 + state.step))
-    average: Any = optax.incremental_update(params, state.average, 1.0 - decay)
+    average = update_average(state.average, params, 1.0 - decay)
     mean_loss = update_mean_loss(state.step, state.loss, loss)
     return TaggerState(state.step + 1, params, average, optimizer, mean_loss), loss
 
