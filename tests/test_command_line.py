@@ -92,9 +92,14 @@ def test_the_help_of_file_lists_every_format_with_its_suffix():
 def test_version_and_usage():
     assert re.match(rb"streamdet \d+\.\d+\.\d+", streamdet("--version").stdout)
     assert streamdet().returncode == 2
-    unknown = streamdet("detect")
-    assert unknown.returncode == 2
-    assert b"detect" in unknown.stderr
+    for arguments, message in (
+        (["detect"], b"streamdet: No such command 'detect'.\n"),
+        (["file"], b"streamdet: Missing argument 'PATH'.\n"),
+        (["file", "--threshold", "x", "-"],
+         b"streamdet: Invalid value for '--threshold': should be a valid number\n"),
+    ):  # fmt: skip
+        wrong = streamdet(*arguments)
+        assert (wrong.returncode, wrong.stderr) == (2, message)
 
 
 def test_model_info_prints_the_card(tmp_path):

@@ -220,7 +220,7 @@ def listen(
     def read_config() -> Config:
         upper_layers = [*option_layers, layers.from_settings(settings or [])]
         if option_source:
-            source_layer = ConfigLayer("flags", {"sources": [option_source]})
+            source_layer = ConfigLayer("options", {"sources": [option_source]})
             return layers.read_config(config, source_layer, *upper_layers, only_flags=True)
         return layers.read_config(config, *upper_layers)
 

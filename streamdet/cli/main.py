@@ -20,7 +20,8 @@ from streamdet.cli import (
     scan,
     selftest,
 )
-from streamdet.cli.errors import EXIT_CODE_MEANINGS, CommandError
+from streamdet.cli.errors import EXIT_CODE_MEANINGS, INTERRUPTED, CommandError
+from streamdet.text import plain_validation
 
 app = typer.Typer(
     name="streamdet",
@@ -77,7 +78,15 @@ def main(
 def run() -> None:
     """Run the command line. An error is printed as one line and sets the exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except CommandError as error:
         sys.stderr.write(f"streamdet: {error}\n")
         sys.exit(error.code)
+    except typer.TyperException as error:
+        message = error.format_message()
+        is_help = "\n" in message  # of a command without arguments
+        text = message if is_help else f"streamdet: {plain_validation(message)}"
+        sys.stderr.write(text + "\n")
+        sys.exit(error.exit_code)
+    except typer.Abort:  # Ctrl-C or the end of stdin at a prompt
+        sys.exit(INTERRUPTED)

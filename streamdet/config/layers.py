@@ -19,7 +19,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from streamdet.config.schema import Config, SourceConfig, slug
-from streamdet.text import printable
+from streamdet.text import plain_validation, printable
 
 PREFIX = "STREAMDET_"
 DEFAULT_PATH = Path("/etc/streamdet/streamdet.toml")
@@ -41,7 +41,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ConfigLayer:
-    """Keys and their origin: the path of a file, "environment" or "flags"."""
+    """Keys and their origin: the path of a file, "environment", "options" or "--set"."""
 
     origin: str
     tree: Tree
@@ -103,7 +103,7 @@ def from_settings(settings: Iterable[str]) -> ConfigLayer:
         if not equals or not key.strip():
             raise ConfigError([f"--set {setting}: expected KEY=VALUE, such as --set stall_s=3"])
         _set_key(tree, _split_key(key), _parse_value(text), f"--set {key}")
-    return ConfigLayer("flags", tree)
+    return ConfigLayer("--set", tree)
 
 
 def config_path(flag: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -249,7 +249,7 @@ def _describe_error(error: Any, names: list[str], origins: Mapping[tuple[str, ..
         if near := difflib.get_close_matches(path[-1], table.model_fields, 1):
             message += f"; did you mean {near[0]}?"
     else:
-        message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+        message = plain_validation(str(error["msg"]))
     key = ".".join(path)
     if origin == ENVIRONMENT:
         key = PREFIX + "__".join(slug(p).upper() for p in path)
