@@ -215,6 +215,7 @@ def file(
     if scores is not None:
         _create_scores_folder(scores, paths)
     truth = options.read_labels(labels)
+    _check_inputs(paths)
     bundle = options.load_bundle(model)
     decision = options.decision_for(bundle, threshold, operating_point)
     channel_mode = options.parse_channel_option(channels)
@@ -253,6 +254,14 @@ def file(
             _report_no_events(outputs)
     if code:
         raise typer.Exit(code)
+
+
+def _check_inputs(paths: list[str]) -> None:
+    """Refuse to start without any input, so that outputs of an earlier run stay as they are."""
+    if not any(path == "-" or Path(path).exists() for path in paths):
+        raise CommandError(
+            "\nstreamdet: ".join(f"{path}: No such file or directory" for path in paths)
+        )
 
 
 def _create_engine(
