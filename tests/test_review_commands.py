@@ -145,6 +145,11 @@ def test_labels_make_verdicts_and_count_false_positives(tmp_path, wav):
     done = streamdet("file", wav, "--threshold", "0.6", "--store", store, "--labels", audacity)
     assert b"of 3 events 3 are true and 0 false positives; 0 of 3 labelled" in done.stderr
     assert [e["review"]["verdict"] for e in listed(store)] == ["true"] * 3  # the same events
+    labels.write_text("onset_s,file\n4.2,other.wav\n")
+    done = streamdet("file", wav, "--labels", labels)
+    assert b"no label is of an analysed file. The first one is of other.wav" in done.stderr
+    table = streamdet("events", "list", "--store", store, "--format", "table").stdout.decode()
+    assert table.splitlines()[1].startswith(" " * 24 + "      00:04.21")
     for text in ("onset_s\nsoon\n", "words\n", "1.0\tx\n"):
         audacity.write_text(text)
         done = streamdet("file", wav, "--labels", audacity)

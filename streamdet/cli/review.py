@@ -65,8 +65,8 @@ def review(
 ) -> None:
     """Review stored events in the terminal, oldest first: was it a gunshot?
 
-    Keys: t true, f false (then its cause), u unsure, p play the clip, n add a note, k back, j skip,
-    q quit. Every verdict is stored at once and can be changed later.
+    Type a key and Enter: t true, f false (then its cause), u unsure, p play the clip, n add a note,
+    k back, j skip, q quit. Every verdict is stored at once and can be changed later.
 
     Examples:
 
@@ -163,7 +163,8 @@ def _review_events(
     if not ids:
         typer.echo("no events to review")
         return
-    typer.echo(f"{len(ids)} events to review. {_KEYS}")
+    events = "1 event" if len(ids) == 1 else f"{len(ids)} events"
+    typer.echo(f"{events} to review. Type a key and Enter: {_KEYS}")
     index = reviewed = 0
     while index < len(ids):
         stored = reader.event(ids[index])
@@ -221,13 +222,16 @@ def _ask_cause() -> str:
 def _describe_event(stored: StoredEvent) -> str:
     from streamdet.detection.event import format_utc
     from streamdet.formats import ScoreExplanation
+    from streamdet.formats.table import format_clock
     from streamdet.text import printable
 
     d = stored.event.detection
     other_labels = ScoreExplanation(stored.curve).top_labels(stored.event)
     rounds = "round" if d.rounds == 1 else "rounds"
+    has_clock = stored.event.unix_s is not None
+    time = format_utc(stored.time_s) if has_clock else format_clock(stored.event.onset_s)
     lines = [
-        f"{format_utc(stored.time_s)}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
+        f"{time}  {printable(stored.event.source)}  {d.rounds} {rounds}  "
         f"score {d.score:.2f} (threshold {d.threshold:.2f})  {d.level_dbfs:.0f} dBFS",
         "  other labels: " + ", ".join(f"{name} {p:.2f}" for name, p in other_labels),
     ]

@@ -8,6 +8,7 @@ from typing import Protocol, TextIO
 
 from streamdet.detection.event import format_utc
 from streamdet.formats.csv import COLUMNS
+from streamdet.formats.table import format_clock
 from streamdet.store.reader import StoredEvent
 from streamdet.text import printable
 
@@ -62,9 +63,12 @@ class StoredEventCsv:
 
 
 class StoredEventTable:
-    """Writes one line per event, for a terminal."""
+    """Writes one line per event, for a terminal. ``time`` is empty if the source has no clock."""
 
-    _HEAD = f"{'time':<24}  {'rounds':>6}  {'score':>5}  {'verdict':<18}  {'source':<16}  id"
+    _HEAD = (
+        f"{'time':<24}  {'onset':>13}  {'rounds':>6}  {'score':>5}  {'verdict':<18}  {'source':<16}"
+        "  id"
+    )
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._count = stream, 0
@@ -75,12 +79,13 @@ class StoredEventTable:
             self._stream.write(self._HEAD + "\n")
         self._count += 1
         d = stored.event.detection
+        time = "" if stored.event.unix_s is None else format_utc(stored.time_s)
         verdict = stored.verdict or ""
         if stored.cause:
             verdict += f" ({stored.cause})"
         self._stream.write(
-            f"{format_utc(stored.time_s):<24}  {d.rounds:>6}  {d.score:>5.2f}  {verdict:<18}"
-            f"  {printable(stored.event.source):<16}  {stored.event.id}\n"
+            f"{time:<24}  {format_clock(stored.event.onset_s):>13}  {d.rounds:>6}  {d.score:>5.2f}"
+            f"  {verdict:<18}  {printable(stored.event.source):<16}  {stored.event.id}\n"
         )
 
     def close(self) -> None:

@@ -27,10 +27,12 @@ def read_card(folder: Path, schemas: tuple[str, ...]) -> dict[str, Any]:
     path = folder / CARD
     try:
         if path.stat().st_size > _MAX_CARD_BYTES:
-            raise BundleError(f"{path}: too large for a card. Is {folder} a bundle?")
+            raise BundleError(f"{path}: too large for the card of a bundle")
         card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: not a model bundle, has no {CARD}") from error
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}. Is {folder} a bundle?") from error
+        raise BundleError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise BundleError(f"{path}: not JSON: {error}") from error
     if not isinstance(card, dict) or card.get("schema") not in schemas:

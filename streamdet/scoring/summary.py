@@ -26,8 +26,8 @@ class EventScorer:
         return match.true
 
     def summary_lines(self) -> list[str]:
-        """One line with false positives, misses, precision, recall and onset error, then one line
-        per file with its window counts."""
+        """One line with false positives, misses, precision, recall and onset error, a warning if no
+        label matches a file, then one line per file with its window counts."""
         true = sum(sum(m.true) for m in self._matches)
         events = sum(len(m.true) for m in self._matches)
         found = sum(m.found for m in self._matches)
@@ -43,7 +43,12 @@ class EventScorer:
             parts.append(f"recall {found / (found + missed):.2f}")
         if errors:
             parts.append(f"onset error {1e3 * median(errors):.0f} ms (median)")
-        return ["; ".join(parts), *(_window_line(file, counts) for file, counts in self._windows)]
+        lines = ["; ".join(parts)]
+        if self._truth and not found + missed:
+            lines.append(
+                f"no label is of an analysed file. The first one is of {self._truth[0].file}"
+            )
+        return [*lines, *(_window_line(file, counts) for file, counts in self._windows)]
 
 
 def _window_line(file: str, counts: WindowCounts) -> str:
