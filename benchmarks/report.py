@@ -94,7 +94,7 @@ def list_targets(results: dict[str, Result]) -> list[tuple[str, str, Any, bool, 
     share = onset.get("share_of_core")
     percent = None if share is None else 100 * share
     add("onset", "one stream, % of a core", "1", percent, lambda v: v <= 1)
-    many = _find_row(found("streams").get("rows", []), streams=200).get("cpu", {})
+    many = _find_row(found("streams").get("rows", []), streams=200).get("numpy", {})
     add("streams", "200 streams on a core, p99", "50 ms", many.get("p99_ms"), lambda v: v <= 50)
     for cores, goal in ((1, 1_500), (2, 2_500)):
         row = _find_row(found("files").get("rows", []), seconds=21_600, cores=cores, platform="cpu")

@@ -1,6 +1,7 @@
 """The training clips: decoding, strong labels, checks, fingerprints and draws."""
 
 import csv
+import os
 import shutil
 import subprocess
 from functools import partial
@@ -8,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import soundfile
-from conftest import need_shared, train
+from conftest import need, need_shared, train
 from corpus import noise
 
 from streamdet.synth import muzzle_blast
@@ -57,8 +58,9 @@ def test_packages_become_a_data_folder(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(packages, "TABLE", small)
     apt = ["apt-get", "download", "--print-uris", "sound-theme-freedesktop"]
-    if not shutil.which("apt-get") or subprocess.run(apt, capture_output=True).returncode:
-        pytest.skip("apt and its package lists are missing: `apt-get update`")
+    need("apt-get")
+    if subprocess.run(apt, capture_output=True).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no package lists: apt-get update")
     count = packages.fetch_packages(tmp_path / "more")
     rows = checks.read_manifest(tmp_path / "more")
     assert count == len(rows) == 4

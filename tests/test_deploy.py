@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -107,7 +108,7 @@ def test_prometheus_can_read_every_expression_of_the_dashboard(tmp_path):
 def test_linters_find_nothing():
     need("shellcheck")
     passes("shellcheck", DEPLOY / "install.sh", ROOT / ".ci" / "run")
-    if tool("hadolint").exists():
+    if platform.machine() == "x86_64":  # the only one with a package of hadolint
         passes(tool("hadolint"), DEPLOY / "Dockerfile")
     rules = "{extends: relaxed, rules: {line-length: {max: 110}}}"
     passes(tool("yamllint"), "--strict", "-d", rules, *YAML)

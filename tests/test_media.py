@@ -256,7 +256,9 @@ def test_the_events_of_a_film_have_clips_and_pictures(tmp_path, wav):
     store, clips = tmp_path / "e.db", tmp_path / "e-clips"
     detected_onsets(made, "--store", str(store), "--clips", str(clips))
     reader = StoreReader(store)
-    for stored in reader.events(EventFilter()):
+    found = list(reader.events(EventFilter()))
+    assert len(found) == len(ONSETS)
+    for stored in found:
         assert stored.clip
         samples, rate = soundfile.read(clips / f"{stored.event.id}.flac")
         first = round((stored.clip_onset_s - 0.1) * rate)

@@ -114,10 +114,10 @@ def test_validation_gives_the_scores_of_the_engine(cache, tmp_path):
 
 
 def test_mixtures_have_the_requested_event_to_background_ratio(cache):
-    corpus = Corpus(cache)
-    for mixture in mixtures.make_rare_mixtures(corpus, "val", 5, 6, (0.0,)):
-        if not mixture.truth:
-            continue
+    made = mixtures.make_rare_mixtures(Corpus(cache), "val", 5, 6, (0.0,))
+    with_shot = [mixture for mixture in made if mixture.truth]
+    assert with_shot
+    for mixture in with_shot:
         (event,) = mixture.truth
         a, b = round(event.onset_s * 16_000), round(event.offset_s * 16_000)
         rest = np.concatenate([mixture.samples[:a], mixture.samples[b + 8_000 :]])

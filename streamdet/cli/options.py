@@ -58,7 +58,8 @@ PlatformOption = Annotated[
     typer.Option(
         "--platform",
         help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is numpy for live "
-        "audio and up to 20 minutes of files, and JAX on the CPU for more and for taggers.",
+        "audio and up to 20 minutes of files, and JAX on the CPU, if installed, for more and for "
+        "taggers.",
     ),
 ]
 ConfigOption = Annotated[

@@ -132,7 +132,8 @@ def scan(
     platform: Annotated[
         Platform,
         typer.Option(
-            help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is cpu."
+            help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is cpu, or "
+            "numpy without JAX."
         ),
     ] = Platform.auto,
     channels: options.ChannelsOption = "auto",

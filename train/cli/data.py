@@ -45,18 +45,18 @@ def check(
 ) -> None:
     """List the faults of a data folder.
 
-    Exit code 1 if there is a grave one.
+    Exit code 1 if there is a serious one.
 
     Example: python -m train data check --data my-sounds
     """
     from train.data.checks import find_faults
 
-    grave = minor = 0
+    serious = minor = 0
     for fault in find_faults(data, sounds=sounds):
-        grave, minor = grave + fault.severe, minor + (not fault.severe)
-        typer.echo(f"{'grave' if fault.severe else 'minor'}  {fault.path}: {fault.problem}")
-    typer.echo(f"{grave} grave, {minor} minor" if grave or minor else "no faults")
-    if grave:
+        serious, minor = serious + fault.severe, minor + (not fault.severe)
+        typer.echo(f"{'serious' if fault.severe else 'minor'}  {fault.path}: {fault.problem}")
+    typer.echo(f"{serious} serious, {minor} minor" if serious or minor else "no faults")
+    if serious:
         raise typer.Exit(1)
 
 

@@ -55,7 +55,7 @@ def run_recipe(
         if int(state.step) < config.steps:
             progress = f"{config_name}: step {int(state.step)} of {config.steps}"
             return f"{progress}. Run the same command again to continue."
-    trained_with = f"python -m train recipe {name}"
+    trained_with = f"python -m train recipe {name} BUNDLE"
     bundle = export.export_detector(lineage[name], trained_with, corpus, runs / name, val, to)
     return report.format_markdown(report.evaluate_bundle(bundle, val, data, "val").metrics)
 

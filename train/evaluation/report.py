@@ -102,8 +102,9 @@ def format_markdown(metrics: dict[str, Any]) -> str:
     lines += [_format_best_row(kind, metrics[kind]) for kind in kinds]
     lines += [
         "",
-        "| scenes | point | threshold | recall | false alarms per hour | F1 | onset error, s |",
-        "|---|---|---|---|---|---|---|",
+        "| scenes | point | threshold | recall | false alarms per hour | F1 | onset F1 "
+        "| onset error, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for kind in kinds:
         for name, row in metrics[kind]["points"].items():
@@ -142,12 +143,14 @@ def _format_best_row(kind: str, row: dict[str, Any]) -> str:
 
 
 def _format_point_row(row: dict[str, Any]) -> str:
+    onset_f1 = row.get("onset_f1")
+    onset_text = "" if onset_f1 is None else f"{onset_f1:.3f}"
     error = row.get("onset_error_s")
     error_text = f"{error['median']:.3f}, p90 {error['p90']:.3f}" if error else ""
     return (
         f"| {row['threshold']:.3f} | {row['recall']:.3f} {_format_interval(row, 'recall')} "
         f"| {row['false_alarms_h']:.1f} {_format_interval(row, 'false_alarms_h')} "
-        f"| {row['f1']:.3f} | {error_text} |"
+        f"| {row['f1']:.3f} | {onset_text} | {error_text} |"
     )
 
 
