@@ -1,0 +1,125 @@
+"""The public taggers: equal to their references, errors, shapes and alignment of features."""
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from conftest import ROOT, SHARED
+
+from streamdet.constants import RATE
+from train.errors import TrainError
+from train.teachers import features, mn04, yamnet
+from train.teachers.weights import load_weights
+
+FOLDER = SHARED / "teachers"
+TICK = features.TICK
+
+
+@pytest.fixture(scope="module")
+def teachers():
+    if not (FOLDER / "yamnet.safetensors").is_file():
+        pytest.skip("no weights of the taggers: ../shared/teachers is not there")
+    return features.load_teachers(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def reference(teachers):
+    with np.load(FOLDER / "reference.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    samples, _ = soundfile.read(ROOT / "streamdet" / "demo" / "scene.flac", dtype="float32")
+    return samples[None, : round(9.615 * RATE)]
+
+
+def logits(probabilities):
+    return np.log(probabilities / (1 - probabilities))
+
+
+def test_yamnet_equals_its_reference(teachers, reference, clip):
+    params = teachers.yamnet
+    frames = np.asarray(jax.jit(yamnet.compute_log_mel)(params, clip))
+    np.testing.assert_allclose(frames[0, :96], reference["yamnet_log_mel"], atol=1e-4)
+    run = jax.jit(yamnet.apply, static_argnums=2)
+    patch = run(params, frames[:, :96], (14,))[14]
+    np.testing.assert_allclose(patch.mean((1, 2))[0], reference["yamnet_embedding"], atol=1e-4)
+    found = logits(yamnet.classify(params, patch)[0])
+    np.testing.assert_allclose(found, reference["yamnet_logits"], atol=2e-3)
+    # the reference is float16
+    whole = run(params, frames, (12,))[12][0]
+    np.testing.assert_allclose(whole, reference["yamnet_layer12"], atol=2e-3)
+
+
+def test_mn04_equals_its_reference(teachers, reference, clip):
+    params = teachers.mn04
+    samples = soxr.resample(clip[0], RATE, mn04.RATE)[None]
+    frames = jax.jit(mn04.compute_log_mel)(params, samples)
+    # the reference is float16
+    np.testing.assert_allclose(frames[0], reference["mn04_log_mel"], atol=2e-3)
+    layers = jax.jit(mn04.apply, static_argnums=2)(params, frames, (12, mn04.LAST))
+    block12 = np.asarray(layers[12][0]).transpose(1, 0, 2)
+    np.testing.assert_allclose(block12, reference["mn04_block12"], atol=5e-3)
+    found = logits(mn04.classify(params, layers[mn04.LAST])[0])
+    np.testing.assert_allclose(found, reference["mn04_logits"], atol=2e-3)
+
+
+@pytest.mark.parametrize("ticks", [75, 38, 9, 1])
+def test_features_have_a_row_for_each_complete_tick(teachers, ticks):
+    samples = np.random.default_rng(0).normal(0, 0.1, (2, ticks * TICK + 700)).astype(np.float32)
+    outputs = features.run_teachers(teachers, samples)
+    found = outputs.features.expand()
+    assert found.shape == (2, ticks, features.YAMNET_DIMS + features.MN04_DIMS)
+    assert found.dtype == np.float32
+    assert np.isfinite(found.astype(np.float16)).all()
+    steps = -(-ticks // 4)
+    assert outputs.yamnet.shape == (2, steps, 521)
+    assert outputs.mn04.shape == (2, steps, 527)
+
+
+@pytest.mark.parametrize("tick", [21, 22, 23, 24])
+def test_an_impulse_changes_the_features_of_its_tick_most(teachers, tick):
+    rng = np.random.default_rng(1)
+    quiet = rng.normal(0, 0.003, (1, 48 * TICK)).astype(np.float32)
+    loud = quiet.copy()
+    at = tick * TICK + TICK // 2
+    loud[0, at - 40 : at + 40] += 0.5
+    before = features.run_teachers(teachers, quiet).features
+    after = features.run_teachers(teachers, loud).features
+    change = [np.abs(a - b)[0] for a, b in zip(after, before, strict=True)]
+    groups = {
+        "layer 6": (change[0][:, :512], 1), "block 6": (change[0][:, 512:], 1),
+        "layer 12": (change[1][:, :1024], 2), "block 12": (change[1][:, 1024:], 2),
+        "layer 14": (change[2][:, :2048], 4), "last": (change[2][:, 2048:], 4),
+    }  # fmt: skip
+    print(tick)
+    for name, (values, length) in groups.items():
+        c = values.mean(axis=1)
+        lo, hi = max(0, tick // length - 3), tick // length + 4
+        print(name, tick / length, np.arange(len(c)) @ c**2 / (c**2).sum(), lo, (c[lo:hi] / c.max()).round(2))
+
+
+def test_missing_and_damaged_files_are_one_line(tmp_path):
+    with pytest.raises(TrainError, match=r"yamnet\.safetensors: no such file.*docs/training\.md"):
+        load_weights(tmp_path, "yamnet")
+    (tmp_path / "mn04.safetensors").write_bytes(b"not a network")
+    with pytest.raises(TrainError, match=r"mn04\.safetensors: damaged.*docs/training\.md"):
+        load_weights(tmp_path, "mn04")
+
+
+def test_the_file_of_another_network_is_refused(teachers, tmp_path):
+    (tmp_path / "yamnet.safetensors").symlink_to(FOLDER / "mn04.safetensors")
+    with pytest.raises(TrainError, match="not the weights of yamnet"):
+        load_weights(tmp_path, "yamnet")
+
+
+def test_scenes_shorter_than_a_tick_are_refused(teachers):
+    with pytest.raises(TrainError, match="1279 samples"):
+        features.run_teachers(teachers, np.zeros((1, TICK - 1), np.float32))
+
+
+def test_both_taggers_name_the_gunshot_classes(teachers):
+    assert features.gunshot_columns(teachers.yamnet_classes) == [421, 422, 423, 424, 425]
+    assert features.gunshot_columns(teachers.mn04_classes) == [427, 428, 429, 430, 431]
