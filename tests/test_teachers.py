@@ -79,26 +79,30 @@ def test_features_have_a_row_for_each_complete_tick(teachers, ticks):
     assert outputs.mn04.shape == (2, steps, 527)
 
 
-@pytest.mark.parametrize("tick", [21, 22, 23, 24])
-def test_an_impulse_changes_the_features_of_its_tick_most(teachers, tick):
-    rng = np.random.default_rng(1)
-    quiet = rng.normal(0, 0.003, (1, 48 * TICK)).astype(np.float32)
+def test_an_impulse_changes_the_features_of_its_tick_most(teachers):
+    """The slower layers may be off by one of their own steps."""
+    at = np.array([21, 22, 23, 24])
+    quiet = np.random.default_rng(1).normal(0, 0.003, (4, 48 * TICK)).astype(np.float32)
     loud = quiet.copy()
-    at = tick * TICK + TICK // 2
-    loud[0, at - 40 : at + 40] += 0.5
+    for row, tick in enumerate(at):
+        middle = tick * TICK + TICK // 2
+        loud[row, middle - 40 : middle + 40] += 0.5
     before = features.run_teachers(teachers, quiet).features
     after = features.run_teachers(teachers, loud).features
-    change = [np.abs(a - b)[0] for a, b in zip(after, before, strict=True)]
-    groups = {
-        "layer 6": (change[0][:, :512], 1), "block 6": (change[0][:, 512:], 1),
-        "layer 12": (change[1][:, :1024], 2), "block 12": (change[1][:, 1024:], 2),
-        "layer 14": (change[2][:, :2048], 4), "last": (change[2][:, 2048:], 4),
-    }  # fmt: skip
-    print(tick)
-    for name, (values, length) in groups.items():
-        c = values.mean(axis=1)
-        lo, hi = max(0, tick // length - 3), tick // length + 4
-        print(name, tick / length, np.arange(len(c)) @ c**2 / (c**2).sum(), lo, (c[lo:hi] / c.max()).round(2))
+    changes = [np.abs(a - b) for a, b in zip(after, before, strict=True)]
+    for change, boundary, ticks, off in zip(
+        changes, (512, 1024, 2048), (1, 2, 4), (0, 1, 1), strict=True
+    ):
+        for tagger in np.split(change, [boundary], axis=2):
+            strongest = tagger.mean(axis=2).argmax(axis=1)
+            assert (abs(strongest - at // ticks) <= off).all()
+
+
+def test_a_scene_is_analysed_alike_in_any_company(teachers):
+    samples = np.random.default_rng(2).normal(0, 0.1, (3, 12 * TICK)).astype(np.float32)
+    together = features.extract_features(teachers, samples)
+    alone = features.extract_features(teachers, samples[1:2])
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
 
 
 def test_missing_and_damaged_files_are_one_line(tmp_path):

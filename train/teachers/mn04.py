@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train.teachers.layers import convolve, convolve_depthwise
+from train.teachers.layers import convolve_depthwise
 
 RATE = 32_000
 WINDOW, HOP, FFT = 800, 320, 1024
@@ -52,7 +52,7 @@ def apply(params: Params, frames: jax.Array, layers: Sequence[int]) -> dict[int,
     ticks = ceil(frames / 8, 16 or 32). Squeeze and excitation average over the whole input.
     """
     kept = {}
-    x = convolve(frames[..., None], _kernel(params, "stem"), 2, ((1, 1), (1, 1)))
+    x = convolve_depthwise(frames[..., None], _kernel(params, "stem"), 2, ((1, 1), (1, 1)))
     x = jax.nn.hard_swish(x + params["stem.bias"])
     for block, (size, stride, kind) in enumerate(BLOCKS[: min(max(layers), len(BLOCKS))], 1):
         activate = jax.nn.relu if kind == "R" else jax.nn.hard_swish

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train.teachers.layers import Padding, convolve, convolve_depthwise
+from train.teachers.layers import Padding, convolve_depthwise
 
 WINDOW, HOP, FFT = 400, 160, 512
 STRIDED = (3, 5, 7, 13)
@@ -40,7 +40,7 @@ def apply(params: Params, frames: jax.Array, layers: Sequence[int]) -> dict[int,
     frame 8 i + 7, 16 i + 15 or 32 i + 31.
     """
     kept = {}
-    x = convolve(frames[..., None], jnp.asarray(params["layer1.kernel"]), 2, _padding(2))
+    x = convolve_depthwise(frames[..., None], jnp.asarray(params["layer1.kernel"]), 2, _padding(2))
     x = jax.nn.relu(x + params["layer1.bias"])
     for layer in range(2, max(layers) + 1):
         stride = 2 if layer in STRIDED else 1
