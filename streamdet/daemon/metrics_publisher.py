@@ -19,6 +19,7 @@ class MetricsPublisher:
         self._source_counts: dict[ManagedSource, SourceCounts] = {}
         self._newly_lost_s: dict[ManagedSource, float] = {}
         self._output_counts: dict[QueuedOutput, dict[str, int]] = {}
+        self._storage: EventStorage | None = None
         self._storage_counts: dict[tuple[str, str, str], int] = {}
 
     def publish(self, sources: Iterable[ManagedSource], outputs: Iterable[QueuedOutput]) -> None:
@@ -39,14 +40,15 @@ class MetricsPublisher:
         """Update the metrics of reviews and clips. Reviews include those of earlier runs."""
         names = {source.name for source in sources}
         published = {key: n for key, n in self._storage_counts.items() if key[0] in names}
-        self._storage_counts = published
+        if storage is not self._storage:  # a new storage counts its clips from 0
+            published = {key: n for key, n in published.items() if key[1] != "clip"}
+        self._storage, self._storage_counts = storage, published
         if storage is None:
             return
         m = self._metrics
         counters = {"review": m.reviews, "false": m.false_positives, "clip": m.clips_made}
-        clips = {
-            (name, "clip", result): count for (name, result), count in storage.clip_results.items()
-        }
+        results = storage.clip_results.copy()  # the storage thread adds keys
+        clips = {(name, "clip", result): count for (name, result), count in results.items()}
         for (name, kind, label), count in {**storage.verdict_counts, **clips}.items():
             before = published.get((name, kind, label), 0)
             if name in names and count > before:
