@@ -4,11 +4,14 @@ from random import Random
 
 import numpy as np
 import pytest
-from conftest import wait_for
+import soundfile
+from conftest import records, streamdet, wait_for
+from test_evidence import clips_of
 from test_store import MODEL, record_of
 
 from streamdet.config.schema import ClipsConfig, SourceConfig
 from streamdet.config.schema import StoreConfig as StoreTable
+from streamdet.constants import RATE
 from streamdet.daemon.clip_recorder import EventClip
 from streamdet.daemon.event_storage import EventStorage
 from streamdet.daemon.managed_source import ManagedSource
@@ -16,6 +19,22 @@ from streamdet.daemon.metrics import Metrics
 from streamdet.daemon.metrics_publisher import MetricsPublisher
 from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection.decision import DecisionConfig
+
+
+def test_clips_of_a_file_that_is_read_as_fast_as_possible_start_before_the_shot(scene, tmp_path):
+    long, sound = tmp_path / "long.wav", np.tile(scene, 3)
+    soundfile.write(long, sound, RATE, subtype="PCM_16")
+    done = streamdet("listen", "--file", long, "--no-realtime", "--metrics", "off", "--threshold",
+                     "0.6", "--phase", "final", "--store", tmp_path / "events.db", "--clips",
+                     tmp_path / "events-clips")  # fmt: skip
+    events = records(done.stdout)
+    assert len(events) == 9
+    clips = clips_of(tmp_path)
+    for event in events:
+        samples, _ = clips[event["id"]]
+        first = round((event["onset_s"] - 2.0) * RATE)
+        assert len(samples) > 4 * RATE or event is events[-1]
+        assert np.abs(samples - sound[first : first + len(samples)]).max() < 1e-3
 
 
 def test_clips_are_counted_across_a_change_of_the_storage(tmp_path):

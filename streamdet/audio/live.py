@@ -113,10 +113,15 @@ class LiveSource(ABC):
             self._wake()
 
     def put_blocking(self, samples: np.ndarray) -> None:
-        """Add samples, as `put`, once the ring buffer has space for all of them."""
+        """Add samples, as `put`, once at most half of the ring buffer would be unread.
+
+        The other half keeps samples that were read, for the clips of events. A block longer than
+        half of the ring buffer is added once nothing is unread.
+        """
         ring = self.ring
+        limit = 0 if ring is None else ring.capacity // 2
         while ring is not None and not self.stopping.is_set():
-            if ring.unread + len(samples) <= ring.capacity:
+            if ring.unread + len(samples) <= max(len(samples), limit):
                 self.put(samples)
                 return
             self.stopping.wait(_POLL_S)
