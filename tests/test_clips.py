@@ -9,6 +9,7 @@ from conftest import records, streamdet, wait_for
 from test_evidence import clips_of
 from test_store import MODEL, record_of
 
+from streamdet import demo
 from streamdet.config.schema import ClipsConfig, SourceConfig
 from streamdet.config.schema import StoreConfig as StoreTable
 from streamdet.constants import RATE
@@ -35,6 +36,20 @@ def test_clips_of_a_file_that_is_read_as_fast_as_possible_start_before_the_shot(
         first = round((event["onset_s"] - 2.0) * RATE)
         assert len(samples) > 4 * RATE or event is events[-1]
         assert np.abs(samples - sound[first : first + len(samples)]).max() < 1e-3
+
+
+@pytest.mark.parametrize("command", [["file"], ["listen", "--metrics", "off", "--file"]])
+def test_infinite_samples_are_silence_in_clips(command, scene, tmp_path):
+    broken, onset = scene.copy(), round(demo.ONSETS_S[0] * RATE)
+    broken[onset - RATE : onset - RATE + 9], broken[onset + RATE] = np.inf, -np.inf
+    soundfile.write(tmp_path / "broken.wav", broken, RATE, subtype="FLOAT")
+    pace = ["--no-realtime"] if command[0] == "listen" else []
+    done = streamdet(*command, tmp_path / "broken.wav", *pace, "--threshold", "0.6", "--store",
+                     tmp_path / "events.db", "--clips", tmp_path / "events-clips")  # fmt: skip
+    samples, _ = clips_of(tmp_path)[records(done.stdout)[0]["id"]]
+    finite = np.nan_to_num(broken, nan=0.0, posinf=0.0, neginf=0.0)
+    first = round((records(done.stdout)[0]["onset_s"] - 2.0) * RATE)
+    assert np.abs(samples - finite[first : first + len(samples)]).max() < 1e-3
 
 
 def test_clips_are_counted_across_a_change_of_the_storage(tmp_path):

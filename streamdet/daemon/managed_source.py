@@ -146,7 +146,8 @@ class ManagedSource:
         if self.history is not None:
             self.history.taken = start + count
         if self.taps:
-            mono = np.nan_to_num(downmix(samples, self.config.channel))  # a copy
+            mono = downmix(samples, self.config.channel)
+            mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)  # a copy
             for tap in tuple(self.taps):
                 tap(self, start, mono)
         self._measure(samples)

@@ -35,7 +35,8 @@ class SourceHistory:
         """
         buffer = np.zeros((max(0, self.taken - first), self.live.channels), np.float32)
         start, count = self.ring.copy_history(first, buffer)
-        return start, np.nan_to_num(downmix(buffer[:count], self.channel))
+        mono = downmix(buffer[:count], self.channel)
+        return start, np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
 
     def scores_around(self, detection: Detection, margin_s: float) -> list[tuple[float, float]]:
         """(seconds from the onset, gunshot score) of the frames around a detection."""

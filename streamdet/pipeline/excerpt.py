@@ -48,4 +48,5 @@ def read_excerpt(
         source.close()
     if end == first:
         return None
-    return np.nan_to_num(samples[: end - first]), source.rate, event.onset_s - first_s
+    samples = np.nan_to_num(samples[: end - first], nan=0.0, posinf=0.0, neginf=0.0)
+    return samples, source.rate, event.onset_s - first_s
