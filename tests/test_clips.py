@@ -10,6 +10,9 @@ from test_evidence import clips_of
 from test_store import MODEL, record_of
 
 from streamdet import demo
+from streamdet.audio.replay import ReplaySource
+from streamdet.audio.ring import RingBuffer
+from streamdet.audio.source import Block
 from streamdet.config.schema import ClipsConfig, SourceConfig
 from streamdet.config.schema import StoreConfig as StoreTable
 from streamdet.constants import RATE
@@ -18,8 +21,11 @@ from streamdet.daemon.event_storage import EventStorage
 from streamdet.daemon.managed_source import ManagedSource
 from streamdet.daemon.metrics import Metrics
 from streamdet.daemon.metrics_publisher import MetricsPublisher
+from streamdet.daemon.source_history import SourceHistory
 from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.numpy_engine import NumpyEngine
+from streamdet.pipeline.source_pipeline import SourcePipeline
 
 
 def test_clips_of_a_file_that_is_read_as_fast_as_possible_start_before_the_shot(scene, tmp_path):
@@ -50,6 +56,21 @@ def test_infinite_samples_are_silence_in_clips(command, scene, tmp_path):
     finite = np.nan_to_num(broken, nan=0.0, posinf=0.0, neginf=0.0)
     first = round((records(done.stdout)[0]["onset_s"] - 2.0) * RATE)
     assert np.abs(samples - finite[first : first + len(samples)]).max() < 1e-3
+
+
+def test_a_clip_from_before_the_stored_scores_counts_as_speech(bundle, tmp_path):
+    live = ReplaySource("gate", tmp_path / "x.wav", 60, lambda: None)
+    live.set_format(48_000, 1)
+    pipeline = SourcePipeline(NumpyEngine(bundle), DecisionConfig(0.5), live.rate, live.channels)
+    history = SourceHistory(live, RingBuffer(1, 1), pipeline, None)
+    for second in range(25):
+        pipeline.feed(Block(second * live.rate, np.zeros((live.rate, 1), np.float32)))
+    assert history.max_score("speech", 0, 25 * live.rate) < 0.5
+    for second in range(25, 50):
+        pipeline.feed(Block(second * live.rate, np.zeros((live.rate, 1), np.float32)))
+    assert history.max_score("speech", 25 * live.rate, 50 * live.rate) < 0.5
+    assert history.max_score("speech", 15 * live.rate, 50 * live.rate) == 1.0
+    assert history.max_score("no such label", 0, 50 * live.rate) == 0.0
 
 
 def test_clips_are_counted_across_a_change_of_the_storage(tmp_path):

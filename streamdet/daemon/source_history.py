@@ -47,8 +47,12 @@ class SourceHistory:
         ]
 
     def max_score(self, label: str, first: int, last: int) -> float:
-        """The highest score of a label between two samples, 0 if the model lacks the label."""
-        if label not in self.pipeline.grid.labels:
+        """The highest score of a label between two samples, 0 if the model lacks the label.
+
+        If the stored scores do not reach back to the first sample, the answer is 1.
+        """
+        scores, grid = self.pipeline.history, self.pipeline.grid
+        if label not in grid.labels:
             return 0.0
-        ratio = self.pipeline.grid.rate / self.rate
-        return self.pipeline.history.max_score(label, round(first * ratio), round(last * ratio))
+        first, last = (round(sample * grid.rate / self.rate) for sample in (first, last))
+        return scores.max_score(label, first, last) if scores.reaches_back_to(first) else 1.0

@@ -71,6 +71,10 @@ class ScoreHistory:
             scores += [float(score) for score in block.scores[skipped:, 0]]
         return scores
 
+    def reaches_back_to(self, sample: int) -> bool:
+        """Whether the stored frames start at this sample or earlier."""
+        return bool(self._blocks) and self._blocks[0].start <= sample
+
     def max_score(self, label: str, first: int, last: int) -> float:
         """The highest score of a label between two samples; 0 if no frame there is stored."""
         index, frame = self._grid.labels.index(label), self._grid.frame
