@@ -1,7 +1,9 @@
 """The server of the review page: its address, its limits, TLS and the extra."""
 
 import contextlib
+import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import httpx
 import pytest
 from conftest import need, streamdet, wait_for
 from daemons import free_port
+from review_pages import StorePage
 
 from streamdet.store.store import EventStore
 
@@ -106,3 +109,16 @@ def test_a_certificate_that_can_not_be_loaded_is_one_line_and_code_2(tmp_path, r
     assert done.returncode == 2
     assert b"the TLS certificate or key can't be loaded" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_store_that_can_not_be_read_is_logged(tmp_path):
+    page = StorePage(tmp_path)
+    with sqlite3.connect(tmp_path / "events.db") as db:
+        db.execute("ALTER TABLE events RENAME TO moved")
+    answer = page.http.get("/events")
+    page.http.close()
+    page.process.send_signal(signal.SIGINT)
+    _, stderr = page.process.communicate(timeout=20)
+    assert answer.status_code == 503
+    assert "See the log of streamdet" in answer.text
+    assert f"streamdet: web: {tmp_path}/events.db: no such table".encode() in stderr

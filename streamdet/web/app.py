@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -172,6 +173,8 @@ def build_app(
 
     async def handle_error(request: Request, error: Exception) -> Response:
         status, message = _describe_error(error)
+        if isinstance(error, StoreError) and status == 503:
+            logging.getLogger("uvicorn.error").error("%s", error)
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": message}, status)
         return views.error(request, status, message)
