@@ -2,13 +2,17 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import need, wait_for
 from daemons import free_port
+from review_pages import HEADERS
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
@@ -23,6 +27,7 @@ from test_store import record_of
 from streamdet import demo
 from streamdet.model.spectrogram import compute_spectrogram
 from streamdet.store.store import EventStore
+from streamdet.web.live import MAX_VIEWERS
 
 AXE = "axe-core@4.11.0"
 FLAGS = (
@@ -144,13 +149,10 @@ def many(tmp_path_factory):
             store.review(record["id"], Verdict("true", reviewer="ann"))
     store.close()
     port = free_port()
-    import sys
-
     process = subprocess.Popen(
         [sys.executable, "-m", "streamdet", "review", "--store", folder / "events.db", "--web",
          f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    import httpx
 
     def answers() -> bool:
         try:
@@ -237,6 +239,23 @@ def test_the_slider_counts_the_events_above_another_threshold(chromium, many):
     chromium.get(many + "/precision?threshold=0.85")  # the server counts the same
     rendered = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
     assert rendered == after
+
+
+def test_a_page_that_gets_no_stream_says_so_and_connects_later(chromium, many):
+    with ExitStack() as viewers:
+        for _ in range(MAX_VIEWERS):
+            viewers.enter_context(httpx.stream("GET", f"{many}/api/stream"))
+        chromium.get(many + "/events")
+        message = chromium.find_element(By.ID, "message")
+        wait_for(lambda: "The next try is in 10 seconds" in message.text)
+    card = cards(chromium)[0]
+    path = f"/api/events/{card.get_attribute('data-event')}/verdict"
+
+    def follows() -> bool:
+        httpx.post(many + path, json={"verdict": "unsure"}, headers=HEADERS)
+        return card.get_attribute("data-verdict") == "unsure"
+
+    wait_for(follows)
 
 
 @pytest.fixture(scope="module")

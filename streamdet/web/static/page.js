@@ -285,6 +285,11 @@ const connect = () => {
     const card = document.querySelector(`[data-event="${id}"]`);
     if (card) showVerdict(card, verdict, cause);
   });
+  stream.addEventListener("error", () => {
+    if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again
+    showMessage("The server refused live updates. The next try is in 10 seconds.");
+    setTimeout(connect, 10000);
+  });
 };
 
 // ---- threshold slider of the precision page
