@@ -89,6 +89,8 @@ def test_old_events_are_deleted_or_only_counted(filled):
         (["review", "--store", "{db}", "--event", "x", "--verdict", "maybe"],
          "verdict 'maybe': must be one of true, false, unsure"),
         (["review", "--store", "{db}", "--web", "0.0.0.0:1"], "only loopback addresses"),
+        (["review", "--store", "{db}", "--web", "127.0.0.1:99999"],
+         "--web 127.0.0.1:99999: must be HOST:PORT"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_code_2(filled, tmp_path, arguments, message):

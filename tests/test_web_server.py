@@ -96,19 +96,23 @@ def test_the_page_is_served_by_tls_with_a_secure_cookie(open_page, tmp_path):
         assert client.get("/events").status_code == 200
 
 
-def test_a_certificate_that_can_not_be_loaded_is_one_line_and_code_2(tmp_path, rapid):
+@pytest.mark.parametrize("table", ["web", "http"])
+def test_a_certificate_that_can_not_be_loaded_is_one_line_and_code_2(tmp_path, rapid, table):
     key = tmp_path / "key.pem"
     key.write_text("not a key")
+    address = f'address = "127.0.0.1:{free_port()}"\n'
     config = tmp_path / "streamdet.toml"
     config.write_text(
-        f'[store]\npath = "{tmp_path}/e.db"\n[http]\naddress = "off"\n'
-        f'[web]\naddress = "127.0.0.1:{free_port()}"\ntls_cert = "{key}"\ntls_key = "{key}"\n'
+        f'[store]\npath = "{tmp_path}/e.db"\n'
+        + ('[http]\naddress = "off"\n' if table == "web" else "")
+        + f'[{table}]\n{address}tls_cert = "{key}"\ntls_key = "{key}"\n'
         f'[[sources]]\nname = "trial"\nfile = "{rapid}"\n'
     )
     done = streamdet("listen", "--config", config)
     assert done.returncode == 2
-    assert b"the TLS certificate or key can't be loaded" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"streamdet: {table}: the TLS certificate or key can't be loaded: ")
+    assert line.endswith(f"Check {table}.tls_cert and {table}.tls_key.")
 
 
 def test_a_store_that_can_not_be_read_is_logged(tmp_path):

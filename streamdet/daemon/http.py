@@ -42,12 +42,12 @@ class MetricsServer:
         app = _App(make_wsgi_app(registry, disable_compression=True), pages, token)
         host = host.strip("[]")
         server_type = _Server6 if ":" in host else _Server
+        context = None
+        if config.tls_cert is not None and config.tls_key is not None:
+            context = _tls_context(str(config.tls_cert), str(config.tls_key))
         try:
-            context = None
-            if config.tls_cert is not None and config.tls_key is not None:
-                context = _tls_context(str(config.tls_cert), str(config.tls_key))
             self._server = server_type((host, int(port)), _Handler)
-        except (OSError, OverflowError, ssl.SSLError) as error:
+        except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise HttpError(
                 f"http {config.address}: {reason}; choose another address, or off"
@@ -147,5 +147,11 @@ class _Handler(WSGIRequestHandler):
 def _tls_context(cert: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(cert, key)
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise HttpError(
+            f"http: the TLS certificate or key can't be loaded: {error.strerror or error}. "
+            "Check http.tls_cert and http.tls_key."
+        ) from error
     return context

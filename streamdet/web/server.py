@@ -17,6 +17,7 @@ from typing import Any
 import anyio.to_thread
 import numpy as np
 import uvicorn
+from pydantic import ValidationError
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import LOOPBACK, Config, WebConfig, is_loopback
@@ -217,8 +218,11 @@ def serve_store(path: Path, clips: Path, address: str) -> None:
             store, StoreReader(path), folder, LiveHub(), list, lambda _: None, lambda: ""
         )
         server = PageServer(config, context, None)
-    except (StoreError, ValueError) as error:
-        raise PageError(str(error).splitlines()[0]) from error
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise PageError(f"--web {address}: {fault}") from error
+    except StoreError as error:
+        raise PageError(str(error)) from error
     _forward_errors(lambda text: sys.stderr.write(f"streamdet: {text}\n"))
     sys.stderr.write(f"streamdet: the review page is at http://{address}/ (Ctrl-C stops it)\n")
     with contextlib.suppress(KeyboardInterrupt):
