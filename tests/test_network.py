@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 from conftest import need, wait_for
-from daemons import free_port
+from daemons import free_port, mp3
 
 from streamdet import demo
 from streamdet.audio.network import NetworkSource
@@ -136,6 +136,26 @@ def test_a_playlist_cannot_open_a_local_file(tmp_path, wav):
         server.shutdown()
     assert feed.failure is not None
     assert feed.ring is None
+
+
+def test_broken_packets_are_counted_and_the_stream_goes_on(tmp_path, scene):
+    sound = bytearray(mp3(scene, 32_000))
+    first, size = sound.index(b"\xff\xfb"), 288  # bytes of a frame at 64 kbit/s
+    for number in range(200, 260, 6):
+        after_header = first + number * size + 4
+        sound[after_header : after_header + 32] = b"\xff" * 32
+    (tmp_path / "live.mp3").write_bytes(sound)
+    handler = partial(QuietFiles, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/live.mp3"
+        feed = NetworkSource("x", url, 5, 5, 60, lambda: None)
+        feed.start()
+        feed.join(20)
+        server.shutdown()
+    assert "the server closed the stream" in str(feed.failure)
+    assert feed.overflows > 0
+    assert feed.ring.written / feed.rate == pytest.approx(len(scene) / RATE, abs=2.0)
 
 
 class QuietFiles(http.server.SimpleHTTPRequestHandler):

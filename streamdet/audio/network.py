@@ -5,7 +5,6 @@ Needs the extra "media".
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -72,10 +71,11 @@ class NetworkSource(LiveSource):
         for packet in container.demux(stream):
             if self.stopping.is_set():
                 return
-            # a broken packet becomes a gap, which the arrival of the next one reveals
-            frames = []
-            with contextlib.suppress(av.error.InvalidDataError):
+            try:
                 frames = packet.decode()
+            except av.error.InvalidDataError:
+                self.overflows += 1
+                continue
             for frame in frames:
                 if self.ring is None:
                     self.set_format(frame.sample_rate, frame.layout.nb_channels)
