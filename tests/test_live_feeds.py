@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamdet import demo
+from streamdet.audio.capture import RECORD_HEADER
 from streamdet.audio.clock import SampleClock
+from streamdet.audio.microphone import MicrophoneSource
 from streamdet.audio.network import NetworkSource
 from streamdet.daemon.log import DaemonLog
 
@@ -108,6 +110,23 @@ def test_a_server_that_never_answers_is_reported_as_such():
         feed.start()
         feed.join(10)
     assert str(feed.failure) == f"{url}: no answer within 0.5 s"
+
+
+def test_a_device_whose_process_ends_within_a_block_is_lost(monkeypatch, tmp_path):
+    process = tmp_path / "capture"
+    process.write_text(f"""#!{sys.executable}
+import os, sys
+sys.stdout.write('{{"rate": 48000, "channels": 1}}\\n')
+sys.stdout.flush()
+os.write(1, {RECORD_HEADER.pack(0, 0.0, 8) + bytes(8) + RECORD_HEADER.pack(0, 0.0, 8) + bytes(5)})
+""")
+    process.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(process))
+    feed = MicrophoneSource("x", "the device", 1, 5, lambda: None)
+    feed.start()
+    feed.join(10)
+    assert str(feed.failure) == "the device: stopped: PortAudio ended"
+    assert feed.ring.written == 2
 
 
 @settings(max_examples=30, deadline=None)

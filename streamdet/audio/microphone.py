@@ -69,6 +69,8 @@ class MicrophoneSource(LiveSource):
                 raise self._lost("PortAudio ended")
             flags, latency_s, length = RECORD_HEADER.unpack(header)
             payload = stream.read(length)
+            if len(payload) < length:
+                raise self._lost("PortAudio ended")
             if flags & FAILED:
                 raise self._lost(payload.decode(errors="replace"))
             if flags & OVERFLOWED:
