@@ -113,6 +113,19 @@ def test_invalid_query_values_are_ignored(store_page):
             assert store_page.http.get(f"{path}?{query}").status_code == 200, (path, query)
 
 
+@pytest.mark.parametrize(
+    ("text", "status"), [("0", 200), ("0.5", 200), ("1", 200), ("1.000", 200), ("1.9", 400),
+                         ("2", 400), ("-0", 400), (".5", 400)],
+)  # fmt: skip
+def test_a_score_of_a_filter_is_a_number_from_0_to_1(store_page, text, status):
+    assert store_page.http.get("/events", params={"min_score": text}).status_code == status
+
+
+def test_a_threshold_above_1_is_ignored(store_page):
+    page = store_page.http.get("/precision", params={"threshold": "1.9"}).text
+    assert page == store_page.http.get("/precision").text
+
+
 def test_audio_scores_and_events_are_streamed_to_viewers(open_page):
     page = open_page()
     url = f"http://127.0.0.1:{page.port}/api/stream?live=trial&live=nobody"

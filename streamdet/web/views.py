@@ -160,7 +160,7 @@ class Views:
         event_filter = EventFilter(now.timestamp() - days * 86_400, source=source)
         bins = self.context.reader.score_histogram(event_filter, HISTOGRAM_BINS)
         text = request.query_params.get("threshold", "")
-        threshold = float(text) if re.fullmatch(r"[01](\.\d{1,4})?", text) else 0.5
+        threshold = float(text) if re.fullmatch(r"0(\.\d{1,4})?|1(\.0{1,4})?", text) else 0.5
         counts = self.context.reader.counts_by_day(event_filter)
         chart = charts.precision_by_day(counts, now.date(), days)
         return self._render(
@@ -232,7 +232,7 @@ def _parse_time(query: dict[str, str], name: str) -> float | None:
 def _parse_score(query: dict[str, str], name: str) -> float | None:
     if name not in query:
         return None
-    if not re.fullmatch(r"[01](\.\d{1,6})?", query[name]):
+    if not re.fullmatch(r"0(\.\d{1,6})?|1(\.0{1,6})?", query[name]):
         raise HTTPException(400, f"{name}: must be a number from 0 to 1, for example 0.75")
     return float(query[name])
 
