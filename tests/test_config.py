@@ -232,6 +232,12 @@ def test_no_message_contains_a_secret(tmp_path):
     assert done.returncode == 2
     assert b"STREAMDET_MQTT__PASSWORD: unknown key; did you mean password_file?" in done.stderr
     assert b"s3cret" not in done.stderr
+    url = tmp_path / "url"
+    url.write_text("ftp://s3cret@host/")
+    done = streamdet("config", "check", env={"PATH": "/", "STREAMDET_WEBHOOK__URL_FILE": str(url)})
+    assert done.returncode == 2
+    message = f"webhook.url_file: {url}: must be an http:// or https:// URL"
+    assert done.stderr.decode() == f"streamdet: {message}\n"
 
 
 @pytest.mark.parametrize(

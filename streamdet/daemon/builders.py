@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from streamdet.audio.live import LiveSource
 from streamdet.audio.pipe import RawFormat
-from streamdet.config import secret
+from streamdet.config import checks, secret
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, MqttConfig, SourceConfig, WebhookConfig
 from streamdet.daemon.supervision import RetryPolicy
@@ -242,13 +241,9 @@ def _webhook_url(table: WebhookConfig) -> str:
         return table.url
     url = _read_secret(table.url_file, "webhook.url_file") or ""
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        valid = False
-    if not valid:  # the URL may contain a secret, so the message does not
-        raise ConfigError([f"webhook.url_file: {table.url_file}: not an http:// or https:// URL"])
-    return url
+        return checks.check_http_url(url)
+    except ValueError as error:  # its message does not contain the URL, which may hold a secret
+        raise ConfigError([f"webhook.url_file: {table.url_file}: {error}"]) from None
 
 
 def _read_secret(path: str | None, key: str) -> str | None:
