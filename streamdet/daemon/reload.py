@@ -220,7 +220,7 @@ def _swap_sources(components: DaemonComponents, config: Config) -> None:
 def _can_stay_open(
     old: Config, new: Config, source: ManagedSource, source_config: SourceConfig
 ) -> bool:
-    """Whether nothing but the threshold of a source has changed."""
+    """Whether nothing but the threshold and ``required`` of a source has changed."""
     ignored = {"threshold": None, "operating_point": None, "required": True}
     same_table = source.config.model_copy(update=ignored) == source_config.model_copy(
         update=ignored
