@@ -146,6 +146,17 @@ def test_a_full_queue_drops_its_oldest_records_and_counts_them():
     assert queue.counts == {"delivered": 4, "failed": 0, "rejected": 0, "dropped": 4}
 
 
+def test_a_record_that_is_still_retried_at_close_counts_as_not_delivered():
+    output = RecordingOutput()
+    output.fault = OutputError("down")
+    queue = OutputQueue("x", output, 3)
+    queue.start()
+    queue.offer(record(0))
+    queue.offer(record(1))
+    wait_for(lambda: queue.fault)
+    assert queue.close(0.1) == 2
+
+
 def test_only_the_configured_phase_is_delivered():
     output = RecordingOutput()
     queue = OutputQueue("x", output, 10, "onset")

@@ -115,8 +115,7 @@ class OutputQueue:
 
     def _run(self) -> None:
         try:
-            while (record := self._next()) is not None:
-                self._deliver(record)
+            while (record := self._next()) is not None and self._deliver(record):
                 self._delivering = False
         finally:
             self.output.close()
@@ -129,7 +128,8 @@ class OutputQueue:
             self._delivering = True
             return self._waiting.popleft()
 
-    def _deliver(self, record: Record) -> None:
+    def _deliver(self, record: Record) -> bool:
+        """Whether the record was delivered or rejected before `close` ran out of time."""
         pause_s = RETRY_FIRST_S
         while True:
             try:
@@ -139,13 +139,13 @@ class OutputQueue:
                 self._set_fault(str(error))
                 if error.final:
                     self.counts["rejected"] += 1
-                    return
+                    return True
             else:
                 self.counts["delivered"] += 1
                 self._set_fault(None)
-                return
+                return True
             if self._abandon.wait(pause_s):
-                return
+                return False
             pause_s = min(RETRY_MAX_S, 2 * pause_s)
 
     def _set_fault(self, fault: str | None) -> None:
