@@ -1,9 +1,11 @@
 """A daemon inside another program: threads, signals, and what it leaves open."""
 
 import os
+import re
 import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from conftest import wait_for
@@ -18,8 +20,9 @@ from streamdet.daemon.log import DaemonLog
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def config_of(**tables) -> Config:
-    tree = {"http": {"address": "off"}, "stdout": {"phase": "off"}, **tables}
+def config_of(wav, **tables) -> Config:
+    source = {"name": "trial", "file": str(wav), "loop": True}
+    tree = {"http": {"address": "off"}, "stdout": {"phase": "off"}, "sources": [source], **tables}
     return layers.read_config(None, ConfigLayer("test", tree), only_flags=True)
 
 
@@ -36,35 +39,68 @@ def create(bundle, wav, log):
     """Creates daemons over an endless file."""
 
     def create_daemon(**tables) -> Daemon:
-        source = {"name": "trial", "file": str(wav), "loop": True}
-        config = config_of(sources=[source], **tables)
+        config = config_of(wav, **tables)
         return Daemon(config, bundle, log, lambda: config)
 
     return create_daemon
 
 
-def test_a_daemon_runs_in_a_thread_without_signal_handlers(create):
-    daemon = create()
-    before = [signal.getsignal(number) for number in SIGNALS]
+@contextmanager
+def running(daemon: Daemon):
+    """Runs a daemon in a thread, once it is ready."""
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
         wait_for(lambda: daemon.ready().ok, 40)
-        assert [signal.getsignal(number) for number in SIGNALS] == before
-        daemon.reload()
-        wait_for(
-            lambda: (
-                daemon.components.metrics.registry.get_sample_value(
-                    "streamdet_config_reloads_total", {"result": "good"}
-                )
-                == 1
-            )
-        )
+        yield
     finally:
         daemon.stop()
         thread.join(20)
     assert not thread.is_alive()
+
+
+def metric(daemon: Daemon, name: str, **labels: str) -> float | None:
+    return daemon.components.metrics.registry.get_sample_value(f"streamdet_{name}", labels)
+
+
+def reload(daemon: Daemon, config: Config) -> None:
+    daemon.read_config = lambda: config
+    daemon.reload()
+    wait_for(lambda: metric(daemon, "config_reloads_total", result="good") == 1)
+
+
+def test_a_daemon_runs_in_a_thread_without_signal_handlers(create):
+    daemon = create()
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with running(daemon):
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+        reload(daemon, daemon.config)
     assert daemon.summary.analysed_s > 0
+
+
+def test_events_that_removed_outputs_do_not_deliver_are_counted_and_logged(create, wav, tmp_path):
+    hangs = {"argv": ["sleep", "20"], "phase": "both", "timeout_s": 60}
+    daemon = create(jsonl={"path": str(tmp_path)}, command=hangs)  # a folder cannot be written to
+    with running(daemon):
+        for sink in ("jsonl", "command"):
+            wait_for(lambda sink=sink: metric(daemon, "sink_queue_length", sink=sink) >= 2)
+        reload(daemon, config_of(wav))
+        for sink in ("jsonl", "command"):
+            wait_for(lambda sink=sink: metric(daemon, "sink_queue_length", sink=sink) == 0)
+    daemon.log.close()
+    text = (tmp_path / "log.txt").read_text()
+    counts = dict(re.findall(r"^streamdet: (\w+): (\d+) events were not delivered$", text, re.M))
+    assert counts.keys() == {"jsonl", "command"}
+    assert sum(map(int, counts.values())) == daemon.summary.undelivered >= 4
+
+
+def test_events_that_are_delivered_at_the_end_are_counted(create):
+    daemon = create(command={"argv": ["sleep", "0.5"], "phase": "both"})
+    with running(daemon):
+        wait_for(lambda: metric(daemon, "detections_total", source="trial"))
+    labels = {"sink": "command", "result": "delivered"}
+    assert metric(daemon, "sink_events_total", **labels) == 2 * daemon.summary.events
+    assert daemon.summary.undelivered == 0
 
 
 def signalled(daemon: Daemon, *numbers: signal.Signals) -> None:

@@ -76,6 +76,9 @@ def no_page(_config: Config, _storage: EventStorage, _components: DaemonComponen
 class DaemonComponents:
     """Builds all parts of a daemon and starts none. Raises ConfigError, and then closes them.
 
+    ``closed_outputs`` are those closed since the metrics were last updated. ``undelivered`` is the
+    number of events that closed outputs did not deliver.
+
     Everything here belongs to the daemon's thread. Only `reload.apply_config` replaces parts.
     """
 
@@ -92,6 +95,8 @@ class DaemonComponents:
         self.use_model(self.bundle, batch)
         self.sources = [self.create_source(config, source) for source in config.sources]
         self.outputs: dict[str, QueuedOutput] = {}
+        self.closed_outputs: list[QueuedOutput] = []
+        self.undelivered = 0
         self.incident: Incident | None = None
         self.storage: EventStorage | None = None
         self.server: MetricsServer | None = None
@@ -204,6 +209,15 @@ class DaemonComponents:
                 part.close()
         if self.storage is not None:
             self.storage.close(0.0)
+
+    def close_output(self, output: QueuedOutput, timeout_s: float) -> None:
+        """Close an output. Count and log the events not delivered within ``timeout_s`` seconds."""
+        count = output.close(timeout_s)
+        self.closed_outputs.append(output)
+        self.undelivered += count
+        if count:
+            message = f"{count} {'event was' if count == 1 else 'events were'} not delivered"
+            self.log.emit("undelivered", message, "error", source=output.name)
 
     def close_source(self, source: ManagedSource) -> None:
         """Close a source, and publish the events that this ends."""

@@ -147,11 +147,10 @@ class Daemon:
             components.page.close()
         self._reporter.publish_metrics()
         deadline = time.monotonic() + _SHUTDOWN_S
-        for name, output in components.outputs.items():
-            if count := output.close(max(0.2, deadline - time.monotonic())):
-                self.summary.undelivered += count
-                message = f"{name}: {count} events were not delivered"
-                components.log.emit("undelivered", message, "error")
+        for output in components.outputs.values():
+            components.close_output(output, max(0.2, deadline - time.monotonic()))
+        self._reporter.publish_metrics()
+        self.summary.undelivered = components.undelivered
         if components.storage is not None:
             components.storage.close(max(0.5, deadline - time.monotonic()))
         if components.server is not None:

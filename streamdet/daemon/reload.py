@@ -173,7 +173,7 @@ def _swap(components: DaemonComponents, parts: _NewParts) -> None:
 def _swap_outputs(components: DaemonComponents, outputs: dict[str, QueuedOutput | None]) -> None:
     for name, output in outputs.items():
         if (replaced := components.outputs.pop(name, None)) is not None:
-            replaced.close(_TIMEOUT_S)
+            components.close_output(replaced, _TIMEOUT_S)
         if output is not None:
             components.outputs[name] = output
             components.metrics.add_sink(name)
@@ -182,7 +182,7 @@ def _swap_outputs(components: DaemonComponents, outputs: dict[str, QueuedOutput 
 
 def _swap_storage(components: DaemonComponents, parts: _NewParts) -> None:
     if (queue := components.outputs.pop("store", None)) is not None:
-        queue.close(_TIMEOUT_S)
+        components.close_output(queue, _TIMEOUT_S)
     if (replaced := components.storage) is not None:
         for source in components.sources:
             if replaced.recorder is not None:

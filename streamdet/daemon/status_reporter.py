@@ -26,7 +26,11 @@ class StatusReporter:
     def publish_metrics(self) -> None:
         """Update the metrics now."""
         components = self._components
-        self._publisher.publish(components.sources, components.outputs.values())
+        closed, components.closed_outputs = components.closed_outputs, []
+        self._publisher.publish(components.sources, [*closed, *components.outputs.values()])
+        for output in closed:
+            if output.name not in components.outputs:
+                components.metrics.sink_queue.labels(output.name).set(0)
         self._publisher.publish_storage(components.sources, components.storage)
 
     def report(self, now: float, last_step: float) -> None:
