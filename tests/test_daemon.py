@@ -9,13 +9,16 @@ from contextlib import contextmanager
 
 import pytest
 from conftest import wait_for
+from daemons import free_port
 from test_faults_outputs import open_files
 
 from streamdet.config import layers
 from streamdet.config.layers import ConfigError, ConfigLayer
 from streamdet.config.schema import Config
+from streamdet.daemon.components import no_page
 from streamdet.daemon.daemon import Daemon
 from streamdet.daemon.log import DaemonLog
+from streamdet.web.server import open_page
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -38,9 +41,9 @@ def log(tmp_path):
 def create(bundle, wav, log):
     """Creates daemons over an endless file."""
 
-    def create_daemon(**tables) -> Daemon:
+    def create_daemon(page=no_page, **tables) -> Daemon:
         config = config_of(wav, **tables)
-        return Daemon(config, bundle, log, lambda: config)
+        return Daemon(config, bundle, log, lambda: config, page=page)
 
     return create_daemon
 
@@ -63,10 +66,11 @@ def metric(daemon: Daemon, name: str, **labels: str) -> float | None:
     return daemon.components.metrics.registry.get_sample_value(f"streamdet_{name}", labels)
 
 
-def reload(daemon: Daemon, config: Config) -> None:
+def reload(daemon: Daemon, config: Config, result: str = "good") -> None:
+    before = metric(daemon, "config_reloads_total", result=result)
     daemon.read_config = lambda: config
     daemon.reload()
-    wait_for(lambda: metric(daemon, "config_reloads_total", result="good") == 1)
+    wait_for(lambda: metric(daemon, "config_reloads_total", result=result) != before)
 
 
 def test_a_daemon_runs_in_a_thread_without_signal_handlers(create):
@@ -92,6 +96,28 @@ def test_events_that_removed_outputs_do_not_deliver_are_counted_and_logged(creat
     counts = dict(re.findall(r"^streamdet: (\w+): (\d+) events were not delivered$", text, re.M))
     assert counts.keys() == {"jsonl", "command"}
     assert sum(map(int, counts.values())) == daemon.summary.undelivered >= 4
+
+
+def test_a_server_that_a_failed_reload_cannot_open_again_is_logged(create, wav, tmp_path):
+    store, tables, bad = {"path": str(tmp_path / "events.db")}, {}, {}
+    for name in ("http", "web"):
+        (tmp_path / name).write_text("s3cret")
+        address = f"127.0.0.1:{free_port()}"
+        tables[name] = {"address": address, "token_file": str(tmp_path / name)}
+        bad[name] = {"address": address, "tls_cert": "/nowhere", "tls_key": "/nowhere"}
+    daemon = create(page=open_page, store=store, **tables)
+    with running(daemon):
+        (tmp_path / "http").unlink()
+        reload(daemon, config_of(wav, store=store, web=tables["web"], http=bad["http"]), "bad")
+        (tmp_path / "web").unlink()
+        reload(daemon, config_of(wav, store=store, web=bad["web"]), "bad")
+        analysed_s = daemon.components.sources[0].counts.analysed_s
+        wait_for(lambda: daemon.components.sources[0].counts.analysed_s > analysed_s)
+    daemon.log.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    for name, words in (("http", "/metrics is"), ("web", "the review page is")):
+        missing = f"{name}.token_file: {tmp_path / name}: No such file or directory"
+        assert f"streamdet: {words} no longer served: {missing}" in lines
 
 
 def test_events_that_are_delivered_at_the_end_are_counted(create):

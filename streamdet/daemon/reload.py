@@ -1,13 +1,14 @@
 """Replaces the configuration of a running daemon; restarts only the parts that have changed.
 
 `apply_config` works in two steps. The first builds and opens everything new, and is the only one
-that can fail: on an error it closes what it has opened, and the running parts have not been
-touched. The second swaps the parts.
+that can fail: on an error it closes what it has opened. It does not touch the running parts, except
+a server whose port a new one needs. It closes that server, and opens it again on an error; if that
+fails too, it logs why. The second step swaps the parts.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from streamdet.config.layers import ConfigError
@@ -44,7 +45,7 @@ class _NewParts:
 
 
 def apply_config(components: DaemonComponents, config: Config) -> None:
-    """Switch to ``config``. Raises ConfigError, and changes nothing, if a part cannot be built.
+    """Switch to ``config``. Raises ConfigError, and keeps the old one, if a part cannot be built.
 
     A source keeps running unless its own table or timeouts change. If only the model or its
     threshold changes, the stream stays open, and detection starts from its initial state.
@@ -100,10 +101,12 @@ def _build_server(components: DaemonComponents, parts: _NewParts, undo: ExitStac
 
 
 def _restore_server(components: DaemonComponents) -> None:
-    with suppress(ConfigError):  # another program has taken the port in the meantime
+    try:
         components.server = components.create_server(components.config)
-        if components.server is not None:
-            components.server.start()
+    except ConfigError as error:  # another program took the port, or a file is missing
+        components.log.emit("http_stopped", f"/metrics is no longer served: {error}", "error")
+    if components.server is not None:
+        components.server.start()
 
 
 def _build_page(
@@ -122,10 +125,17 @@ def _build_page(
         parts.page = components.create_page(new, storage)
     except ConfigError:
         if release:
-            with suppress(ConfigError):
-                components.page = components.create_page(old, components.storage)
-                components.start_page()
+            _restore_page(components)
         raise
+
+
+def _restore_page(components: DaemonComponents) -> None:
+    try:
+        components.page = components.create_page(components.config, components.storage)
+    except ConfigError as error:
+        message = f"the review page is no longer served: {error}"
+        components.log.emit("web_stopped", message, "error")
+    components.start_page()
 
 
 def _same_port(old: str, new: str) -> bool:
