@@ -98,6 +98,20 @@ def test_events_that_removed_outputs_do_not_deliver_are_counted_and_logged(creat
     assert sum(map(int, counts.values())) == daemon.summary.undelivered >= 4
 
 
+def test_the_summary_includes_the_sources_that_a_reload_replaced_or_removed(create, wav):
+    rows = [{"name": name, "file": str(wav), "loop": True} for name in ("replaced", "removed")]
+    daemon = create(sources=rows)
+    with running(daemon):
+        closed = list(daemon.components.sources)
+        wait_for(lambda: all(source.counts.events for source in closed))
+        reload(daemon, config_of(wav, sources=[rows[0] | {"gain_db": 1.0}]))
+        (last,) = daemon.components.sources
+        wait_for(lambda: last.counts.analysed_s)
+    counts = [source.counts for source in (*closed, last)]
+    assert daemon.summary.analysed_s == pytest.approx(sum(c.analysed_s for c in counts))
+    assert daemon.summary.events == sum(c.events for c in counts) >= 2
+
+
 def test_a_server_that_a_failed_reload_cannot_open_again_is_logged(create, wav, tmp_path):
     store, tables, bad = {"path": str(tmp_path / "events.db")}, {}, {}
     for name in ("http", "web"):

@@ -18,7 +18,7 @@ from streamdet.daemon.event_storage import EventStorage
 from streamdet.daemon.health import HealthStatus
 from streamdet.daemon.http import HttpError, MetricsServer
 from streamdet.daemon.log import DaemonLog
-from streamdet.daemon.managed_source import ManagedSource
+from streamdet.daemon.managed_source import ManagedSource, SourceCounts
 from streamdet.daemon.metrics import Metrics
 from streamdet.detection import incident
 from streamdet.detection.event import Detection, Event
@@ -77,7 +77,8 @@ class DaemonComponents:
     """Builds all parts of a daemon and starts none. Raises ConfigError, and then closes them.
 
     ``closed_outputs`` are those closed since the metrics were last updated. ``undelivered`` is the
-    number of events that closed outputs did not deliver.
+    number of events that closed outputs did not deliver. ``closed_counts`` are the totals of the
+    sources that a reload replaced or removed.
 
     Everything here belongs to the daemon's thread. Only `reload.apply_config` replaces parts.
     """
@@ -94,6 +95,7 @@ class DaemonComponents:
         self.metrics = Metrics(batch.engine.model, [source.name for source in config.sources])
         self.use_model(self.bundle, batch)
         self.sources = [self.create_source(config, source) for source in config.sources]
+        self.closed_counts: list[SourceCounts] = []
         self.outputs: dict[str, QueuedOutput] = {}
         self.closed_outputs: list[QueuedOutput] = []
         self.undelivered = 0

@@ -155,11 +155,11 @@ class Daemon:
             components.storage.close(max(0.5, deadline - time.monotonic()))
         if components.server is not None:
             components.server.close()
-        for source in components.sources:
-            self.summary.analysed_s += source.counts.analysed_s
-            self.summary.dropped_s += source.counts.dropped_s + source.counts.lost_s
-            self.summary.events += source.counts.events
-            self.summary.rounds += source.counts.rounds
+        for counts in (*components.closed_counts, *(s.counts for s in components.sources)):
+            self.summary.analysed_s += counts.analysed_s
+            self.summary.dropped_s += counts.dropped_s + counts.lost_s
+            self.summary.events += counts.events
+            self.summary.rounds += counts.rounds
 
     def stop(self) -> None:
         """Stop the main loop soon. Safe in any thread and in a signal handler.

@@ -220,6 +220,7 @@ def _swap_sources(components: DaemonComponents, config: Config) -> None:
     names = {source.name for source in sources}
     for name, source in removed.items():
         components.close_source(source)
+        components.closed_counts.append(source.counts)
         if name not in names:
             components.metrics.remove_source(name)
     for name in added:
