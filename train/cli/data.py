@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from train.cli.data_import import import_set
 from train.cli.options import CACHE, DATA, PACKAGES, Cache, Data, load_bundle
 from train.errors import TrainError
 
@@ -225,6 +226,9 @@ def speed(
         f"{loaded.batch / batch_s:.1f} scenes a second by one process: a batch of {loaded.batch} "
         f"in {batch_s:.3f} s, {batch_s / loaded.echo:.3f} s a step"
     )
+
+
+app.command("import")(import_set)
 
 
 def _choose_clips(
