@@ -24,7 +24,7 @@ def measure_detector(name: str, peak: float) -> dict[str, Any]:
     """Measure the training step of a detector's config."""
     import jax
 
-    from train.data.mixing import Scene
+    from train.data.scene import Scene
     from train.data.teacher import HOP_S, TEACHER_CLASSES
     from train.detector.config import load_detector_config
     from train.detector.loop import compute_features, create_state, train_step
@@ -43,6 +43,8 @@ def measure_detector(name: str, peak: float) -> dict[str, Any]:
         np.ones((rows, ticks, labels), np.float32),
         np.zeros((rows, ticks), np.float32),
         rng.random((rows, round(SCENE_S / HOP_S), TEACHER_CLASSES)).astype(np.float32),
+        np.zeros((rows, 0), np.float32),
+        np.zeros((rows, 0, 0), np.float32),
     )
     state, frames = create_state(config), compute_features(config, samples)
 

@@ -14,7 +14,8 @@ from test_train import SMALL as DETECTOR
 from streamdet.model.config import ModelConfig
 from train.data import labels
 from train.data.corpus import Corpus
-from train.data.mixing import Mixer, Scene
+from train.data.mixing import Mixer
+from train.data.scene import Scene
 from train.detector import config as configs
 from train.detector import journal, run
 from train.detector import loop as detector_loop

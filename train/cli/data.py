@@ -110,7 +110,7 @@ def plot(
     clips = _choose_clips(data, count, category, split, seed, surprising)
     sounds = []
     for row, samples, note in clips:
-        labels = find_strong_labels(samples, row["kind"], boxes.get(row["path"]))
+        labels = find_strong_labels(samples, row["kind"], boxes.get(row["path"], ()))
         sounds.append((f"{row['path']}  {note}", samples, labels))
     try:
         plot_clip_sheet(sounds, to)

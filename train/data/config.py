@@ -17,6 +17,9 @@ class MixConfig:
     All sounds: ``layered`` of them are two of a kind at once, ``at_start`` begin with the scene, as
     in a clip cut to its sound. Of those with one onset, ``spliced`` take over the tail of another
     sound (a shot that of a shot, others that of others), and ``dried`` decay faster.
+    ``recorded_scene`` of the scenes are field recordings of shots, in their own background, where
+    the times of all shots were measured. ``digital_silence`` of the scenes have a part of zeros.
+    ``two_microphones`` of them are the mean of two microphones up to 3 ms apart.
     ``own_share`` of the sounds and beds come from the user's own clips, if there are any of the
     kind.
     """
@@ -39,6 +42,9 @@ class MixConfig:
     at_start: float = 0.05
     mined_share: float = 0.35
     own_share: float = 0.0
+    recorded_scene: float = 0.0
+    digital_silence: float = 0.0
+    two_microphones: float = 0.0
     ebr_db: tuple[tuple[float, float, float], ...] = (
         (0.05, -10.0, -6.0),
         (0.40, -6.0, 8.0),
@@ -74,3 +80,19 @@ class MixConfig:
         ("speech", 0.06),
         ("music", 0.06),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSetConfig:
+    """A set of stored scenes: ``count`` scenes of a mix and a seed.
+
+    ``mined_by`` names the shipped bundle whose false alarms on single clips are drawn with
+    ``mix.mined_share``; empty: none are. ``heads`` names the configs of the teacher heads that
+    answer the scenes.
+    """
+
+    mix: MixConfig
+    seed: int
+    count: int
+    mined_by: str = ""
+    heads: tuple[str, ...] = ()

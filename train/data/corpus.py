@@ -39,7 +39,8 @@ class CorpusClip:
     """One row of the manifest, with its position in the array and its strong labels.
 
     ``start`` and ``length`` are in samples. ``active`` holds (first, end) pairs and ``onsets``
-    single frames, both in frames of 10 ms. ``located`` is False if the onsets are not reliable.
+    single frames, both in frames of 10 ms. ``located`` is False if the onsets are not reliable,
+    ``measured`` is True if they are annotations of every shot.
     ``own`` is True for a clip of the user's own folder.
     """
 
@@ -59,6 +60,7 @@ class CorpusClip:
     active: tuple[tuple[int, int], ...]
     onsets: tuple[int, ...]
     located: bool
+    measured: bool = False
     own: bool = False
 
 
@@ -142,7 +144,7 @@ def prepare_corpus(
     if more is not None:
         added = _select_rows(more, splits)
         rows, paths = rows + added, paths + [more / r["path"] for r in added]
-    boxes = read_shot_boxes(data)
+    boxes = read_shot_boxes(data) | (read_shot_boxes(more) if more is not None else {})
     folder.mkdir(parents=True, exist_ok=True)
     clips, start = [], 0
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with JAX can hang
@@ -154,10 +156,10 @@ def prepare_corpus(
             _decode,
             paths,
             [r["kind"] for r in rows],
-            [boxes.get(r["path"]) for r in rows],
+            [boxes.get(r["path"], ()) for r in rows],
             chunksize=32,
         )
-        for row, (pcm, active, onsets, located) in zip(rows, decoded, strict=True):
+        for row, (pcm, labels) in zip(rows, decoded, strict=True):
             sink.write(pcm.tobytes())
             clips.append(
                 {
@@ -169,9 +171,7 @@ def prepare_corpus(
                     "native_rate": int(row["native_rate"]),
                     "start": start,
                     "length": len(pcm),
-                    "active": active,
-                    "onsets": onsets,
-                    "located": located,
+                    **labels,
                 }
             )
             start += len(pcm)
@@ -209,16 +209,21 @@ def read_exclusions(data: Path) -> dict[str, str]:
     return {r["path"]: r["reason"] for r in rows}
 
 
-def read_shot_boxes(data: Path) -> dict[str, tuple[float, float]]:
-    """Read ``events.csv``, if any: the (onset, offset) around the shot of a clip, in seconds."""
+def read_shot_boxes(data: Path) -> dict[str, tuple[tuple[float, float], ...]]:
+    """Read ``events.csv``, if any: the boxes (onset, offset) around the shots of a clip, in
+    seconds, by the clip's path."""
     path = data / "events.csv"
-    rows = read_rows(path) if path.is_file() else []
-    return {r["path"]: (float(r["onset_s"]), float(r["offset_s"])) for r in rows}
+    boxes: dict[str, tuple[tuple[float, float], ...]] = {}
+    for r in read_rows(path) if path.is_file() else []:
+        box = (float(r["onset_s"]), float(r["offset_s"]))
+        boxes[r["path"]] = (*boxes.get(r["path"], ()), box)
+    return boxes
 
 
 def _decode(
-    path: Path, kind: str, box_s: tuple[float, float] | None
-) -> tuple[np.ndarray, list[tuple[int, int]], list[int], bool]:
+    path: Path, kind: str, boxes_s: tuple[tuple[float, float], ...]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The samples of a clip as int16, and the columns of its index that they determine."""
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -228,7 +233,12 @@ def _decode(
             f"{path}: {rate} Hz, {samples.shape[1]} channels. Convert it to {RATE} Hz mono."
         )
     pcm = np.clip(np.round(samples[:, 0] * 32768.0), -32768, 32767).astype(np.int16)
-    labels = find_strong_labels(pcm.astype(np.float32) / 32768.0, kind, box_s)
+    labels = find_strong_labels(pcm.astype(np.float32) / 32768.0, kind, boxes_s)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], labels.active.astype(np.int8), [0]])))
     spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return pcm, spans, labels.onsets.tolist(), labels.reliable
+    return pcm, {
+        "active": spans,
+        "onsets": labels.onsets.tolist(),
+        "located": labels.reliable,
+        "measured": labels.measured,
+    }

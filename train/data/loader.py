@@ -17,7 +17,8 @@ from absl import flags
 
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
-from train.data.mixing import FRAME, Mixer, Scene
+from train.data.mixing import Mixer
+from train.data.scene import FRAME, Scene
 
 
 @dataclass(frozen=True)

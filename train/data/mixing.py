@@ -11,26 +11,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from streamdet.constants import RATE
 from streamdet.synth import muzzle_blast
-from train.data import effects, sounds
+from train.data import sounds
+from train.data.beds import Beds
 from train.data.config import MixConfig
 from train.data.corpus import Corpus, CorpusClip, CorpusError
 from train.data.effects import HOP
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
 from train.data.pool import OwnSharePool, WeightedPool
 from train.data.recorder import simulate_recorder
+from train.data.scene import (
+    FRAME,
+    Scene,
+    SceneDraft,
+    mark_after,
+    pool_to_model_frames,
+    silence_part,
+)
 from train.data.shots import compute_level_db
 from train.data.sounds import SceneSound
 from train.data.strikes import synthesise_strike
 from train.data.teacher import HOP_S, TeacherTrack
 
-FRAME = 640
-"""Samples in a frame of targets, unless the model's frame is given: 40 ms."""
 REACH = 50
 """10 ms frames from an onset on that are labelled; the rest of the decay has weight 0."""
 DECAY, MARGIN = 200, 5
@@ -38,32 +44,6 @@ DECAY, MARGIN = 200, 5
 noise."""
 LONGEST_TAIL_S = 20
 """Seconds of another sound that are read to take its tail."""
-
-
-class Scene(NamedTuple):
-    """A mixed scene and its targets.
-
-    ``samples`` is (n,) float32. ``targets`` and ``weights`` are (frames, labels) float32 and
-    ``bag`` is (frames,) float32; a frame ends where the model's frame of the same index ends.
-    ``teacher`` is (windows, classes) float32, one row every 0.48 s. The frames with a ``bag`` above
-    0, if any, hold a shot at an unknown position.
-    """
-
-    samples: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    bag: np.ndarray
-    teacher: np.ndarray
-
-
-class _SceneDraft(NamedTuple):
-    """An unfinished scene, in 10 ms frames."""
-
-    samples: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    bag: np.ndarray
-    teacher: TeacherTrack
 
 
 class Mixer:
@@ -99,9 +79,7 @@ class Mixer:
         )
         self.negatives = {h: pool([c for c in others if c.head == h]) for h in LABELS}
         self.mined = WeightedPool(others, mined or {})
-        self.beds = self.negatives["ambience"]
-        self.speech = pool(corpus.select_clips(split, "speech"), by_label=False)
-        self.music = pool(corpus.select_clips(split, "music"), by_label=False)
+        self._beds = Beds(corpus, config, split, self.negatives["ambience"])
         heads = [(h, p) for h, p in config.negative_heads if self.negatives[h]]
         if config.own_share == 1.0 and any(c.own for c in others):
             heads = [(h, p) for h, p in heads if self.negatives[h].has_own]
@@ -118,14 +96,14 @@ class Mixer:
         cfg = self.config
         count = int(cfg.scene_s * RATE)
         frames = count // HOP
-        draft = _SceneDraft(
+        draft = SceneDraft(
             np.zeros(count, np.float32),
             np.zeros((frames, len(LABELS)), np.float32),
             np.ones((frames, len(LABELS)), np.float32),
             np.zeros(frames, np.float32),
             TeacherTrack(cfg.scene_s, len(self.corpus.teacher.classes)),
         )
-        self._add_bed(draft, rng)
+        self._beds.add_bed(draft, rng)
         bed_db = compute_level_db(draft.samples)
         for _ in range(0 if rng.random() < cfg.no_shot else rng.integers(1, cfg.max_shots + 1)):
             shot = self._layer_second(self._draw_shot(rng), self.near, rng)
@@ -134,63 +112,12 @@ class Mixer:
         for _ in range(0 if no_negative else rng.integers(1, cfg.max_negatives + 1)):
             self._place_sound(draft, bed_db, *self._draw_other(rng), rng)
         samples = simulate_recorder(cfg, draft.samples, rng)
-        targets, weights = _pool_to_model_frames(draft.targets, draft.weights, self._stride)
+        if rng.random() < cfg.digital_silence:
+            samples = silence_part(draft, samples, rng)
+        targets, weights = pool_to_model_frames(draft.targets, draft.weights, self._stride)
         bag = draft.bag[: len(targets) * self._stride].reshape(-1, self._stride).max(axis=1)
-        return Scene(samples, targets, weights, bag, draft.teacher.rows)
-
-    def _add_bed(self, draft: _SceneDraft, rng: np.random.Generator) -> None:
-        """Add background layers over a noise floor and mark the context heads."""
-        cfg, bed = self.config, draft.samples
-        level_db = rng.uniform(-62.0, -22.0)
-        floor_db = rng.uniform(-96.0, -66.0)
-        floor_gain = np.float32(10.0 ** (floor_db / 20.0))
-        if rng.random() < cfg.quiet_bed:
-            if rng.random() < 0.8:
-                bed += effects.draw_coloured_noise(len(bed), rng) * floor_gain
-            return
-        bed += effects.draw_coloured_noise(len(bed), rng) * floor_gain
-        layers: list[tuple[str, OwnSharePool]] = [("ambience", self.beds)]
-        if rng.random() < cfg.second_bed:
-            layers.append(("ambience", self.beds))
-        if rng.random() < cfg.speech:
-            layers.append(("speech", self.speech))
-        if rng.random() < cfg.music:
-            layers.append(("music", self.music))
-        if len(layers) > 1 and rng.random() < 0.3:
-            layers.pop(0)
-        for head, pool in layers:
-            if not pool:
-                continue
-            layer = self._fill_layer(pool, draft, rng)
-            rms = float(np.sqrt(np.mean(layer**2))) + 1e-9
-            layer *= np.float32(10.0 ** ((level_db + rng.uniform(-10.0, 3.0)) / 20.0) / rms)
-            level = compute_level_db(layer)
-            audible = _widen(level > level.max() - 30.0, 15)
-            draft.targets[audible[: len(draft.targets)], LABELS.index(head)] = 1.0
-            bed += layer
-
-    def _fill_layer(
-        self, pool: OwnSharePool, draft: _SceneDraft, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Clips of a pool, one after another with short fades, over the length of the scene."""
-        count = len(draft.samples)
-        out = np.zeros(count, np.float32)
-        position, clip = 0, pool.draw(rng)
-        while position < count:
-            start = int(rng.integers(0, max(0, clip.length - count) + 1))
-            x = self.corpus.read_samples(clip, start, min(count - position, clip.length - start))
-            fade = min(160, len(x) // 2)
-            if fade:
-                ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
-                x[:fade] *= ramp
-                x[len(x) - fade :] *= ramp[::-1]
-            out[position : position + len(x)] = x
-            seconds = np.array([position, start, len(x)]) / RATE
-            draft.teacher.add_clip(self.corpus.teacher.read_scores(clip.index), *seconds)
-            position += max(1, len(x))
-            if rng.random() < 0.3:
-                clip = pool.draw(rng)
-        return out
+        no_posterior, no_features = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
+        return Scene(samples, targets, weights, bag, draft.teacher.rows, no_posterior, no_features)
 
     def _draw_shot(self, rng: np.random.Generator) -> SceneSound:
         cfg, draw = self.config, rng.random()
@@ -238,7 +165,7 @@ class Mixer:
         if clip.head in CONTEXT and rng.random() < self.config.cut:
             x, onsets, start = sounds.cut_single_rise(x, onsets, rng)
         else:
-            x, onsets, start = sounds.cut_excerpt(x, onsets, rng)
+            x, onsets, start = sounds.cut_excerpt(x, onsets, rng, first=clip.measured)
         if clip.kind in ("field", "forest"):
             x = sounds.fade_ends(x)
         elif len(onsets) == 1 and clip.head not in CONTEXT:
@@ -268,7 +195,7 @@ class Mixer:
 
     def _place_sound(
         self,
-        draft: _SceneDraft,
+        draft: SceneDraft,
         bed_db: np.ndarray,
         sound: SceneSound,
         head: int,
@@ -280,7 +207,8 @@ class Mixer:
         position = 0 if rng.random() < self.config.at_start else position
         skip, first = max(0, -position), max(0, position)
         active = sound.active[skip : skip + frames - first]
-        onsets = sound.onsets[(sound.onsets >= skip) & (sound.onsets < skip + len(active))] - skip
+        all_onsets = sound.onsets - skip
+        onsets = all_onsets[(all_onsets >= 0) & (all_onsets < len(active))]
         x = sound.samples[skip * HOP :][: (frames - first) * HOP]
         if not active.any() or not len(x):
             return
@@ -303,39 +231,14 @@ class Mixer:
             draft.bag[region] = ebr_db > -6.0
             return
         over_bed_db = level_db + gain_db - bed_db[region]
-        audible = _mark_after(onsets, len(active), REACH) & active & (over_bed_db > -12.0)
+        audible = mark_after(onsets, len(active), REACH) & active & (over_bed_db > -12.0)
         targets[region, head] = np.maximum(targets[region, head], audible)
         uncertain = active & ~audible & (targets[region, head] == 0.0)
         if head == GUNSHOT:
-            uncertain &= _mark_after(onsets - MARGIN, len(active), MARGIN + DECAY)
+            uncertain &= mark_after(all_onsets - MARGIN, len(active), MARGIN + DECAY)
         weights[region, head] = np.where(uncertain, 0.0, weights[region, head])
         weights[region, head] = np.where(audible, 1.0, weights[region, head])
         if LABELS[head] == "explosion":
             weights[region, GUNSHOT] = np.where(
                 active & (targets[region, GUNSHOT] == 0.0), 0.0, weights[region, GUNSHOT]
             )
-
-
-def _mark_after(onsets: np.ndarray, frames: int, reach: int) -> np.ndarray:
-    """(frames,) bool: the ``reach`` frames from each onset on."""
-    marked = np.zeros(frames, bool)
-    for onset in onsets:
-        marked[max(0, onset) : max(0, onset + reach)] = True
-    return marked
-
-
-def _widen(mask: np.ndarray, reach: int) -> np.ndarray:
-    return np.convolve(mask.astype(np.float32), np.ones(2 * reach + 1), "same") > 0.0
-
-
-def _pool_to_model_frames(
-    targets: np.ndarray, weights: np.ndarray, stride: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pool 10 ms rows to the model's frames.
-
-    A frame has a target if any of its rows has, and a weight if none of its rows is uncertain.
-    """
-    frames = len(targets) // stride
-    t = targets[: frames * stride].reshape(frames, stride, -1).max(axis=1)
-    w = weights[: frames * stride].reshape(frames, stride, -1)
-    return t, np.where(t > 0.0, w.max(axis=1), w.min(axis=1)).astype(np.float32)

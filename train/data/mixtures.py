@@ -25,12 +25,13 @@ from streamdet.constants import RATE
 from train.data import sounds
 from train.data.corpus import Corpus, CorpusClip
 from train.data.pool import ClipPool
-from train.data.shots import find_event
+from train.data.shots import HOP, find_event
 
 SHORTEST_BED_S = 4.0
 """Shorter clips are single sounds: a bed made of one would repeat it in a rhythm."""
 CROSSFADE = 1_600
 """Samples."""
+CITY_EVENT_S = 0.3
 
 TRUTH_COLUMNS = ("file", "onset_s", "offset_s", "group", "ebr_db", "rounds")
 CONTENTS_COLUMNS = ("file", "onset_s", "offset_s", "role", "label", "path")
@@ -38,12 +39,12 @@ CONTENTS_COLUMNS = ("file", "onset_s", "offset_s", "role", "label", "path")
 
 @dataclass(frozen=True)
 class MixtureEvent:
-    """One event: its onset, offset, recording, EBR in dB and, if known, number of rounds."""
+    """One event: its onset, offset, recording and, if known, EBR in dB and number of rounds."""
 
     onset_s: float
     offset_s: float
     group: str
-    ebr_db: float
+    ebr_db: float | None
     rounds: int | None = None
 
 
@@ -172,6 +173,16 @@ def make_film_mixtures(corpus: Corpus, split: str, seed: int, reels: int) -> Ite
         yield Mixture(name, _limit_peak(x), tuple(events), tuple(contents))
 
 
+def make_city_mixtures(corpus: Corpus, split: str) -> Iterator[Mixture]:
+    """The field recordings whose shots were all measured, as they are. An event lasts 0.3 s."""
+    for clip in corpus.select_clips(split, "gunshot"):
+        if clip.measured:
+            onsets = np.array(clip.onsets) * HOP / RATE
+            truth = tuple(MixtureEvent(t, t + CITY_EVENT_S, clip.group, None) for t in onsets)
+            name = f"city/{Path(clip.path).stem}.flac"
+            yield Mixture(name, corpus.read_samples(clip), truth)
+
+
 def _make_film_bed(
     clips: _MixtureClips, start_s: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[MixtureContent]]:
@@ -234,7 +245,8 @@ def write_mixtures(mixtures: Iterable[Mixture], folder: Path) -> int:
         soundfile.write(path, mixture.samples, RATE)
         for t in mixture.truth:
             span = (f"{t.onset_s:.3f}", f"{t.offset_s:.3f}")
-            truth.append([mixture.name, *span, t.group, f"{t.ebr_db:g}", t.rounds])
+            ebr_db = "" if t.ebr_db is None else f"{t.ebr_db:g}"
+            truth.append([mixture.name, *span, t.group, ebr_db, t.rounds])
         for c in mixture.contents:
             span = (f"{c.onset_s:.3f}", f"{c.offset_s:.3f}")
             contents.append([mixture.name, *span, c.role, c.label, c.path])

@@ -12,6 +12,10 @@ CODEC_ODDS = {
 }  # fmt: skip
 
 
+BAND_EDGES = (3_400.0, 3_900.0, 3_900.0, 5_000.0, 5_400.0, 5_900.0)
+"""Hz: telephones, and recordings at 8,000, 11,025 and 12,000 Hz."""
+
+
 def simulate_recorder(cfg: MixConfig, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Process a scene as a recorder would: (n,) float32 in [-1, 1], without a delay."""
     responses = []
@@ -19,10 +23,12 @@ def simulate_recorder(cfg: MixConfig, x: np.ndarray, rng: np.random.Generator) -
         corner = rng.uniform(20.0, 250.0)
         responses.append(lambda f: effects.compute_high_pass(f, corner))
     if rng.random() < cfg.narrow_band:
-        edge = float(rng.choice([3_400.0, 3_900.0, 3_900.0, 5_400.0]))
+        edge = float(rng.choice(BAND_EDGES))
         responses.append(lambda f: effects.compute_low_pass(f, edge, 16))
     elif rng.random() < 0.3:
         responses.append(lambda f: effects.draw_colour_response(f, rng))
+    if rng.random() < cfg.two_microphones:
+        x = effects.average_two_microphones(x, rng)
     if responses:
         x = effects.apply_filters(x, None, responses)
     if rng.random() < cfg.gain_control:

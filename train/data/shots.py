@@ -5,15 +5,19 @@ the frames within 25 dB of the clip's loudest frame. Its *onsets* are the peaks 
 (Dixon, *Onset Detection Revisited*, DAFx 2006) of more than 6 dB within 15 dB of the loudest frame.
 All lengths are in 10 ms frames.
 
-A forest recorder's clip is noise with one far shot in it, sometimes inside an annotator's wide
-box. Its onset is the sharpest rise; it is reliable if no other rise is nearly as sharp.
+A field recorder's clip is noise with far shots in it, often with boxes around them. A narrow box
+begins at a measured onset. In a wide box, or in the whole clip without one, the onset is the
+sharpest rise; it is reliable if no other rise is nearly as sharp.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from streamdet.constants import RATE
 
 HOP = 160
 """Samples in 10 ms."""
@@ -21,6 +25,8 @@ DROP_DB = 25.0
 ONSET_DROP_DB = 15.0
 ONSET_FLUX_DB = 6.0
 MIN_ONSET_GAP = 5
+NARROW_BOX_S = 0.4
+"""Boxes up to this length begin at a measured onset."""
 FAR_FLUX_DB = 4.0
 FAR_LEAD = 1.3
 _FAR_EDGE = 8
@@ -33,26 +39,32 @@ class StrongLabels(NamedTuple):
     """The activity and the onsets of a clip, in 10 ms frames.
 
     ``active`` is (frames,) bool, ``onsets`` (n,) int32 with n >= 1. Only ``reliable`` onsets are
-    trained on.
+    trained on; ``measured`` ones come from annotations, and every shot of the clip has one.
     """
 
     active: np.ndarray
     onsets: np.ndarray
     reliable: bool
+    measured: bool = False
 
 
 def find_strong_labels(
-    samples: np.ndarray, kind: str, box_s: tuple[float, float] | None = None
+    samples: np.ndarray, kind: str, boxes_s: Sequence[tuple[float, float]] = ()
 ) -> StrongLabels:
     """Find the activity and onsets of a clip of the manifest's ``kind``.
 
-    ``box_s`` is the annotator's box (onset, offset) in seconds, if the clip has one.
+    ``boxes_s`` are the annotator's boxes (onset, offset) in seconds, one for each shot.
     """
     labels = find_shots(samples)
     if kind != "field":
         return labels
-    onset, reliable = find_far_shot(samples, box_s)
-    return StrongLabels(labels.active, np.array([onset], np.int32), reliable)
+    if boxes_s and all(offset - onset <= NARROW_BOX_S for onset, offset in boxes_s):
+        last = max(0, len(samples) // HOP - 1)
+        onsets = {min(round(onset * RATE / HOP), last) for onset, _ in boxes_s}
+        return StrongLabels(labels.active, np.array(sorted(onsets), np.int32), True, True)
+    shots = [find_far_shot(samples, box) for box in boxes_s or [None]]
+    onsets = np.unique(np.array([onset for onset, _ in shots], np.int32))
+    return StrongLabels(labels.active, onsets, all(reliable for _, reliable in shots))
 
 
 def find_shots(samples: np.ndarray) -> StrongLabels:

@@ -36,12 +36,16 @@ class SceneSound(NamedTuple):
 
 
 def cut_excerpt(
-    x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator
+    x: np.ndarray, onsets: np.ndarray, rng: np.random.Generator, *, first: bool = False
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Cut at most 5 s around one of a clip's onsets; return it, its onsets and its start sample."""
+    """Cut at most 5 s around one of a clip's onsets; return it, its onsets and its start sample.
+
+    With ``first`` it is the first onset, so that the excerpt does not begin in another's tail.
+    """
     if len(x) <= LONGEST_S * RATE:
         return x, onsets, 0
-    start = max(0, int(rng.choice(onsets)) * HOP - int(rng.integers(0, RATE)))
+    onset = int(onsets[0] if first else rng.choice(onsets))
+    start = max(0, onset * HOP - int(rng.integers(0, RATE)))
     x = x[start : start + int(LONGEST_S * RATE)]
     onsets = onsets - start // HOP
     return x, onsets[(onsets >= 0) & (onsets < len(x) // HOP)], start
