@@ -23,6 +23,7 @@ from train.evaluation import (
     peers,
     plots,
     psds,
+    reliability,
     report,
     robustness,
     scene_metrics,
@@ -73,8 +74,11 @@ def test_a_page_shows_the_metrics_and_the_worst_errors(evaluated, tmp_path):
     assert "| film |" in text
     assert "The ten worst misses" in text
     assert "The ten worst false alarms" in text
-    for name in ("det", "ebr", "misses", "alarms"):
-        suffix, begins = (".png", b"\x89PNG") if name in ("det", "ebr") else (".jpg", b"\xff\xd8")
+    assert "## Reliability" in text
+    for name in ("det", "ebr", "reliability", "misses", "alarms"):
+        suffix, begins = (
+            (".png", b"\x89PNG") if name not in ("misses", "alarms") else (".jpg", b"\xff\xd8")
+        )
         assert (tmp_path / "page" / f"{name}{suffix}").read_bytes().startswith(begins)
 
 
@@ -196,8 +200,8 @@ def test_a_temperature_corrects_overconfident_scores():
     honest = rng.normal(-1.0, 2.0, 20_000)
     positive = rng.random(20_000) < 1.0 / (1.0 + np.exp(-honest))
     assert calibration.fit_temperature(3.0 * honest, positive) == pytest.approx(3.0, rel=0.05)
-    sure = calibration.compute_calibration_error(3.0 * honest, positive)
-    assert calibration.compute_calibration_error(honest, positive) < 0.02 < sure
+    sure = reliability.compute_calibration_error(3.0 * honest, positive)
+    assert reliability.compute_calibration_error(honest, positive) < 0.02 < sure
     detector = bundles.load()
     head, cooled = (
         detector.params["head"],

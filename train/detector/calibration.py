@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.frames import FrameGrid
@@ -18,31 +18,7 @@ from train.evaluation.scored_sets import ScoredFile, group_by_kind
 
 BUDGETS_H = {"balanced": 1.0, "strict": 0.1}
 """The most false alarms an hour of film-like scenes that each of these points may raise."""
-SEGMENT_S = 1.0
-EVENT_MARGIN_S = 0.5
-
-
-def collect_second_peaks(
-    grid: FrameGrid, files: Sequence[ScoredFile]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The peak logit of each second, (n,) float64, and whether an event begins in it, (n,) bool.
-    Seconds that hold only the decay of an event are left out."""
-    length = round(SEGMENT_S * grid.rate / grid.frame)
-    logits, positive = [], []
-    for file in files:
-        p = np.clip(file.frames.scores[:, 0].astype(np.float64), 1e-7, 1.0 - 1e-7)
-        count = len(p) // length
-        peaks = np.log(p / (1.0 - p))[: count * length].reshape(count, length).max(axis=1)
-        start = np.arange(count) * SEGMENT_S
-        end = start + SEGMENT_S
-        begins, decays = np.zeros(count, bool), np.zeros(count, bool)
-        for onset, offset in file.truth:
-            begins |= (start < onset + EVENT_MARGIN_S) & (end > onset)
-            decays |= (start < offset + EVENT_MARGIN_S) & (end > onset - EVENT_MARGIN_S)
-        included = begins | ~decays
-        logits.append(peaks[included])
-        positive.append(begins[included])
-    return np.concatenate(logits), np.concatenate(positive)
+LOWEST_CANDIDATE, HIGHEST_CANDIDATE, CANDIDATE_RECALL = 0.01, 0.3, 0.99
 
 
 def fit_temperature(logits: np.ndarray, positive: np.ndarray) -> float:
@@ -57,31 +33,36 @@ def fit_temperature(logits: np.ndarray, positive: np.ndarray) -> float:
     return float(np.exp(best.x))  # type: ignore[attr-defined]
 
 
-def compute_calibration_error(logits: np.ndarray, positive: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: the mean distance between confidence and truth over bins of
-    probability, weighted by the number of seconds in each bin. Both arrays are (n,)."""
-    p = 1.0 / (1.0 + np.exp(-logits))
-    index = np.minimum((p * bins).astype(int), bins - 1)
-    distances = [
-        abs(p[index == b].mean() - positive[index == b].mean()) * np.mean(index == b)
-        for b in np.unique(index)
-    ]
-    return float(np.sum(distances))
+def fit_scale_and_bias(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
+    """The temperature in [0.2, 5] and the bias of the highest likelihood of the truth of ``(n,)``
+    logits (Platt scaling; Platt, *Probabilistic Outputs for Support Vector Machines*, 1999)."""
+
+    def loss(x: np.ndarray) -> float:
+        z = logits / np.exp(x[0]) + x[1]
+        return float(np.mean(np.logaddexp(0.0, np.where(positive, -z, z))))
+
+    bounds = [(np.log(0.2), np.log(5.0)), (-10.0, 10.0)]
+    best = minimize(loss, np.zeros(2), bounds=bounds, method="L-BFGS-B")
+    return float(np.exp(best.x[0])), float(best.x[1])
 
 
-def apply_temperature(params: Params, temperature: float) -> Params:
-    """The weights with the logit of the gunshot head divided by a temperature. The calibration is
-    part of the weights, so bundles need no field for it."""
+def apply_temperature(params: Params, temperature: float, bias: float = 0.0) -> Params:
+    """The weights with the logit of the gunshot head divided by a temperature, plus a bias. The
+    calibration is part of the weights, so bundles need no field for it."""
     head = {name: x.copy() for name, x in params["head"].items()}
     for x in head.values():
         x[..., GUNSHOT] /= np.float32(temperature)
+    head["bias"][..., GUNSHOT] += np.float32(bias)
     return {**params, "head": head}
 
 
 def choose_operating_points(
-    grid: FrameGrid, files: Sequence[ScoredFile]
+    grid: FrameGrid,
+    files: Sequence[ScoredFile],
+    stage_points: Mapping[str, OperatingPoint] | None = None,
 ) -> dict[str, OperatingPoint]:
-    """The operating points of a detector, each with its metrics on all scenes.
+    """The operating points of a detector, each with its metrics on all scenes. ``stage_points`` are
+    those of the first stage alone.
 
     ``sensitive`` has the best F1 on the rare scenes. ``balanced`` and ``strict`` have the lowest
     threshold from which on no threshold exceeds their budget of false alarms on the film-like
@@ -100,9 +81,30 @@ def choose_operating_points(
         first = exceeding[-1] + 1 if exceeding else 0
         chosen[name] = candidates[min(first, len(rates) - 1)]
     return {
-        name: OperatingPoint(round(t, 4), _measure_point(grid, kinds, round(t, 4)))
+        name: OperatingPoint(
+            round(t, 4),
+            _measure_point(grid, kinds, round(t, 4)),
+            None if stage_points is None else stage_points[name].threshold,
+        )
         for name, t in chosen.items()
     }
+
+
+def choose_candidate_threshold(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
+    """The highest threshold of the first stage that misses hardly more events than the lowest one:
+    its candidates hold 99 % of the events that those at 0.01 hold, over all kinds of scenes.
+
+    ``files`` are scored by the first stage alone.
+    """
+
+    def recall(threshold: float) -> float:
+        config = DecisionConfig(threshold).for_candidates(threshold)
+        counts = scene_metrics.count_at_threshold(grid, files, config)
+        return counts.recall
+
+    least = CANDIDATE_RECALL * recall(LOWEST_CANDIDATE)
+    candidates = [t for t in list_candidate_thresholds() if t <= HIGHEST_CANDIDATE]
+    return max((t for t in candidates if recall(t) >= least), default=LOWEST_CANDIDATE)
 
 
 def list_candidate_thresholds() -> list[float]:

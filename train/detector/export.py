@@ -15,23 +15,24 @@ from train.data.corpus import Corpus
 from train.detector import calibration, loop
 from train.detector.config import DetectorConfig
 from train.detector.run import COMMITS
+from train.evaluation import reliability
 from train.evaluation.scene_metrics import make_frame_grid
 from train.evaluation.scored_sets import score_scenes
 
 DEFAULT_POINT = "sensitive"
 
 
-def load_detector_params(config: DetectorConfig, corpus: Corpus, run: Path) -> Params:
+def load_detector_params(config: DetectorConfig, run: Path) -> Params:
     """The weights of a run (`loop.load_mean_params`), without the teacher's heads."""
-    params = loop.load_mean_params(loop.add_teacher_heads(config, corpus), run)
+    params = loop.load_mean_params(config, run)
     labels = len(config.model.labels)
     return {**params, "head": {name: x[..., :labels] for name, x in params["head"].items()}}
 
 
-def export_uncalibrated(config: DetectorConfig, corpus: Corpus, run: Path, to: Path) -> Bundle:
+def export_uncalibrated(config: DetectorConfig, run: Path, to: Path) -> Bundle:
     """Write the weights of a run as they are, with one operating point at 0.5, and load the
     bundle."""
-    params = load_detector_params(config, corpus, run)
+    params = load_detector_params(config, run)
     return _write_bundle(config, params, {DEFAULT_POINT: OperatingPoint(0.5, {})}, {}, to)
 
 
@@ -40,15 +41,15 @@ def export_detector(
 ) -> Bundle:
     """Write the calibrated bundle of a run, with operating points chosen on the scenes in
     ``val``, and load it. ``trained_with`` is the command that the card names."""
-    raw = export_uncalibrated(config, corpus, run, to)
+    raw = export_uncalibrated(config, run, to)
     grid = make_frame_grid(raw)
-    before = calibration.collect_second_peaks(grid, score_scenes(raw, val))
+    before = reliability.collect_second_peaks(grid, score_scenes(raw, val))
     temperature = calibration.fit_temperature(*before)
     params = calibration.apply_temperature(raw.params, temperature)
     calibrated = _write_bundle(config, params, raw.operating_points, {}, to)
     files = score_scenes(calibrated, val)
-    after = calibration.collect_second_peaks(grid, files)
-    error = calibration.compute_calibration_error
+    after = reliability.collect_second_peaks(grid, files)
+    error = reliability.compute_calibration_error
     about = {
         "licence": "Apache-2.0",
         "trained_with": trained_with,

@@ -26,8 +26,6 @@ CHUNK_S = 30
 ROWS = 24
 RARE, REELS = 240, 8
 SEED, EBRS_DB = 17, (-6.0, 0.0, 6.0)
-RATES_H = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-"""False alarms an hour that the miss rate is averaged over."""
 
 
 def make_val_scenes(corpus: Corpus) -> list[Mixture]:
@@ -66,14 +64,8 @@ def score_streams(config: DetectorConfig, params: Params, samples: np.ndarray) -
 
 
 def validate(config: DetectorConfig, params: Params, scenes: Sequence[Mixture]) -> dict[str, float]:
-    """Best event error rate, F1 and recall of each kind of scene, by the rules of the benchmark,
-    and ``miss_rate``, by which checkpoints are chosen.
-
-    ``miss_rate`` is the mean over the kinds of the mean miss rate at 1, 2, 4 ... 64 false alarms
-    an hour (after the log-average miss rate of Dollar et al., *Pedestrian Detection*, PAMI 2012).
-    False alarms within the same 10 s count once. A single background that raises alarms changes
-    the best error rate more than a thousand steps do; it changes this rate less.
-    """
+    """The metrics of `train.evaluation.metrics.summarise_kind` for each kind of scene, and
+    ``miss_rate``, the mean of theirs, by which checkpoints are chosen."""
     row: dict[str, float] = {}
     kinds = sorted({scene.name.split("/")[0] for scene in scenes})
     for kind in kinds:
@@ -84,17 +76,7 @@ def validate(config: DetectorConfig, params: Params, scenes: Sequence[Mixture]) 
             scores = score_streams(config, params, np.stack([s.samples for s in part]))
             truths = [[(t.onset_s, t.offset_s) for t in s.truth] for s in part]
             files += list(zip(scores, truths, strict=True))
-        thresholds = metrics.choose_thresholds(files)
-        rows = metrics.sweep_thresholds(files, config.frame_s, thresholds)
-        spaced = metrics.sweep_thresholds(files, config.frame_s, thresholds, metrics.match_spaced)
         hours = sum(len(s.samples) for s in of_kind) / config.frontend.sample_rate / 3600
-        best = min(rows, key=lambda r: r.error_rate)
-        recalls = [metrics.find_recall_at_rate(spaced, hours, rate) for rate in RATES_H]
-        row |= {
-            f"{kind}_error_rate": round(best.error_rate, 3),
-            f"{kind}_f1": round(max(r.f1 for r in rows), 3),
-            f"{kind}_recall_at_6": round(metrics.find_recall_at_rate(rows, hours, 6.0), 3),
-            f"{kind}_miss_rate": round(1.0 - float(np.mean(recalls)), 4),
-        }
+        row |= metrics.summarise_kind(kind, files, config.frame_s, hours)
     rates = [row[f"{kind}_miss_rate"] for kind in kinds]
     return {"miss_rate": round(float(np.mean(rates)), 4), **row}

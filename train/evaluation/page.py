@@ -10,6 +10,7 @@ from train.errors import TrainError
 from train.evaluation import plots
 from train.evaluation.plots import MisjudgedMoment
 from train.evaluation.report import EvaluationReport, format_markdown
+from train.evaluation.scored_sets import KINDS
 
 WORST = 10
 
@@ -27,6 +28,7 @@ def write_page(report: EvaluationReport, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         plots.plot_det_curve(grid, files, report.curves, folder / "det.png")
         plots.plot_recall_by_ebr(grid, files, point, folder / "ebr.png")
+        plots.plot_reliability(report.metrics, folder / "reliability.png")
         plots.plot_timelines(grid, misses, point, folder / "misses.jpg")
         plots.plot_timelines(grid, alarms, point, folder / "alarms.jpg")
         page = folder / "page.md"
@@ -42,7 +44,9 @@ def _make_lines(
     metrics, point = report.metrics, report.bundle.default_point
     lines = [f"# {metrics['bundle']}", "", format_markdown(metrics), ""]
     lines += ["![misses against false alarms](det.png)", "", "![recall by EBR](ebr.png)"]
-    for kind in ("rare", "film", "bursts"):
+    lines += ["", "![reliability](reliability.png)"]
+    lines += _make_reliability_table({k: metrics[k] for k in KINDS if k in metrics})
+    for kind in KINDS:
         row = metrics.get(kind, {}).get("points", {}).get(point, {})
         lines += _make_table(
             f"False alarms per hour by cause: {kind}, {point}",
@@ -78,6 +82,21 @@ def _make_table(title: str, rows: dict[str, Any]) -> list[str]:
         "|---|---|",
         *(f"| {k} | {v} |" for k, v in rows.items()),
     ]
+
+
+def _make_reliability_table(kinds: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "## Reliability: peak scores of seconds, and the share in which an event begins",
+        "",
+        "| scenes | mean score | share | seconds |",
+        "|---|---|---|---|",
+    ]
+    for kind, row in kinds.items():
+        lines += [
+            f"| {kind} | {b.score:.3f} | {b.truth:.3f} | {b.seconds} |" for b in row["reliability"]
+        ]
+    return lines
 
 
 def _make_robustness_table(rows: dict[str, Any]) -> list[str]:

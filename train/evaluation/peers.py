@@ -23,17 +23,21 @@ def compute_peer_metrics(
     ``path`` is a JSON lines file with a line ``{"file", "win", "frames": [[start_s, score], ...]}``
     per file; ``win`` is the length of a score's window in seconds. ``files`` are the scenes, scored
     on ``grid``; their length gives the false alarms per hour. Raises SceneSetError if ``path`` has
-    another format or lacks a scene.
+    another format or lacks some of the scenes of a kind; kinds that it lacks are left out.
     """
     rows: dict[str, dict[str, Any]] = {}
     try:
         for line in path.read_text().splitlines():
             row = json.loads(line)
             rows["/".join(row["file"].split("/")[-2:])] = row
-        return {
-            kind: _compute_kind_metrics(rows, grid, of_kind)
+        kinds = {
+            kind: of_kind
             for kind, of_kind in group_by_kind(files).items()
+            if any(f.name in rows for f in of_kind)
         }
+        if not kinds:
+            raise LookupError("no scene")
+        return {k: _compute_kind_metrics(rows, grid, of_kind) for k, of_kind in kinds.items()}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise SceneSetError(f"{path}: no frame scores of this set: {error!r}") from error
 

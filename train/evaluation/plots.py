@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from streamdet.detection.frames import FrameGrid
 from train.evaluation import metrics, scene_metrics
-from train.evaluation.scored_sets import ScoredFile, group_by_kind, read_samples
+from train.evaluation.scored_sets import KINDS, ScoredFile, group_by_kind, read_samples
 from train.evaluation.spectrograms import draw_spectrogram
 
 SIDE_S = 3.0
@@ -41,9 +42,15 @@ def find_worst_misses(
             last = int((event.span[1] + metrics.COLLAR_S) / hop_s) + 1
             score = float(scores[first:last].max(initial=0.0))
             if score < threshold:
-                description = f"{event.group}, EBR {float(event.ebr_db):.0f} dB"
+                description = f"{event.group}, {_describe_level(file.kind, event.ebr_db)}"
                 found.append(MisjudgedMoment(file, event.span[0], score, description))
     return sorted(found, key=lambda m: m.score)[:count]
+
+
+def _describe_level(kind: str, ebr_db: str) -> str:
+    if not ebr_db:
+        return "distance not known"
+    return f"{float(ebr_db):.0f} m" if kind == "city" else f"EBR {float(ebr_db):.0f} dB"
 
 
 def find_worst_alarms(
@@ -126,7 +133,8 @@ def plot_det_curve(
         ours = [
             (r.false_alarms / hours, r.recall) for r in scene_metrics.compute_curve(grid, of_kind)
         ]
-        for name, pairs in {"streamdet": ours, **{n: p[kind] for n, p in peers.items()}}.items():
+        others = {name: curves[kind] for name, curves in peers.items() if kind in curves}
+        for name, pairs in {"streamdet": ours, **others}.items():
             rate, recall = np.array(sorted(pairs)).T
             axis.step(np.maximum(rate, 0.3), 1.0 - recall, where="post", label=name)
         axis.set_xscale("log")
@@ -148,6 +156,8 @@ def plot_recall_by_ebr(
     axis = figure.subplots()
     hop_s = grid.frame / grid.rate
     for kind, of_kind in group_by_kind(files).items():
+        if kind == "city":  # it has distances, not EBRs
+            continue
         found: dict[float, list[bool]] = {}
         for file in of_kind:
             alarms = metrics.find_alarms(file.frames.scores[:, 0], hop_s, threshold)
@@ -162,6 +172,23 @@ def plot_recall_by_ebr(
     axis.set_ylim(0.0, 1.05)
     axis.set_xlabel("event-to-background ratio, dB")
     axis.set_ylabel(f"found at threshold {threshold:.2f}")
+    axis.grid(visible=True, alpha=0.3)
+    axis.legend()
+    figure.savefig(to, dpi=110)
+
+
+def plot_reliability(metrics_by_kind: dict[str, Any], to: Path) -> None:
+    """Write a reliability diagram: the share of seconds in which an event begins against their
+    scores, for each kind of scene in the metrics of a report."""
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
+    for kind in (k for k in KINDS if k in metrics_by_kind):
+        row = metrics_by_kind[kind]
+        scores, truth, _ = np.array(row["reliability"]).T
+        axis.plot(scores, truth, marker="o", label=f"{kind}: error {row['calibration_error']:.3f}")
+    axis.set_xlabel("score")
+    axis.set_ylabel("share of seconds with an event")
     axis.grid(visible=True, alpha=0.3)
     axis.legend()
     figure.savefig(to, dpi=110)

@@ -11,6 +11,7 @@ from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import Bundle
 from train.evaluation import clip_metrics, peers, psds, robustness, scene_metrics
 from train.evaluation.scored_sets import (
+    KINDS,
     ScoredClip,
     ScoredFile,
     group_by_kind,
@@ -94,7 +95,7 @@ def compute_clips_by_distance(bundle: Bundle, clips: Sequence[ScoredClip]) -> di
 
 def format_markdown(metrics: dict[str, Any]) -> str:
     """Format the metrics as Markdown: scenes, operating points, peers and clips."""
-    kinds = [k for k in ("rare", "film", "bursts") if k in metrics]
+    kinds = [k for k in KINDS if k in metrics]
     lines = [
         "| scenes | events | hours | event ER | event F1 | recall at 1 / 6 / 20 FA/h |",
         "|---|---|---|---|---|---|",
@@ -119,6 +120,14 @@ def format_markdown(metrics: dict[str, Any]) -> str:
             f"- rare, recall by EBR in dB at the best ER: {_format_pairs(rare['recall_by_ebr'])}",
             f"- rare, PSDS up to 20 false alarms per hour (sed-scores-eval): {psds_text}",
         ]
+    for kind in kinds:
+        row = metrics[kind]
+        lines.append(f"- {kind}, calibration error of seconds: {row['calibration_error']:.3f}")
+        if "verified_windows_h" in row:
+            lines.append(f"- {kind}, windows verified per hour: {row['verified_windows_h']:g}")
+    if "city" in metrics:
+        found = _format_pairs(metrics["city"]["recall_by_ebr"])
+        lines.append(f"- city, found by distance at the best ER: {found}")
     for peer, rows in metrics.get("peers", {}).items():
         for kind, row in rows.items():
             lines.append(

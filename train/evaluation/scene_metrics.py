@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection import decision
+from streamdet.detection import confirmation, decision
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.frames import FrameGrid
+from streamdet.detection.verification import VerifiedScores
 from streamdet.model.bundle import Bundle
 from streamdet.scoring.matching import overlaps
-from train.evaluation import metrics
+from train.evaluation import metrics, reliability
 from train.evaluation.metrics import Alarm, EventCounts, MatchRule, Span
 from train.evaluation.scored_sets import ScoredFile
 
@@ -44,13 +45,27 @@ def total_hours(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
 def detect_events(
     grid: FrameGrid, config: DecisionConfig, file: ScoredFile
 ) -> list[tuple[Alarm, decision.Detection]]:
-    """Find a file's final events: (onset_s, offset_s, score) and the detection of each."""
-    state, events = decision.step(config, grid, decision.init(config, grid), file.frames)
-    events += decision.finish(config, grid, state)[1]
+    """Find a file's final events: (onset_s, offset_s, score) and the detection of each.
+
+    With a verifier these are the confirmed ones.
+    """
+    frames, stage = file.frames, file.stage
+    stage_config = config if stage is None else config.for_candidates(stage.candidate_threshold)
+    if stage is not None:
+        scores = frames.scores.copy()
+        scores[:, 0] = stage.scores
+        frames = frames._replace(scores=scores)
+    state, events = decision.step(stage_config, grid, decision.init(stage_config, grid), frames)
+    events += decision.finish(stage_config, grid, state)[1]
+    if stage is not None:
+        final = VerifiedScores(0, file.frames.scores[:, 0], stage.windows)
+        _, events = confirmation.step(
+            config.threshold, grid, confirmation.init(), events, final, ending=True
+        )
     return [
         ((d.onset / grid.rate, d.offset / grid.rate, d.score), d)
         for d in events
-        if d.offset is not None
+        if d.offset is not None and d.verified is not False
     ]
 
 
@@ -101,7 +116,14 @@ def compute_scene_metrics(bundle: Bundle, files: Sequence[ScoredFile]) -> dict[s
         onsets = compute_curve(grid, files, metrics.match_strongest_onset)
         out["best_onset_error_rate"] = round(min(r.error_rate for r in onsets), 3)
         out["best_onset_f1"] = round(max(r.f1 for r in onsets), 3)
+    if files[0].kind in ("rare", "city"):
         out["recall_by_ebr"] = compute_recall_by_ebr(grid, files, best.threshold)
+    peaks = reliability.collect_second_peaks(grid, files)
+    out["calibration_error"] = round(reliability.compute_calibration_error(*peaks), 4)
+    out["reliability"] = reliability.compute_reliability(*peaks)
+    stages = [f.stage for f in files if f.stage is not None]
+    if stages:
+        out["verified_windows_h"] = round(sum(s.windows for s in stages) / hours, 1)
     out["points"] = {
         name: compute_point_metrics(grid, files, point.threshold)
         for name, point in bundle.operating_points.items()
@@ -287,16 +309,22 @@ def _count_found_by_ebr(
     for alarms, file in zip(alarms_by_file, files, strict=True):
         hits, _ = metrics.match_events(alarms, file.truth)
         for hit, event in zip(hits, file.events, strict=True):
-            ebr = _name_ebr_bin(event.ebr_db)
+            ebr = _name_bin(event.ebr_db, file.kind)
             counts[ebr][0] += hit
             counts[ebr][1] += 1
-    ordered = sorted(counts.items(), key=lambda item: float(item[0].split()[0]))
+    ordered = sorted(counts.items(), key=lambda item: float(item[0].split()[0] or "inf"))
     return {ebr: f"{hits}/{events}" for ebr, (hits, events) in ordered}
 
 
-def _name_ebr_bin(ebr_db: str) -> str:
-    """Name an EBR: a whole number as it is (a protocol's), others by their range of 6 dB."""
+def _name_bin(ebr_db: str, kind: str) -> str:
+    """Name an EBR: a whole number as it is (a protocol's), others by their range of 6 dB. That of
+    the city is a distance in metres, named by its range of 100 m."""
+    if not ebr_db:
+        return " not known"
     value = float(ebr_db)
+    if kind == "city":
+        low = int(value // 100) * 100
+        return f"{low} to {low + 100} m"
     if value == int(value):
         return f"{value:g}"
     low = int(value // 6) * 6

@@ -1,7 +1,8 @@
 """Score a set of scenes or single clips with a bundle, through the production engine.
 
-A set is a folder with audio files in ``rare/``, ``film/`` or ``bursts/`` and a ``truth.csv`` with
-the true events (file, onset_s, offset_s, group, ebr_db and, if known, rounds). An optional
+A set is a folder with audio files in ``rare/``, ``film/``, ``city/`` or ``bursts/`` and a
+``truth.csv`` with the true events (file, onset_s, offset_s, group, ebr_db and, if known, rounds).
+For files in ``city/`` the column ebr_db has the distance in metres, if known. An optional
 ``contents.csv`` (file, onset_s, offset_s, role, label, path) lists the other sounds.
 """
 
@@ -12,15 +13,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from streamdet.audio.file import FileSource
 from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import SourceError
+from streamdet.detection import verification
 from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.window_scorer import WindowScorer, create_scorer
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
 from train.data.corpus import read_exclusions
@@ -28,7 +32,7 @@ from train.data.table import read_rows
 from train.errors import TrainError
 from train.evaluation.metrics import Span
 
-KINDS = ("rare", "film", "bursts")
+KINDS = ("rare", "film", "city", "bursts")
 BLOCK_S, CLIP_BLOCK_S = 5.12, 1.0
 
 SampleTransform = Callable[[np.ndarray], np.ndarray]
@@ -59,19 +63,33 @@ class SceneContent:
     path: str
 
 
+class StageScores(NamedTuple):
+    """The first stage's gunshot scores, (t,) float32, and the threshold of candidates. ``windows``
+    is the number of windows that the verifier scored."""
+
+    scores: np.ndarray
+    candidate_threshold: float
+    windows: int
+
+
 @dataclass(frozen=True)
 class ScoredFile:
-    """The frame scores of one file, its true events and its other contents."""
+    """The frame scores of one file, its true events and its other contents.
+
+    With a verifier the gunshot scores of ``frames`` are final, and ``stage`` has those of the first
+    stage.
+    """
 
     name: str
     path: Path
     frames: ScoredFrames
     events: tuple[TrueEvent, ...]
     contents: tuple[SceneContent, ...]
+    stage: StageScores | None = None
 
     @property
     def kind(self) -> str:
-        """The kind of scene: ``rare``, ``film`` or ``bursts``."""
+        """The kind of scene, one of KINDS."""
         return self.name.split("/")[0]
 
     @property
@@ -94,9 +112,14 @@ class ScoredClip:
 
 
 def score_scenes(
-    bundle: Bundle, folder: Path, transform: SampleTransform | None = None
+    bundle: Bundle,
+    folder: Path,
+    transform: SampleTransform | None = None,
+    *,
+    verify: bool = True,
 ) -> list[ScoredFile]:
-    """Score every file of a set, after ``transform`` if given.
+    """Score every file of a set, after ``transform`` if given, with the bundle's verifier unless
+    ``verify`` is False.
 
     Raises SceneSetError if the folder is not a set or a file can't be read.
     """
@@ -107,13 +130,15 @@ def score_scenes(
             f"{folder}: no audio files. Put them into {', '.join(k + '/' for k in KINDS)}."
         )
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
+    scorer = create_scorer(bundle, verify=verify)
     scored = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
         samples = read_samples(path, engine.grid.rate)
-        frames = score_samples(engine, samples if transform is None else transform(samples))
+        samples = samples if transform is None else transform(samples)
+        frames, stage = verify_frames(scorer, engine.grid, samples, score_samples(engine, samples))
         events, others = tuple(truth.get(name, [])), tuple(contents.get(name, []))
-        scored.append(ScoredFile(name, path, frames, events, others))
+        scored.append(ScoredFile(name, path, frames, events, others, stage))
     return scored
 
 
@@ -142,12 +167,14 @@ def score_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> 
 def compute_peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
     """Compute the highest gunshot probability of each file, scored as by `score_clips`."""
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, CLIP_BLOCK_S))
+    scorer = create_scorer(bundle)
     noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
     peaks = []
     for path in paths:
         samples = np.concatenate([lead, read_samples(path, engine.grid.rate)])
-        peaks.append(float(score_samples(engine, samples).scores[:, 0].max(initial=0.0)))
+        frames, _ = verify_frames(scorer, engine.grid, samples, score_samples(engine, samples))
+        peaks.append(float(frames.scores[:, 0].max(initial=0.0)))
     return peaks
 
 
@@ -170,6 +197,23 @@ def score_samples(engine: Engine, samples: np.ndarray) -> ScoredFrames:
     if not frames:
         return ScoredFrames(*(np.zeros((0, 1), np.float32) for _ in ScoredFrames._fields))
     return ScoredFrames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
+
+
+def verify_frames(
+    scorer: WindowScorer | None, grid: FrameGrid, samples: np.ndarray, frames: ScoredFrames
+) -> tuple[ScoredFrames, StageScores | None]:
+    """Replace the gunshot scores of all frames of some samples by final ones, if there is a
+    verifier; also returns those of the first stage."""
+    if scorer is None:
+        return frames, None
+    stage = frames.scores[:, 0].copy()
+    _, final = verification.step(
+        scorer.config, grid, scorer.threshold, scorer.score_window, verification.init(), samples,
+        stage, ending=True,
+    )  # fmt: skip
+    scores = frames.scores.copy()
+    scores[:, 0] = final.scores
+    return frames._replace(scores=scores), StageScores(stage, scorer.threshold, final.windows)
 
 
 def write_frame_scores(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> None:
