@@ -19,6 +19,7 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection, Event
 from streamdet.detection.operating_point import choose_threshold
+from streamdet.detection.window_scorer import WindowScorer, create_scorer
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
 from streamdet.pipeline import engine_choice
@@ -43,6 +44,7 @@ def detect(
     start_s: float = 0.0,
     end_s: float | None = None,
     start_unix_s: float | None = None,
+    verify: bool = True,
     platform: str = "auto",
 ) -> Iterator[Event]:
     """Yield the events of a file as they are found, in constant memory.
@@ -60,6 +62,7 @@ def detect(
         start_s: Where to start, in seconds of the file.
         end_s: Where to stop, in seconds of the file. Default: its end.
         start_unix_s: The UTC time of the first sample of the file, for `Event.unix_s`.
+        verify: Whether the bundle's verifier, if it has one, scores each candidate.
         platform: "auto", "numpy", "cpu", "gpu" or "tpu".
 
     Raises:
@@ -70,13 +73,13 @@ def detect(
     """
     from streamdet.audio import media
 
-    bundle, decision = _load(model, threshold, operating_point)
+    bundle, decision, scorer = _load(model, threshold, operating_point, verify)
     source = media.open_media(Path(path), start_s, end_s, track)
     try:
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
         engine = engine_choice.file_engine(bundle, Platform(platform), seconds)
-        pipeline = FilePipeline(engine, decision, parse_channels(str(channels)))
+        pipeline = FilePipeline(engine, decision, parse_channels(str(channels)), scorer)
         for found in pipeline.analyse(source, str(path), start_unix_s=start_unix_s):
             yield found.event
     finally:
@@ -99,7 +102,7 @@ class Detector:
         channels: The number of channels.
         hear: Which channels to analyse, as the argument ``channels`` of `detect`.
         name: The source name in the events.
-        model, threshold, operating_point, platform: As for `detect`.
+        model, threshold, operating_point, verify, platform: As for `detect`.
 
     Raises:
         BundleError: The bundle is missing or invalid.
@@ -116,12 +119,13 @@ class Detector:
         operating_point: str | None = None,
         hear: ChannelMode = "auto",
         name: str = "stream",
+        verify: bool = True,
         platform: str = "auto",
     ) -> None:
-        bundle, decision = _load(model, threshold, operating_point)
+        bundle, decision, scorer = _load(model, threshold, operating_point, verify)
         self._engine: Engine = engine_choice.live_engine(bundle, Platform(platform))
         self._pipelines = ChannelPipelines(
-            self._engine, decision, rate, channels, parse_channels(str(hear))
+            self._engine, decision, rate, channels, parse_channels(str(hear)), scorer=scorer
         )
         self._rate, self._channels, self._name = rate, channels, name
         self._samples = 0
@@ -188,7 +192,8 @@ def to_pandas(events: Iterable[Event]) -> pd.DataFrame:
 
 
 def _load(
-    model: str | Path | None, threshold: float | None, operating_point: str | None
-) -> tuple[Bundle, DecisionConfig]:
+    model: str | Path | None, threshold: float | None, operating_point: str | None, verify: bool
+) -> tuple[Bundle, DecisionConfig, WindowScorer | None]:
     bundle = bundles.load(None if model is None else Path(model))
-    return bundle, DecisionConfig(choose_threshold(bundle, threshold, operating_point))
+    chosen = choose_threshold(bundle, threshold, operating_point, verify=verify)
+    return bundle, DecisionConfig(chosen), create_scorer(bundle, verify=verify)

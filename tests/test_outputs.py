@@ -17,7 +17,7 @@ from test_faults_outputs import Hook
 from streamdet.config.schema import CommandConfig, WebhookConfig
 from streamdet.outputs.command import CommandOutput
 from streamdet.outputs.jsonl import RotatingFileOutput
-from streamdet.outputs.queue import Output, OutputError, OutputQueue
+from streamdet.outputs.queue import Output, OutputError, OutputQueue, RecordFilter
 from streamdet.outputs.spool import Spool, SpooledOutputQueue, SpoolError
 from streamdet.outputs.webhook import WebhookOutput
 
@@ -159,7 +159,7 @@ def test_a_record_that_is_still_retried_at_close_counts_as_not_delivered():
 
 def test_only_the_configured_phase_is_delivered():
     output = RecordingOutput()
-    queue = OutputQueue("x", output, 10, "onset")
+    queue = OutputQueue("x", output, 10, RecordFilter("onset"))
     queue.start()
     for phase in ("onset", "final"):
         queue.offer(record(phase=phase))

@@ -45,6 +45,7 @@ def file(
     ],
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
+    verify: options.VerifyOption = options.Switch.on,
     output_format: Annotated[
         OutputFormat | None,
         typer.Option(
@@ -210,6 +211,7 @@ def file(
       arecord -t raw -f S16_LE -r 16000 | streamdet file - --raw-rate 16000
     """
     from streamdet.audio.pipe import RawFormat
+    from streamdet.detection.window_scorer import create_scorer
     from streamdet.pipeline.files import FilePipeline
 
     if scores is not None:
@@ -217,7 +219,8 @@ def file(
     truth = options.read_labels(labels)
     _check_inputs(paths)
     bundle = options.load_bundle(model)
-    decision = options.decision_for(bundle, threshold, operating_point)
+    second_stage = verify is options.Switch.on
+    decision = options.decision_for(bundle, threshold, operating_point, verify=second_stage)
     channel_mode = options.parse_channel_option(channels)
     inputs = InputOptions(
         options.parse_clock(start, "--start") or 0.0,
@@ -245,7 +248,8 @@ def file(
         event_outputs.open_outputs(output_options, paths) as outputs,
         _open_recorder(store, clips if store is not None else None, truth, track) as recorder,
     ):
-        pipeline = FilePipeline(engine, decision, channel_mode)
+        scorer = create_scorer(bundle, verify=second_stage)
+        pipeline = FilePipeline(engine, decision, channel_mode, scorer)
         task = FileTask(pipeline, inputs, outputs, recorder, reports, scores, explain)
         code = analyse_files(paths, task, batch)
         reports.finish()

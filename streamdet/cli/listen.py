@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from streamdet.daemon.event_storage import EventStorage
 
 
+class Tell(StrEnum):
+    """The stage whose events stdout gets."""
+
+    onset = "onset"
+    verified = "verified"
+
+
 class Phase(StrEnum):
     """The lines of an event that are printed."""
 
@@ -84,6 +91,20 @@ def listen(
     ] = None,
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
+    verify: Annotated[
+        options.Switch | None,
+        typer.Option(
+            help="Score each candidate again with the second stage of the bundle, if it has one.",
+            show_default="on",
+        ),
+    ] = None,
+    tell: Annotated[
+        Tell | None,
+        typer.Option(
+            help="When to print an event: at its onset, or once the second stage has verified it.",
+            show_default="onset",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -211,7 +232,8 @@ def listen(
     source_options = listen_options.without_none(name=name, channel=channel, realtime=realtime)
     option_source = listen_options.option_source(locations, source_options)
     option_layers = listen_options.option_layers({
-        "--threshold": threshold, "--operating-point": operating_point, "--metrics": metrics,
+        "--threshold": threshold, "--operating-point": operating_point,
+        "--verify": verify, "--tell": tell, "--metrics": metrics,
         "--phase": phase, "--model": model, "--platform": platform, "--ring": ring,
         "--stall": stall, "--log": log, "--store": store, "--clips": clips,
         "--redact-speech": redact_speech or None, "--web": web,

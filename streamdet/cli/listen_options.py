@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 _MAX_NAME = 64
 _CONFIG_KEYS = {
     "--threshold": "threshold", "--operating-point": "operating_point",
-    "--metrics": "http.address", "--phase": "stdout.phase", "--model": "model",
+    "--verify": "verify", "--tell": "stdout.tell", "--metrics": "http.address",
+    "--phase": "stdout.phase", "--model": "model",
     "--platform": "platform", "--ring": "ring_s", "--stall": "stall_s", "--log": "log.format",
     "--store": "store.path", "--clips": "clips.folder", "--redact-speech": "store.redact_speech",
     "--web": "web.address",

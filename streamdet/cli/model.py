@@ -59,6 +59,12 @@ def info(
         for measured_on, figures in point.figures.items():
             if isinstance(figures, dict):
                 typer.echo(f"    {measured_on}: {_format_figures(figures)}")
+    if (verifier := bundle.verifier) is not None:
+        count = sum(x.size for layer in verifier.params.values() for x in layer.values())
+        typer.echo(
+            f"second stage: {count:,} parameters, scores candidates from "
+            f"{verifier.candidate_threshold:.4f} of the first stage on"
+        )
     if isinstance(card.get("calibration"), dict):
         typer.echo(f"calibration: {_format_figures(card['calibration'])}")
     for key in ("trained_with", "commit", "seed", "licence"):

@@ -9,6 +9,7 @@ import gc
 import re
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -44,6 +45,22 @@ OperatingPointOption = Annotated[
         show_default="the bundle's default",
     ),
 ]  # fmt: skip
+
+
+class Switch(StrEnum):
+    """The value of an option that is on or off."""
+
+    on = "on"
+    off = "off"
+
+
+VerifyOption = Annotated[
+    Switch,
+    typer.Option(
+        "--verify",
+        help="Score each candidate again with the second stage of the bundle, if it has one.",
+    ),
+]
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -142,13 +159,15 @@ def load_bundle(model: Path | None) -> Bundle:
         raise CommandError(str(error)) from error
 
 
-def decision_for(bundle: Bundle, threshold: float | None, point: str | None) -> DecisionConfig:
+def decision_for(
+    bundle: Bundle, threshold: float | None, point: str | None, *, verify: bool = True
+) -> DecisionConfig:
     """The decision at a threshold or a named operating point, else at the bundle's default."""
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.operating_point import ThresholdError, choose_threshold
 
     try:
-        return DecisionConfig(choose_threshold(bundle, threshold, point))
+        return DecisionConfig(choose_threshold(bundle, threshold, point, verify=verify))
     except ThresholdError as error:
         flags = " and ".join("--" + option.replace("_", "-") for option in error.options)
         raise CommandError(f"{flags}: {error.problem}") from error

@@ -128,6 +128,7 @@ def scan(
     labels: options.LabelsOption = None,
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
+    verify: options.VerifyOption = options.Switch.on,
     model: options.ModelOption = None,
     platform: Annotated[
         Platform,
@@ -171,11 +172,13 @@ def scan(
         run_on = choose_platform(bundle, platform, long_audio=True)
     except PlatformError as error:
         raise CommandError(str(error)) from error
+    second_stage = verify is options.Switch.on
     settings = ScanSettings(
-        options.decision_for(bundle, threshold, operating_point),
+        options.decision_for(bundle, threshold, operating_point, verify=second_stage),
         options.parse_channel_option(channels),
         track,
         run_on.value,
+        second_stage,
     )
     truth = options.read_labels(labels)
     sidecars = scan_inputs.sidecar_writer(sidecar, sidecar_dir, fps)

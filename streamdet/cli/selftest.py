@@ -24,6 +24,7 @@ def selftest(
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
     model: options.ModelOption = None,
+    verify: options.VerifyOption = options.Switch.on,
     platform: options.PlatformOption = Platform.auto,
 ) -> None:
     """Check that a synthetic muzzle blast is detected, and print its score and latency.
@@ -40,19 +41,22 @@ def selftest(
       streamdet selftest --device "USB Audio"
     """
     from streamdet.audio.source import SourceError
+    from streamdet.detection.window_scorer import create_scorer
     from streamdet.pipeline import engine_choice, selftest
     from streamdet.pipeline.jax_setup import configure_jax
 
     bundle = options.load_bundle(model)
-    decision = options.decision_for(bundle, threshold, operating_point)
+    second_stage = verify is options.Switch.on
+    decision = options.decision_for(bundle, threshold, operating_point, verify=second_stage)
+    scorer = create_scorer(bundle, verify=second_stage)
     engine = options.create_engine(
         lambda: engine_choice.live_engine(bundle, platform, configure_jax)
     )
     if device is None:
-        result = selftest.run_in_memory(engine, decision)
+        result = selftest.run_in_memory(engine, decision, scorer=scorer)
     else:
         try:
-            result = selftest.run_through_device(engine, decision, device)
+            result = selftest.run_through_device(engine, decision, device, scorer)
         except SourceError as error:
             raise CommandError(str(error), EXIT_CODE_BY_REASON[error.reason]) from error
     if result is None:

@@ -29,6 +29,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Phases = Literal["both", "onset", "final"]
 RecordKinds = Literal["events", "incidents", "both"]
+Tell = Literal["onset", "verified"]
 Bytes = Annotated[int, Field(ge=4_096)]
 QueueLength = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -96,6 +97,7 @@ class StdoutConfig(ConfigTable):
     """JSON lines on stdout."""
 
     phase: Phases | Literal["off"] = "both"
+    tell: Tell = "onset"
     queue: QueueLength = 1_000
 
 
@@ -107,6 +109,7 @@ class JsonlConfig(ConfigTable):
     keep: Annotated[int, Field(ge=1, le=1_000)] = 5
     phase: Phases = "both"
     tells: RecordKinds = "events"
+    tell: Tell = "onset"
     queue: QueueLength = 10_000
 
 
@@ -125,6 +128,7 @@ class MqttConfig(ConfigTable):
     discovery_prefix: Annotated[str, AfterValidator(checks.check_topic)] = "homeassistant"
     phase: Phases = "both"
     tells: RecordKinds = "events"
+    tell: Tell = "verified"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 1_000
 
@@ -139,6 +143,7 @@ class WebhookConfig(ConfigTable):
     content_type: str = "application/json"
     phase: Phases = "final"
     tells: RecordKinds = "events"
+    tell: Tell = "verified"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 1_000
 
@@ -155,6 +160,7 @@ class CommandConfig(ConfigTable):
     argv: Annotated[tuple[str, ...], Field(min_length=1)]
     phase: Phases = "onset"
     tells: RecordKinds = "events"
+    tell: Tell = "verified"
     timeout_s: Seconds = 10.0
     queue: QueueLength = 100
 
@@ -215,6 +221,7 @@ class Config(ConfigTable):
     platform: Literal["auto", "numpy", "cpu", "gpu", "tpu"] = "auto"
     threshold: Probability | None = None
     operating_point: str | None = None
+    verify: bool = True
     ring_s: Annotated[float, Field(ge=1, le=600)] = 10.0
     stall_s: Annotated[float, Field(ge=0.5, le=3_600)] = 5.0
     open_s: Annotated[float, Field(ge=0.5, le=600)] = 15.0

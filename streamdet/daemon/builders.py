@@ -7,17 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from streamdet.audio.live import LiveSource
 from streamdet.audio.pipe import RawFormat
 from streamdet.config import checks, secret
 from streamdet.config.layers import ConfigError
-from streamdet.config.schema import Config, MqttConfig, SourceConfig, WebhookConfig
+from streamdet.config.schema import (
+    CommandConfig,
+    Config,
+    JsonlConfig,
+    MqttConfig,
+    SourceConfig,
+    WebhookConfig,
+)
+from streamdet.daemon.metrics import Metrics
 from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.operating_point import ThresholdError, choose_threshold
-from streamdet.model.bundle import Bundle, BundleError, load
-from streamdet.outputs.queue import Output, OutputError, OutputQueue
+from streamdet.detection.window_scorer import WindowScorer
+from streamdet.model.bundle import Bundle, BundleError, Verifier, load
+from streamdet.model.config import FrontendConfig
+from streamdet.outputs.queue import Output, OutputError, OutputQueue, RecordFilter
 from streamdet.outputs.spool import Spool, SpooledOutputQueue, SpoolError
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.jax_setup import configure_jax
@@ -52,15 +64,37 @@ def build_engine(config: Config, bundle: Bundle) -> Engine:
 
 def build_decision(config: Config, bundle: Bundle, source: SourceConfig) -> DecisionConfig:
     """The threshold of a source: its own keys take precedence over the general ones."""
+    verify = config.verify
     for prefix, table in ((f"sources.{source.name}.", source), ("", config)):
         if table.threshold is not None or table.operating_point is not None:
             try:
                 return DecisionConfig(
-                    choose_threshold(bundle, table.threshold, table.operating_point)
+                    choose_threshold(bundle, table.threshold, table.operating_point, verify=verify)
                 )
             except ThresholdError as error:
                 raise ConfigError([f"{prefix}{error}"]) from error
-    return DecisionConfig(choose_threshold(bundle))
+    return DecisionConfig(choose_threshold(bundle, verify=verify))
+
+
+class _TimedScorer(WindowScorer):
+    """A verifier whose time is measured."""
+
+    def __init__(self, frontend: FrontendConfig, verifier: Verifier, metrics: Metrics) -> None:
+        super().__init__(frontend, verifier)
+        self._metrics = metrics
+
+    def score_window(self, samples: np.ndarray) -> np.ndarray:
+        """Score a window, and export how long it took."""
+        with self._metrics.verification.time():
+            return super().score_window(samples)
+
+
+def build_scorer(bundle: Bundle, metrics: Metrics, *, verify: bool) -> WindowScorer | None:
+    """The bundle's verifier, if it has one and ``verify`` is on."""
+    frontend, verifier = bundle.frontend, bundle.verifier
+    if verifier is None or not verify or not isinstance(frontend, FrontendConfig):
+        return None
+    return _TimedScorer(frontend, verifier, metrics)
 
 
 def build_retry_policy(config: Config, source: SourceConfig) -> RetryPolicy:
@@ -139,17 +173,18 @@ def build_output(
         from streamdet.outputs.jsonl import StdoutOutput
 
         table = config.stdout
-        return OutputQueue(name, StdoutOutput(reader_gone), table.queue, table.phase, on_change)
+        wanted = RecordFilter(table.phase, tell=table.tell)
+        return OutputQueue(name, StdoutOutput(reader_gone), table.queue, wanted, on_change)
     if name == "jsonl" and (table := config.jsonl) is not None:
         from streamdet.outputs.jsonl import RotatingFileOutput
 
         output = RotatingFileOutput(table.path, table.max_bytes, table.keep)
-        return OutputQueue(name, output, table.queue, table.phase, on_change, table.tells)
+        return OutputQueue(name, output, table.queue, _record_filter(table), on_change)
     if name == "command" and (table := config.command) is not None:
         from streamdet.outputs.command import CommandOutput
 
         output = CommandOutput(table)
-        return OutputQueue(name, output, table.queue, table.phase, on_change, table.tells)
+        return OutputQueue(name, output, table.queue, _record_filter(table), on_change)
     table = config.mqtt if name == "mqtt" else config.webhook
     if table is None:
         raise ConfigError([f"{name}: not configured"])
@@ -158,7 +193,13 @@ def build_output(
     except OutputError as error:
         raise ConfigError([str(error)]) from error
     spool = Spool(spool_folder(config) / f"{name}.db", config.spool.max_bytes)
-    return SpooledOutputQueue(name, output, spool, table.queue, table.phase, on_change, table.tells)
+    return SpooledOutputQueue(name, output, spool, table.queue, _record_filter(table), on_change)
+
+
+def _record_filter(
+    table: JsonlConfig | MqttConfig | WebhookConfig | CommandConfig,
+) -> RecordFilter:
+    return RecordFilter(table.phase, table.tells, table.tell)
 
 
 def open_output(output: QueuedOutput) -> None:

@@ -93,7 +93,7 @@ class DaemonComponents:
         config = self.config
         batch = StreamBatch(builders.build_engine(config, self.bundle))
         self.metrics = Metrics(batch.engine.model, [source.name for source in config.sources])
-        self.use_model(self.bundle, batch)
+        self.use_model(self.bundle, batch, verify=config.verify)
         self.sources = [self.create_source(config, source) for source in config.sources]
         self.closed_counts: list[SourceCounts] = []
         self.outputs: dict[str, QueuedOutput] = {}
@@ -120,9 +120,10 @@ class DaemonComponents:
         """The model and the address of the metrics, for the log."""
         return f"model {self.model.name}; http {self.config.http.address}"
 
-    def use_model(self, bundle: Bundle, batch: StreamBatch) -> None:
-        """Analyse with this bundle from now on."""
+    def use_model(self, bundle: Bundle, batch: StreamBatch, *, verify: bool) -> None:
+        """Analyse with this bundle, and with its verifier if ``verify``, from now on."""
         self.bundle, self.batch, self.model = bundle, batch, batch.engine.model
+        self.scorer = builders.build_scorer(bundle, self.metrics, verify=verify)
         self.metrics.set_model(self.model)
 
     def use_storage(self, storage: EventStorage | None, config: Config) -> None:
@@ -131,7 +132,7 @@ class DaemonComponents:
         if storage is not None and config.store is not None:
             output, length = StoreOutput(storage.store), config.store.queue
             on_change = partial(self._output_changed, "store")
-            self.outputs["store"] = OutputQueue("store", output, length, "both", on_change)
+            self.outputs["store"] = OutputQueue("store", output, length, on_change=on_change)
             self.metrics.add_sink("store")
 
     def create_source(self, config: Config, source: SourceConfig) -> ManagedSource:
@@ -229,26 +230,39 @@ class DaemonComponents:
         source.release()
 
     def publish_detections(self, source: ManagedSource, detections: list[Detection]) -> None:
-        """Send detections as events to all outputs, and count them."""
+        """Send detections as events to all outputs, and count them.
+
+        Candidates that the verifier has not confirmed go to the outputs that ask for them, and
+        nowhere else.
+        """
         rate = self.batch.grid.rate
         for detection in detections:
             latency_s = source.latency_s(detection, rate)
             event = source.event(detection, self.model, rate)
             record = event.record()
+            if detection.phase == "onset" and not detection.verified:
+                self.metrics.count_candidate(event, latency_s)
+            self._offer(record)
+            if not event.confirmed:
+                continue
             self.incident, started = incident.add_event(self.incident, record, time.monotonic())
-            for offered in (record, started) if started else (record,):
-                for name, output in self.outputs.items():
-                    if name != "store":
-                        output.offer(offered)
+            if started:
+                self._offer(started)
             self._store_event(source, detection, event, record)
             if self.page is not None:
                 self.page.publish_event(record)
             if detection.phase == "onset":
                 source.counts.events += 1
-                self.metrics.count_onset(event, latency_s)
+                self.metrics.count_event(event)
             else:
                 source.counts.rounds += detection.rounds
                 self.metrics.record_final(event)
+
+    def _offer(self, record: dict[str, Any]) -> None:
+        """Offer a record to all outputs but the store, which gets more than the record."""
+        for name, output in self.outputs.items():
+            if name != "store":
+                output.offer(record)
 
     def update_incident(self, now: float, *, ending: bool = False) -> None:
         """Publish the incident if it is over. ``ending``: the daemon stops, so it is over."""

@@ -125,7 +125,8 @@ class Daemon:
         for source in components.sources:
             self._supervise(source, now, local)
         for source in components.sources:
-            components.publish_detections(source, source.feed_batch(components.batch))
+            detections = source.feed_batch(components.batch, components.scorer)
+            components.publish_detections(source, detections)
         self._step_batch()
         for source in components.sources:
             components.publish_detections(source, source.poll())

@@ -21,6 +21,7 @@ from streamdet.daemon.supervision import Action, RetryPolicy, SourceObservation
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.event import Detection, Event, ModelId, event_from_detection
 from streamdet.detection.stream_batch import StreamBatch
+from streamdet.detection.window_scorer import WindowScorer
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
 _MAX_READ_S = 0.5
@@ -74,7 +75,7 @@ class ManagedSource:
         self._abandoned: list[LiveSource] = []
         self._fault: str | None = None
         self._reason: Reason = "lost"
-        self._open_event: Event | None = None
+        self._open_events: dict[int, Event] = {}
         self._buffer = np.zeros((0, 1), np.float32)
         self._has_sound = False
         self._samples = 0
@@ -130,12 +131,15 @@ class ManagedSource:
             self._open_live_source()
         return action
 
-    def feed_batch(self, batch: StreamBatch) -> list[Detection]:
-        """Put the new samples into the batch. Returns detections that a gap in the samples ends."""
+    def feed_batch(self, batch: StreamBatch, scorer: WindowScorer | None) -> list[Detection]:
+        """Put the new samples into the batch. Returns detections that a gap in the samples ends.
+
+        ``scorer`` is the bundle's verifier, if it is on.
+        """
         live = self._live
         if live is None or live.ring is None or self._fault is not None:
             return []
-        pipeline = self._pipeline or self._start_pipeline(live, batch)
+        pipeline = self._pipeline or self._start_pipeline(live, batch, scorer)
         if pipeline is None:
             return []
         start, count = live.ring.read_into(self._buffer, 0.0)
@@ -199,11 +203,13 @@ class ManagedSource:
     def event(self, detection: Detection, model: ModelId, rate: int) -> Event:
         """A detection of the open stream as an event, in samples since the first opening and UTC.
 
-        The final record of an event has the id and time of its onset record.
+        All records of an event have the id and time of its first.
         """
         placed = detection.shifted(self._base)
-        if detection.phase == "final" and self._open_event is not None:
-            onset, self._open_event = self._open_event, None
+        onset = self._open_events.get(placed.onset)
+        if onset is not None:
+            if detection.phase == "final":
+                del self._open_events[placed.onset]
             return Event(placed, onset.id, self.name, rate, onset.unix_s, model)
         live = self._live
         unix_s = None
@@ -212,7 +218,8 @@ class ManagedSource:
         event = event_from_detection(
             placed, source=self.name, model=model, rate=rate, unix_s=unix_s
         )
-        self._open_event = event if detection.phase == "onset" else None
+        if detection.phase == "onset":
+            self._open_events[placed.onset] = event
         return event
 
     def latency_s(self, detection: Detection, rate: int) -> float | None:
@@ -230,7 +237,9 @@ class ManagedSource:
         self._placed, self._reason = False, "lost"
         self._live.start()
 
-    def _start_pipeline(self, live: LiveSource, batch: StreamBatch) -> SourcePipeline | None:
+    def _start_pipeline(
+        self, live: LiveSource, batch: StreamBatch, scorer: WindowScorer | None
+    ) -> SourcePipeline | None:
         """Create the pipeline once the first samples have arrived, and place them in time."""
         if not live.clock.started:
             return None
@@ -238,7 +247,7 @@ class ManagedSource:
         try:
             self._pipeline = SourcePipeline(
                 batch, self.decision, live.rate, live.channels, config.channel,
-                gain_db=config.gain_db,
+                gain_db=config.gain_db, scorer=scorer,
             )  # fmt: skip
         except ChannelError as error:
             self._fault, self._reason = f"channel: {error}", "bad"

@@ -53,6 +53,8 @@ class Metrics:
         )
         self.audio = self._counter("audio_seconds", "Seconds of audio analysed.")
         self.detections = self._counter("detections", "Gunshot events, counted at their onset.")
+        self.candidates = self._counter("candidates", "Onsets that the first stage reported.")
+        self.verified = self._counter("verified", "Candidates that the second stage confirmed.")
         self.false_positives = self._counter(
             "false_positives", "Events reviewed as false, by cause.", cause=CAUSES
         )
@@ -91,6 +93,12 @@ class Metrics:
         self.inference = Histogram(
             "streamdet_inference_duration_seconds",
             "Duration of one step, for all sources with a block.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.verification = Histogram(
+            "streamdet_verification_duration_seconds",
+            "Duration of the second stage, for one window of a candidate.",
             buckets=_SECONDS,
             registry=registry,
         )
@@ -150,11 +158,17 @@ class Metrics:
         for result in RESULTS:
             self.sink_events.labels(sink, result)
 
-    def count_onset(self, event: Event, latency_s: float | None) -> None:
-        """Count an event at its onset. ``latency_s``: seconds from its onset until now."""
-        self.detections.labels(event.source).inc()
+    def count_candidate(self, event: Event, latency_s: float | None) -> None:
+        """Count what the first stage reports. ``latency_s``: seconds from its onset until now."""
+        self.candidates.labels(event.source).inc()
         if latency_s is not None:
             self.latency.labels(event.source).observe(max(0.0, latency_s))
+
+    def count_event(self, event: Event) -> None:
+        """Count an event at its onset, or once the second stage has confirmed it."""
+        self.detections.labels(event.source).inc()
+        if event.detection.verified:
+            self.verified.labels(event.source).inc()
         if event.unix_s is not None:
             self.last_detection.labels(event.source).set(event.unix_s)
 

@@ -66,7 +66,10 @@ def _build(components: DaemonComponents, config: Config, undo: ExitStack) -> _Ne
     for source in config.sources:
         builders.build_decision(config, bundle, source)
     parts = _NewParts(config, bundle, None)
-    if bundle.sha256 != components.bundle.sha256 or config.platform != old.platform:
+    engine_keys = ("platform", "verify")
+    if bundle.sha256 != components.bundle.sha256 or any(
+        getattr(config, key) != getattr(old, key) for key in engine_keys
+    ):
         parts.batch = StreamBatch(builders.build_engine(config, bundle))
         parts.batch.warm_up()
     for name in builders.OUTPUT_NAMES:
@@ -156,7 +159,7 @@ def _swap(components: DaemonComponents, parts: _NewParts) -> None:
     if parts.batch is not None:
         for source in components.sources:
             components.publish_detections(source, source.restart_pipeline(source.decision))
-        components.use_model(parts.bundle, parts.batch)
+        components.use_model(parts.bundle, parts.batch, verify=new.verify)
     _swap_sources(components, new)  # first, so that their last events reach the old outputs
     _swap_outputs(components, parts.outputs)
     if new.http != old.http:

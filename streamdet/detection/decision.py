@@ -45,6 +45,10 @@ class DecisionConfig:
         """The score below which an event may close; at least a tenth of the threshold."""
         return max(self.threshold - self.margin, 0.1 * self.threshold)
 
+    def for_candidates(self, threshold: float) -> DecisionConfig:
+        """The same decision at a low threshold, whose events close at half of it."""
+        return replace(self, threshold=threshold, margin=threshold / 2)
+
 
 @dataclass(frozen=True)
 class OpenEvent:

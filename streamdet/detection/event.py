@@ -25,6 +25,10 @@ class Detection:
     are those so far) and "final" when it has closed. ``detected`` is the last sample that the
     decision had when it reported. ``channel`` is a channel number from 1, "mix" for the mean of
     several channels, or None for a source with one channel.
+
+    With a second stage, ``stage_score`` is the score of the first stage. ``verified`` is None at
+    the first onset, True at a second onset that the verifier reports, and True or False at the
+    end; ``score`` is then the verifier's. Without a second stage both are None.
     """
 
     phase: Phase
@@ -37,6 +41,8 @@ class Detection:
     level_dbfs: float
     labels: Mapping[str, float]
     channel: str | None = None
+    verified: bool | None = None
+    stage_score: float | None = None
 
     def shifted(self, samples: int) -> Detection:
         """The same detection, ``samples`` later."""
@@ -66,6 +72,11 @@ class Event:
     model: ModelId
 
     @property
+    def confirmed(self) -> bool:
+        """Whether no second stage has to confirm the event, or it has."""
+        return self.detection.stage_score is None or self.detection.verified is True
+
+    @property
     def onset_s(self) -> float:
         """Onset in seconds of the source."""
         return self.detection.onset / self.sample_rate
@@ -83,7 +94,9 @@ class Event:
 
     def record(self) -> dict[str, Any]:
         """The JSON object of one line, its keys in the documented order."""
-        d, rate = self.detection, self.sample_rate
+        d, rate, verification = self.detection, self.sample_rate, {}
+        if d.stage_score is not None:
+            verification = {"verified": d.verified, "stage_score": round(d.stage_score, 4)}
         return {
             "schema": SCHEMA,
             "id": self.id,
@@ -98,6 +111,7 @@ class Event:
             "rounds": d.rounds,
             "score": round(d.score, 4),
             "threshold": round(d.threshold, 4),
+            **verification,
             "time": None if self.unix_s is None else format_utc(self.unix_s),
             "level_dbfs": round(d.level_dbfs, 1),
             "labels": {k: round(v, 4) for k, v in d.labels.items()},
@@ -118,6 +132,7 @@ class Event:
             record["phase"], onset, offset, onset if offset is None else offset,
             int(record["rounds"]), float(record["score"]), float(record["threshold"]),
             float(record["level_dbfs"]), record["labels"], record.get("channel"),
+            record.get("verified"), record.get("stage_score"),
         )  # fmt: skip
         time, model = record["time"], record["model"]
         unix_s = None if time is None else parse_utc(time)

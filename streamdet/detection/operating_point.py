@@ -17,9 +17,15 @@ class ThresholdError(ValueError):
 
 
 def choose_threshold(
-    bundle: Bundle, threshold: float | None = None, operating_point: str | None = None
+    bundle: Bundle,
+    threshold: float | None = None,
+    operating_point: str | None = None,
+    *,
+    verify: bool = True,
 ) -> float:
     """Return ``threshold`` if given, else that of ``operating_point``, else the bundle's default.
+
+    Without ``verify`` an operating point gives the threshold of the first stage.
 
     Raises ThresholdError if both are given, if the threshold is not between 0 and 1, or if the
     bundle has no such operating point.
@@ -30,7 +36,9 @@ def choose_threshold(
             known = ", ".join(bundle.operating_points)
             problem = f"this bundle has no {name!r}. Use one of: {known}"
             raise ThresholdError(("operating_point",), problem)
-        return bundle.operating_points[name].threshold
+        point = bundle.operating_points[name]
+        only_stage = None if verify else point.stage_threshold
+        return point.threshold if only_stage is None else only_stage
     if operating_point is not None:
         raise ThresholdError(("threshold", "operating_point"), "give only one of them")
     if not 0.0 < threshold < 1.0:

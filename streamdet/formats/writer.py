@@ -27,10 +27,13 @@ class ScoreExplanation:
         return {"top": top, "scores": [list(pair) for pair in self.scores]}
 
     def text(self, event: Event) -> str:
-        """Return one line of text: the top labels, then the scores."""
+        """Return one line of text: the score of the first stage if there are two, the top labels,
+        then the scores."""
+        stage = event.detection.stage_score
+        first = "" if stage is None else f"first stage {stage:.2f}; "
         top = ", ".join(f"{label} {score:.2f}" for label, score in self.top_labels(event))
         scores = " ".join(f"{score:.2f}" for _, score in self.scores)
-        return f"{top}; scores {scores}"
+        return f"{first}{top}; scores {scores}"
 
 
 class EventWriter(Protocol):

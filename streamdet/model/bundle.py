@@ -1,4 +1,5 @@
-"""Bundles: a detector as a folder with ``weights.safetensors`` and ``card.json``.
+"""Bundles: a detector as a folder with ``weights.safetensors``, ``card.json`` and, if it has a
+second stage, ``verifier.safetensors``.
 
 The card holds the frontend, the network's shape and labels, the operating points, and the
 provenance (data and licences, seed, commit, figures). Loading reads numbers and text, never code,
@@ -7,14 +8,23 @@ and refuses a bundle that is damaged or of another format.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from streamdet.model import bundle_files, tagger_bundle
 from streamdet.model.bundle_files import BundleError
-from streamdet.model.config import FrontendConfig, ModelConfig, Params, VggishConfig, param_shapes
+from streamdet.model.config import (
+    FrontendConfig,
+    ModelConfig,
+    Params,
+    VerifierConfig,
+    VggishConfig,
+    param_shapes,
+    verifier_shapes,
+)
 from streamdet.model.tagger_bundle import ServedTagger
 
 SCHEMA = "streamdet.bundle/1"
@@ -24,15 +34,33 @@ DEFAULT = "second"
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A named threshold, and the figures measured at it, for information."""
+    """A named threshold, and the figures measured at it, for information.
+
+    ``stage_threshold`` is that of the first stage where the verifier is off, in a bundle with one.
+    """
 
     threshold: float
     figures: Mapping[str, Any]
+    stage_threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """The second stage of a detector. ``candidate_threshold`` is the gunshot score of the first
+    stage from which on a frame is a candidate."""
+
+    config: VerifierConfig
+    params: Params
+    candidate_threshold: float
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A detector in memory. ``params`` holds numpy arrays; ``card`` is the whole card."""
+    """A detector in memory. ``params`` holds numpy arrays; ``card`` is the whole card.
+
+    ``sha256`` identifies all weights. ``verifier`` is the second stage, None for a bundle of one
+    stage.
+    """
 
     name: str
     version: str
@@ -43,6 +71,7 @@ class Bundle:
     default_point: str
     params: Params
     card: Mapping[str, Any]
+    verifier: Verifier | None = None
 
 
 def bundle_folder(model: Path | None) -> Path:
@@ -74,7 +103,26 @@ def load(folder: Path | None = None) -> Bundle:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder / bundle_files.CARD}: invalid card: {problem}") from error
     bundle_files.check_tensors(flat, param_shapes(model), path)
-    return bundle
+    return _with_verifier(bundle, folder) if "verifier" in card else bundle
+
+
+def _with_verifier(bundle: Bundle, folder: Path) -> Bundle:
+    path = folder / bundle_files.VERIFIER_WEIGHTS
+    try:
+        about = dict(bundle.card["verifier"])
+        fields = {**about["model"], "labels": tuple(map(str, about["model"]["labels"]))}
+        fields["conv"] = tuple(tuple(map(int, layer)) for layer in fields["conv"])
+        config = VerifierConfig(**fields)
+        threshold, digest = float(about["candidate_threshold"]), str(about["sha256"])
+        if config.labels[:1] != ("gunshot",) or not 0.0 < threshold < 1.0:
+            raise ValueError("the verifier's labels or its candidate_threshold")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{folder / bundle_files.CARD}: invalid verifier: {error}") from error
+    flat = bundle_files.read_weights(path, digest)
+    bundle_files.check_tensors(flat, verifier_shapes(config), path)
+    verifier = Verifier(config, bundle_files.unflatten(flat), threshold)
+    both = hashlib.sha256((bundle.sha256 + digest).encode()).hexdigest()
+    return replace(bundle, verifier=verifier, sha256=both)
 
 
 def _load_tagger(folder: Path) -> Bundle:
@@ -107,6 +155,7 @@ def save(
     operating_points: Mapping[str, OperatingPoint],
     default_point: str,
     about: Mapping[str, Any],
+    verifier: Verifier | None = None,
 ) -> Path:
     """Write a bundle and return its folder. ``about``: further keys of the card.
 
@@ -121,10 +170,18 @@ def save(
         "frontend": asdict(frontend),
         "model": asdict(model),
         "default_point": default_point,
-        "operating_points": {k: asdict(p) for k, p in operating_points.items()},
+        "operating_points": {k: _describe_point(p) for k, p in operating_points.items()},
         **about,
     }
-    bundle_files.write_bundle(folder, card, raw)
+    verifier_raw = None
+    if verifier is not None:
+        verifier_raw, verifier_digest = bundle_files.pack_weights(verifier.params)
+        card["verifier"] = {
+            "sha256": verifier_digest,
+            "candidate_threshold": verifier.candidate_threshold,
+            "model": asdict(verifier.config),
+        }
+    bundle_files.write_bundle(folder, card, raw, verifier_raw)
     return folder
 
 
@@ -165,13 +222,19 @@ def _from_card(card: dict[str, Any], model: ModelConfig, params: Params) -> Bund
 
 def _points(card: Mapping[str, Any]) -> tuple[dict[str, OperatingPoint], str]:
     points = {
-        str(k): OperatingPoint(float(p["threshold"]), p.get("figures", {}))
+        str(k): OperatingPoint(
+            float(p["threshold"]), p.get("figures", {}), p.get("stage_threshold")
+        )
         for k, p in card["operating_points"].items()
     }
     default = str(card["default_point"])
     if default not in points:
         raise ValueError(f"default_point {default!r} is not among {sorted(points)}")
     return points, default
+
+
+def _describe_point(point: OperatingPoint) -> dict[str, Any]:
+    return {k: v for k, v in asdict(point).items() if v is not None}
 
 
 def _pair(values: list[int]) -> tuple[int, int]:

@@ -1,4 +1,5 @@
-"""Reading and writing the two files of a bundle: ``card.json`` and ``weights.safetensors``."""
+"""Reading and writing the files of a bundle: ``card.json``, ``weights.safetensors`` and, with a
+second stage, ``verifier.safetensors``."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import safetensors.numpy
 
 from streamdet.model.config import Params
 
-CARD, WEIGHTS = "card.json", "weights.safetensors"
+CARD, WEIGHTS, VERIFIER_WEIGHTS = "card.json", "weights.safetensors", "verifier.safetensors"
 _MAX_CARD_BYTES = 4 << 20
 
 
@@ -93,11 +94,15 @@ def pack_weights(params: Params) -> tuple[bytes, str]:
     return raw, hashlib.sha256(raw).hexdigest()
 
 
-def write_bundle(folder: Path, card: dict[str, Any], weights: bytes) -> None:
-    """Write both files. Raises BundleError if the folder can't be written."""
+def write_bundle(
+    folder: Path, card: dict[str, Any], weights: bytes, verifier_weights: bytes | None = None
+) -> None:
+    """Write the files of a bundle. Raises BundleError if the folder can't be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / WEIGHTS).write_bytes(weights)
+        if verifier_weights is not None:
+            (folder / VERIFIER_WEIGHTS).write_bytes(verifier_weights)
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
     except OSError as error:
         raise BundleError(f"{folder}: can't write: {error.strerror}") from error

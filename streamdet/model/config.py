@@ -89,6 +89,74 @@ class ModelConfig:
         return conv + [((kernel - 1) * dilation, inputs[-1]) for kernel, dilation in self.residual]
 
 
+@dataclass(frozen=True)
+class VerifierConfig:
+    """The shape of a verifier and its window; every field is part of a bundle's card.
+
+    Convolutions over time and bands: ``conv`` holds (channels, kernel over time, kernel over bands,
+    stride over time, stride over bands) of each, kernels odd; each is followed by a layer
+    normalisation and ReLU. Then a dense layer of ``dense`` units and an LSTM of ``cells`` units in
+    each direction.
+
+    A window has ``before`` scored frames, the ``core`` whose scores count, and ``after`` frames.
+    """
+
+    bands: int = 64
+    conv: tuple[tuple[int, int, int, int, int], ...] = (
+        (32, 5, 7, 2, 4),
+        (64, 5, 3, 2, 2),
+        (128, 3, 3, 1, 2),
+    )
+    dense: int = 160
+    cells: int = 96
+    before: int = 44
+    core: int = 14
+    after: int = 18
+    labels: tuple[str, ...] = ("gunshot",)
+
+    @property
+    def stride(self) -> int:
+        """Log-mel frames per scored frame."""
+        product = 1
+        for layer in self.conv:
+            product *= layer[3]
+        return product
+
+    @property
+    def window(self) -> int:
+        """Scored frames in a window."""
+        return self.before + self.core + self.after
+
+    def band_counts(self) -> list[int]:
+        """The number of positions over the bands, before and after each convolution."""
+        counts = [self.bands]
+        for layer in self.conv:
+            counts.append((counts[-1] - 1) // layer[4] + 1)
+        return counts
+
+
+def verifier_shapes(config: VerifierConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a verifier, by ``layer/tensor``."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    width = 1
+    for i, (channels, time, bands, _, _) in enumerate(config.conv):
+        shapes[f"conv_{i}/kernel"] = (time, bands, width, channels)
+        shapes[f"conv_{i}/bias"] = (channels,)
+        shapes[f"norm_{i}/scale"] = shapes[f"norm_{i}/bias"] = (channels,)
+        width = channels
+    width *= config.band_counts()[-1]
+    shapes["dense/kernel"] = (width, config.dense)
+    shapes["dense/bias"] = (config.dense,)
+    shapes["dense_norm/scale"] = shapes["dense_norm/bias"] = (config.dense,)
+    for direction in ("forward", "backward"):
+        shapes[f"{direction}/input_kernel"] = (config.dense, 4 * config.cells)
+        shapes[f"{direction}/recurrent_kernel"] = (config.cells, 4 * config.cells)
+        shapes[f"{direction}/bias"] = (4 * config.cells,)
+    shapes["head/kernel"] = (2 * config.cells, len(config.labels))
+    shapes["head/bias"] = (len(config.labels),)
+    return shapes
+
+
 def param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of a network, by ``layer/tensor``."""
     shapes: dict[str, tuple[int, ...]] = {}

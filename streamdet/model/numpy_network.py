@@ -57,7 +57,7 @@ def prepare_weights(front: FrontendConfig, model: ModelConfig, params: Params) -
         converted[f"residual_{i}"]["kernel"] = kernel.reshape(-1, kernel.shape[2])
     for i in range(len(model.cells)):
         converted[f"lstm_{i}"] = {
-            name: _reorder_gates(w) for name, w in converted[f"lstm_{i}"].items()
+            name: reorder_gates(w) for name, w in converted[f"lstm_{i}"].items()
         }
     return NumpyWeights(front, model, converted)
 
@@ -93,8 +93,8 @@ def run_network(
     carried = []
     for i, (hidden, cell) in enumerate(state.lstm):
         norm = weights.params[f"lstm_{i}_norm"] if weights.model.norm_cells else None
-        layer_input = x if norm is None else _normalise(x, norm)
-        lstm_state, out = _lstm(weights.params[f"lstm_{i}"], hidden, cell, layer_input)
+        layer_input = x if norm is None else normalise(x, norm)
+        lstm_state, out = run_lstm(weights.params[f"lstm_{i}"], hidden, cell, layer_input)
         x = x + out if x.shape[-1] == out.shape[-1] else out
         carried.append(lstm_state)
     logits = x @ weights.params["head"]["kernel"] + weights.params["head"]["bias"]
@@ -143,12 +143,12 @@ def _convolve(
             x = _band_conv(config, config.patch, layer, extended, kernel, stride)
         else:
             x = _conv(layer, extended, kernel, stride)
-        x = np.maximum(_normalise(x, weights.params[f"norm_{i}"]) if config.norm else x, 0.0)
+        x = np.maximum(normalise(x, weights.params[f"norm_{i}"]) if config.norm else x, 0.0)
     for i, (kernel, dilation) in enumerate(config.residual):
         extended = np.concatenate([tails[len(config.conv) + i], x], axis=1)
         new_tails.append(extended[:, extended.shape[1] - (kernel - 1) * dilation :])
         out = _conv(weights.params[f"residual_{i}"], extended, kernel, 1, dilation)
-        x = x + np.maximum(_normalise(out, weights.params[f"residual_{i}_norm"]), 0.0)
+        x = x + np.maximum(normalise(out, weights.params[f"residual_{i}_norm"]), 0.0)
     return tuple(new_tails), x
 
 
@@ -202,7 +202,7 @@ def _band_conv(
     return out.reshape(*out.shape[:2], -1) + layer["bias"]
 
 
-def _normalise(x: Array, layer: Params) -> Array:
+def normalise(x: Array, layer: Params) -> Array:
     """Layer normalisation, as in flax. A product with a column is the fastest mean here."""
     mean = np.full((x.shape[-1], 1), 1.0 / x.shape[-1], np.float32)
     x = x - x @ mean
@@ -212,7 +212,7 @@ def _normalise(x: Array, layer: Params) -> Array:
     return x
 
 
-def _reorder_gates(weights: Array) -> Array:
+def reorder_gates(weights: Array) -> Array:
     """Reorder the last axis from (input, forget, candidate, output) to (input, forget, output,
     candidate), and halve all but the candidate. sigmoid(x) = (1 + tanh(x / 2)) / 2, so one tanh
     then serves all gates."""
@@ -221,7 +221,11 @@ def _reorder_gates(weights: Array) -> Array:
     return np.concatenate([enter * half, forget * half, leave * half, candidate], axis=-1)
 
 
-def _lstm(layer: Params, hidden: Array, cell: Array, x: Array) -> tuple[tuple[Array, Array], Array]:
+def run_lstm(
+    layer: Params, hidden: Array, cell: Array, x: Array
+) -> tuple[tuple[Array, Array], Array]:
+    """Run an LSTM with `reorder_gates` weights over ``(streams, t, width)``. ``hidden`` and
+    ``cell`` are (streams, cells); returns their new values and ``(streams, t, cells)``."""
     projected = x @ layer["input_kernel"] + layer["bias"]
     recurrent, cells = layer["recurrent_kernel"], cell.shape[1]
     out = np.empty((*x.shape[:2], cells), np.float32)

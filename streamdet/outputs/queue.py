@@ -10,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 Record = dict[str, Any]
@@ -42,12 +43,40 @@ class Output(ABC):
         """Close files and connections. Also called if the output was never started."""
 
 
+@dataclass(frozen=True)
+class RecordFilter:
+    """The records that an output gets.
+
+    ``phase`` is "onset", "final" or "both", ``kinds`` "events", "incidents" or "both". Of a
+    detector with a second stage ``tell`` "onset" selects every candidate's first onset and its end,
+    "verified" the onset once it is confirmed and the end of confirmed events.
+    """
+
+    phase: str = "both"
+    kinds: str = "events"
+    tell: str = "onset"
+
+    def matches(self, record: Record) -> bool:
+        """Whether the output gets a record."""
+        kind = "incidents" if record.get("type") == "incident" else "events"
+        if self.phase not in ("both", record["phase"]) or self.kinds not in ("both", kind):
+            return False
+        if "verified" not in record:
+            return True
+        if self.tell == "verified":
+            return record["verified"] is True
+        return record["phase"] == "final" or record["verified"] is None
+
+
+EVERYTHING = RecordFilter()
+"""All events, of both phases, as soon as they are known."""
+
+
 class OutputQueue:
     """Queues records in memory and delivers them to an output from a thread of its own.
 
     ``counts`` has the numbers of records delivered, rejected and dropped, and of failed tries.
-    ``on_change`` gets the fault of the output. ``phase`` and ``kinds`` select the records:
-    "onset", "final" or "both"; "events", "incidents" or "both".
+    ``on_change`` gets the fault of the output. Records that ``wanted`` does not match are ignored.
     """
 
     def __init__(
@@ -55,11 +84,10 @@ class OutputQueue:
         name: str,
         output: Output,
         length: int,
-        phase: str = "both",
+        wanted: RecordFilter = EVERYTHING,
         on_change: FaultCallback = lambda _: None,
-        kinds: str = "events",
     ) -> None:
-        self.name, self.output, self.phase, self.kinds = name, output, phase, kinds
+        self.name, self.output, self.wanted = name, output, wanted
         self.counts = {"delivered": 0, "failed": 0, "rejected": 0, "dropped": 0}
         self.fault: str | None = None
         self._max_length, self._on_change = length, on_change
@@ -78,9 +106,8 @@ class OutputQueue:
         self._thread.start()
 
     def offer(self, record: Record) -> None:
-        """Queue a record if its kind and phase match; returns at once."""
-        kind = "incidents" if record.get("type") == "incident" else "events"
-        if self.phase not in ("both", record["phase"]) or self.kinds not in ("both", kind):
+        """Queue a record if it is wanted; returns at once."""
+        if not self.wanted.matches(record):
             return
         with self._changed:
             if len(self._waiting) >= self._max_length:

@@ -14,6 +14,7 @@ from typing import Any
 
 from streamdet import sqlite
 from streamdet.outputs.queue import (
+    EVERYTHING,
     RETRY_FIRST_S,
     RETRY_MAX_S,
     FaultCallback,
@@ -21,6 +22,7 @@ from streamdet.outputs.queue import (
     OutputError,
     OutputQueue,
     Record,
+    RecordFilter,
 )
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT)"
@@ -150,17 +152,14 @@ class SpooledOutputQueue:
         output: Output,
         spool: Spool,
         length: int,
-        phase: str = "both",
+        wanted: RecordFilter = EVERYTHING,
         on_change: FaultCallback = lambda _: None,
-        kinds: str = "events",
     ) -> None:
-        self.name, self.output, self.phase, self.spool = name, output, phase, spool
+        self.name, self.output, self.spool = name, output, spool
         self.fault: str | None = None
         self._on_change = on_change
         self._counts = {"delivered": 0, "failed": 0, "rejected": 0}
-        self._intake = OutputQueue(
-            f"{name}-spool", _SpoolWriter(spool), length, phase, on_change, kinds
-        )
+        self._intake = OutputQueue(f"{name}-spool", _SpoolWriter(spool), length, wanted, on_change)
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"streamdet-{name}", daemon=True)
@@ -180,7 +179,7 @@ class SpooledOutputQueue:
         self._thread.start()
 
     def offer(self, record: Record) -> None:
-        """Queue a record if its kind and phase match; returns at once."""
+        """Queue a record if it is wanted; returns at once."""
         self._intake.offer(record)
 
     @property

@@ -11,6 +11,7 @@ from streamdet.audio.source import Block
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import StreamProvider
 from streamdet.detection.event import Detection, Event, ModelId, event_from_detection
+from streamdet.detection.window_scorer import WindowScorer
 from streamdet.pipeline.source_pipeline import ScoreCallback, SourcePipeline
 
 ChannelMode = int | Literal["auto", "mix", "each"]
@@ -46,6 +47,7 @@ class ChannelPipelines:
         *,
         keep_scores: bool = False,
         on_scores: ScoreCallback | None = None,
+        scorer: WindowScorer | None = None,
     ) -> None:
         numbers = {"auto": [None], "mix": [None], "each": list(range(1, channels + 1))}
         self._each = mode == "each"
@@ -59,6 +61,7 @@ class ChannelPipelines:
                 keep_scores=keep_scores,
                 loudest=mode == "auto",
                 on_scores=on_scores,
+                scorer=scorer,
             )
             for number in (numbers[mode] if isinstance(mode, str) else [mode])
         ]
@@ -78,7 +81,10 @@ class ChannelPipelines:
         model: ModelId,
         start_unix_s: float | None = None,
     ) -> list[Event]:
-        """The events of the final detections. ``start_unix_s``: UTC time of sample 0."""
+        """The events of the final detections, without those that the verifier refused.
+
+        ``start_unix_s``: UTC time of sample 0.
+        """
         rate = self._pipelines[0].grid.rate
         return [
             event_from_detection(
@@ -90,7 +96,7 @@ class ChannelPipelines:
                 separate_channels=self._each,
             )
             for d in detections
-            if d.phase == "final"
+            if d.phase == "final" and d.verified is not False
         ]
 
     def close(self) -> None:

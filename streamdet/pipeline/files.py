@@ -10,6 +10,7 @@ from streamdet.audio.source import Source, SourceError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import StreamProvider
 from streamdet.detection.event import Detection, Event, ModelId
+from streamdet.detection.window_scorer import WindowScorer
 from streamdet.pipeline.channels import ChannelMode, ChannelPipelines
 from streamdet.pipeline.source_pipeline import ScoreCallback
 
@@ -24,11 +25,12 @@ class FileEvent:
 
 @dataclass(frozen=True)
 class FilePipeline:
-    """An engine and a decision, for one file after another."""
+    """An engine, a decision and a verifier, if any, for one file after another."""
 
     engine: StreamProvider
     decision: DecisionConfig
     channels: ChannelMode = "auto"
+    scorer: WindowScorer | None = None
 
     @property
     def model(self) -> ModelId:
@@ -63,6 +65,7 @@ class FilePipeline:
             self.channels,
             keep_scores=scores_to is not None,
             on_scores=on_scores,
+            scorer=self.scorer,
         )
 
         def file_events(detections: list[Detection]) -> Iterator[FileEvent]:

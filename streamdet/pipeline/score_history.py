@@ -36,11 +36,20 @@ class ScoreHistory:
         """Add the frames from sample ``start`` on, and those of each channel mix."""
         gunshots = np.stack([mix.scores[:, 0] for mix in mixes])
         levels = np.stack([mix.level for mix in mixes])
-        self._blocks.append(_FrameBlock(start, frames.scores, gunshots, levels))
+        self._blocks.append(_FrameBlock(start, frames.scores.copy(), gunshots, levels))
         self._frames += len(frames.scores)
         limit = HISTORY_S * self._grid.rate / self._grid.frame
         while self._frames - len(self._blocks[0].scores) > limit:
             self._frames -= len(self._blocks.popleft().scores)
+
+    def revise(self, start: int, scores: np.ndarray) -> None:
+        """Replace the gunshot scores of the stored frames from sample ``start`` on: (t,)."""
+        frame = self._grid.frame
+        for block in self._blocks:
+            at = (block.start - start) // frame
+            first, last = max(0, -at), min(len(block.scores), len(scores) - at)
+            if first < last:
+                block.scores[first:last, 0] = scores[at + first : at + last]
 
     def around(self, detection: Detection, margin_s: float) -> list[tuple[float, float]]:
         """(time_s, gunshot score) of the frames of a detection, ``margin_s`` wider at both ends."""

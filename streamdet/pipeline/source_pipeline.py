@@ -2,6 +2,9 @@
 
 blocks -> MonoResampler -> ScoreStream (frontend, encoder, recurrent head) -> decision -> detections
 
+With a verifier, the decision finds candidates, and `streamdet.detection.confirmation` reports which
+of them are verified.
+
 A source with several channels can be analysed as two mixes at once, the mean of all channels and
 the loudest channel. The decision then takes the higher score of each frame.
 """
@@ -13,19 +16,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from streamdet.audio.loudest import LoudestChannel
 from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import Block
-from streamdet.detection import decision
+from streamdet.detection import confirmation, decision, verification
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import ScoreStream, StreamProvider
 from streamdet.detection.event import Detection
 from streamdet.detection.frames import FrameGrid, ScoredFrames
+from streamdet.detection.verification import VerifiedScores
+from streamdet.detection.window_scorer import WindowScorer
 from streamdet.pipeline.score_history import ScoreHistory
+
+_NONE = np.zeros(0, np.float32)
 
 ScoreCallback = Callable[[float, float, np.ndarray], None]
 """Called with (start_s, frame_s, ``(t,)`` gunshot scores) for all frames, in order."""
@@ -33,19 +39,57 @@ MIX = "mix"
 """The ``channel`` of a detection in the mean of several channels."""
 
 
-class _ChannelMix(NamedTuple):
-    """One mono signal of a source, and the frames of it that the other mix does not have yet."""
+class _ChannelMix:
+    """One mono signal of a source: its frames that the other mix does not have yet, and its final
+    scores likewise, if there is a verifier."""
 
-    resampler: MonoResampler
-    stream: ScoreStream
-    waiting: deque[ScoredFrames]
+    def __init__(
+        self, resampler: MonoResampler, stream: ScoreStream, scorer: WindowScorer | None
+    ) -> None:
+        self.stream, self.waiting = stream, deque[ScoredFrames]()
+        self.final = np.zeros(0, np.float32)
+        self._resampler, self._scorer = resampler, scorer
+        self._samples: list[np.ndarray] = []
+        self._taken: list[np.ndarray] = []
+        self._state = verification.init()
 
     def feed(self, samples: np.ndarray) -> None:
-        self.waiting.extend(self.stream.feed(self.resampler.feed(samples)))
+        """Analyse samples of the source."""
+        self._analyse(self._resampler.feed(samples))
 
     def finish(self) -> None:
-        self.waiting.extend(self.stream.feed(self.resampler.finish()))
+        """Analyse what is buffered."""
+        self._analyse(self._resampler.finish())
         self.waiting.extend(self.stream.finish())
+
+    def take(self) -> ScoredFrames:
+        """Take the oldest frames."""
+        frames = self.waiting.popleft()
+        if self._scorer is not None:
+            self._taken.append(frames.scores[:, 0])
+        return frames
+
+    def verify(self, grid: FrameGrid, *, ending: bool) -> int:
+        """Add the scores that are final now to ``final``; returns the number of windows scored."""
+        scorer = self._scorer
+        if scorer is None:
+            return 0
+        samples, scores = (
+            np.concatenate(self._samples or [_NONE]),
+            np.concatenate(self._taken or [_NONE]),
+        )
+        self._samples, self._taken = [], []
+        self._state, verified = verification.step(
+            scorer.config, grid, scorer.threshold, scorer.score_window, self._state, samples,
+            scores, ending=ending,
+        )  # fmt: skip
+        self.final = np.concatenate([self.final, verified.scores])
+        return verified.windows
+
+    def _analyse(self, samples: np.ndarray) -> None:
+        if self._scorer is not None:
+            self._samples.append(samples)
+        self.waiting.extend(self.stream.feed(samples))
 
 
 class SourcePipeline:
@@ -55,6 +99,10 @@ class SourcePipeline:
     blocks closes the open event and restarts the pipeline after the gap, so that later times stay
     right. ``loudest`` adds the loudest channel as a second mix, where the source has several
     channels and ``channel`` does not select one. `history` holds the scores of the last 30 s.
+
+    ``scorer`` is the bundle's verifier; None does without. With one, ``config.threshold`` applies
+    to its scores, and scores that are kept or passed to ``on_scores`` are final ones. `windows`
+    counts those that it has scored.
 
     Raises ChannelError where the source has no such ``channel``.
     """
@@ -71,12 +119,16 @@ class SourcePipeline:
         keep_scores: bool = False,
         loudest: bool = False,
         on_scores: ScoreCallback | None = None,
+        scorer: WindowScorer | None = None,
     ) -> None:
         self.engine, self.config, self.rate = engine, config, rate
+        self.scorer, self.windows = scorer, 0
+        self._decision = config if scorer is None else config.for_candidates(scorer.threshold)
         self._channels, self._channel, self._gain_db = channels, channel, gain_db
         self._two_mixes = loudest and channel is None and channels > 1
         self._on_scores = on_scores
         self._all_scores: list[np.ndarray] | None = [] if keep_scores else None
+        self._all_final: list[np.ndarray] = []
         self.history = ScoreHistory(engine.grid)
         self._start_stream(0)
 
@@ -120,9 +172,7 @@ class SourcePipeline:
         if self._loudest is not None:
             self._feed_mixes(*self._loudest.finish())
         self._run_each(*(mix.finish for mix in self._mixes))
-        detections = self._decide()
-        self._state, closed = decision.finish(self.config, self.grid, self._state)
-        return detections + [self._locate(d) for d in closed]
+        return self._decide(ending=True)
 
     def close(self) -> None:
         """Release the streams of the engine."""
@@ -136,13 +186,16 @@ class SourcePipeline:
         if not self._all_scores:
             return np.zeros(0), np.zeros((0, len(self.grid.labels)), np.float32)
         scores = np.concatenate(self._all_scores)
+        if self.scorer is not None:
+            scores[:, 0] = np.concatenate(self._all_final)
         first = self._base / self.grid.rate
         return first + np.arange(len(scores)) * self.grid.frame / self.grid.rate, scores
 
     def _start_stream(self, start: int) -> None:
         self._next = start
         self._base = round(start * self.grid.rate / self.rate)
-        self._state = decision.init(self.config, self.grid)
+        self._state = decision.init(self._decision, self.grid)
+        self._confirmation = confirmation.init()
         self._loudest = LoudestChannel(self.rate, self._channels) if self._two_mixes else None
         self._helper = ThreadPoolExecutor(1) if self._two_mixes and self.engine.shared else None
         self._mixes = [self._new_mix(self._channels, self._channel)]
@@ -151,7 +204,7 @@ class SourcePipeline:
 
     def _new_mix(self, channels: int, channel: int | None) -> _ChannelMix:
         resampler = MonoResampler(self.rate, channels, self.grid.rate, channel, self._gain_db)
-        return _ChannelMix(resampler, self.engine.stream(), deque())
+        return _ChannelMix(resampler, self.engine.stream(), self.scorer)
 
     def _feed_mixes(self, all_channels: np.ndarray, loudest: np.ndarray) -> None:
         mean, single = self._mixes
@@ -169,25 +222,58 @@ class SourcePipeline:
         for future in futures:
             future.result()
 
-    def _decide(self) -> list[Detection]:
+    def _decide(self, *, ending: bool = False) -> list[Detection]:
+        """Decide on the frames that all mixes have. ``ending``: no more follow."""
         detections: list[Detection] = []
         while all(mix.waiting for mix in self._mixes):
-            by_mix = [mix.waiting.popleft() for mix in self._mixes]
+            by_mix = [mix.take() for mix in self._mixes]
             frames = by_mix[0]
             if len(by_mix) > 1:
                 frames = ScoredFrames(*(np.maximum(*pair) for pair in zip(*by_mix, strict=True)))
             self._record(frames, by_mix)
-            self._state, new = decision.step(self.config, self.grid, self._state, frames)
-            detections += [self._locate(d) for d in new]
-        return detections
+            self._state, new = decision.step(self._decision, self.grid, self._state, frames)
+            detections += new
+        if ending:
+            self._state, closed = decision.finish(self._decision, self.grid, self._state)
+            detections += closed
+        if self.scorer is not None:
+            detections = self._verify(detections, ending=ending)
+        return [self._locate(d) for d in detections]
+
+    def _verify(self, detections: list[Detection], *, ending: bool) -> list[Detection]:
+        """Replace candidates by what is known of them now."""
+        self.windows += sum(mix.verify(self.grid, ending=ending) for mix in self._mixes)
+        count = min(len(mix.final) for mix in self._mixes)
+        scores = np.maximum.reduce([mix.final[:count] for mix in self._mixes])
+        for mix in self._mixes:
+            mix.final = mix.final[count:]
+        start = self._confirmation.known
+        self._record_final(self._base + start * self.grid.frame, scores)
+        self._confirmation, reported = confirmation.step(
+            self.config.threshold, self.grid, self._confirmation, detections,
+            VerifiedScores(start, scores, 0), ending=ending,
+        )  # fmt: skip
+        return reported
 
     def _record(self, frames: ScoredFrames, by_mix: list[ScoredFrames]) -> None:
-        start, rate = self.next_frame, self.grid.rate
+        start = self.next_frame
         self.history.add(start, frames, by_mix)
         if self._all_scores is not None:
             self._all_scores.append(frames.scores)
+        if self.scorer is None:
+            self._pass_scores(start, frames.scores[:, 0])
+
+    def _record_final(self, start: int, scores: np.ndarray) -> None:
+        self.history.revise(start, scores)
+        if self._all_scores is not None:
+            self._all_final.append(scores)
+        if len(scores):
+            self._pass_scores(start, scores)
+
+    def _pass_scores(self, start: int, scores: np.ndarray) -> None:
         if self._on_scores is not None:
-            self._on_scores(start / rate, self.grid.frame / rate, frames.scores[:, 0])
+            rate = self.grid.rate
+            self._on_scores(start / rate, self.grid.frame / rate, scores)
 
     def _locate(self, d: Detection) -> Detection:
         """The detection in samples of the source's time, with its channel."""
@@ -200,7 +286,7 @@ class SourcePipeline:
         if self._loudest is None:
             return MIX if self._channels > 1 else None
         last = d.detected if d.offset is None else d.offset
-        at = self.history.louder_mix(d.onset, last, d.threshold)
+        at = self.history.louder_mix(d.onset, last, self._decision.threshold)
         if at is None:
             return MIX
         middle = at - self._base + self.grid.frame // 2

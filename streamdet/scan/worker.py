@@ -16,6 +16,7 @@ from streamdet.audio.prefetch import PrefetchedSource
 from streamdet.audio.resample import ChannelError
 from streamdet.audio.source import SourceError
 from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.window_scorer import create_scorer
 from streamdet.model.bundle import Bundle
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.channels import ChannelMode
@@ -42,6 +43,7 @@ class ScanSettings:
     channels: ChannelMode = "auto"
     track: str | None = None
     platform: str = Platform.cpu.value
+    verify: bool = True
 
     def key(self, bundle: Bundle) -> str:
         """A SHA-256 over these settings, the model and the version of streamdet.
@@ -75,7 +77,8 @@ class FileWorker:
     def __init__(self, bundle: Bundle, settings: ScanSettings) -> None:
         engine = engine_choice.scan_engine(bundle, Platform(settings.platform), configure_jax)
         engine.warm_up()
-        self._pipeline = FilePipeline(engine, settings.decision, settings.channels)
+        scorer = create_scorer(bundle, verify=settings.verify)
+        self._pipeline = FilePipeline(engine, settings.decision, settings.channels, scorer)
         self._track = settings.track
 
     def analyse(self, file: MediaFile) -> FileResult:
