@@ -14,12 +14,13 @@ from conftest import train
 from streamdet.model import bundle as bundles
 from streamdet.model import network
 from streamdet.model.config import ModelConfig
+from train import recipe
 from train.cli import main
 from train.data import labels, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus
 from train.data.loader import SceneBatches
-from train.detector import augmentation, export, loop, recipe, sweep, validation
+from train.detector import augmentation, export, loop, sweep, validation
 from train.detector import config as configs
 from train.detector.config import DetectorConfig, UnknownConfigError
 from train.errors import TrainError
@@ -96,7 +97,7 @@ def test_a_teachers_heads_are_left_out_of_the_weights(cache, tmp_path, small_val
     run = tmp_path / "taught"
     loop.fit(taught, cache, run, workers=0)
     assert (run / "mined-4.json").is_file()
-    params = export.load_detector_params(taught, Corpus(cache), run)
+    params = export.load_detector_params(taught, run)
     assert params["head"]["bias"].shape == (len(labels.LABELS),)
 
 
@@ -183,11 +184,13 @@ def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(
     monkeypatch.setattr(
         configs, "load_detector_config", {"tiny": SMALL, "later": later}.__getitem__
     )
-    places = (tmp_path / "bundle", data, tmp_path / "cache", tmp_path / "runs", tmp_path / "val")
-    places = (*places, None)
-    progress = recipe.run_recipe("later", *places, workers=0, hours=0.0)
+    names = ("cache", "runs", "val", "scenes", "teachers")
+    folders = recipe.RecipeFolders(
+        data=data, more=None, **{name: tmp_path / name for name in names}
+    )
+    progress = recipe.run_recipe("later", tmp_path / "bundle", folders, workers=0, hours=0.0)
     assert "tiny: step 3 of 6. Run the same command again" in progress
-    assert "| film |" in recipe.run_recipe("later", *places, workers=0)
+    assert "| film |" in recipe.run_recipe("later", tmp_path / "bundle", folders, workers=0)
     assert bundles.load(tmp_path / "bundle").card["seed"] == 2
 
 

@@ -10,6 +10,7 @@ import typer
 from train.cli.adapt import adapt, transfer
 from train.cli.audioset import app as audioset_commands
 from train.cli.data import app as data_commands
+from train.cli.distill import answer, scenes, teach
 from train.cli.evaluate import evaluate
 from train.cli.options import (
     CACHE,
@@ -19,6 +20,8 @@ from train.cli.options import (
     PACKAGES,
     RECORDS,
     RUNS,
+    SCENES,
+    TEACHERS,
     VAL,
     Cache,
     Classes,
@@ -27,6 +30,8 @@ from train.cli.options import (
     Hours,
     Records,
     Runs,
+    Scenes,
+    TeacherFolder,
     Workers,
     load_bundle,
 )
@@ -66,23 +71,26 @@ def recipe(
     packages: Annotated[
         bool, typer.Option(help="Also train on the sounds of Debian packages. Needs apt.")
     ] = True,
+    scenes: Scenes = SCENES,
+    teachers: TeacherFolder = TEACHERS,
     workers: Workers = 1,
     hours: Hours = NO_LIMIT,
 ) -> None:
     """Make a bundle from a data folder: all steps in one command.
 
-    The steps are data fetch, prepare, mixtures, fit, export and evaluate. Finished steps are
-    skipped, and training continues from its last checkpoint: run the command again until it
-    prints the metrics.
+    The steps are data fetch, prepare, mixtures, fit, export and evaluate, and before fit, for
+    configs that have teachers, scenes, answer and teach. Finished steps are skipped, and training
+    continues from its last checkpoint: run the command again until it prints the metrics.
 
     Example: python -m train recipe second .cache/bundle --hours 2
     """
     from train.cli.memory import retain_freed_memory
-    from train.detector.recipe import run_recipe
+    from train.recipe import RecipeFolders, run_recipe
 
     retain_freed_memory()
     sounds = more if packages else None
-    typer.echo(run_recipe(config, to, data, cache, runs, val, sounds, workers, hours))
+    folders = RecipeFolders(data, cache, runs, val, sounds, scenes, teachers)
+    typer.echo(run_recipe(config, to, folders, workers, hours))
 
 
 @app.command()
@@ -122,7 +130,7 @@ def mixtures(
         str, typer.Option(help="Event-to-background ratios in dB, separated by commas.")
     ] = "-6,0,6",
 ) -> None:
-    """Write fixed scenes to measure on.
+    """Write fixed scenes to measure on, and the field recordings whose shots were all measured.
 
     Example: python -m train mixtures .cache/val
     """
@@ -140,6 +148,7 @@ def mixtures(
         making.make_rare_mixtures(corpus, split, seed, rare, ebrs),
         making.make_film_mixtures(corpus, split, seed, reels),
         making.make_burst_mixtures(corpus, split, seed, bursts),
+        making.make_city_mixtures(corpus, split),
     )
     typer.echo(f"{making.write_mixtures(scenes, to)} scenes in {to}")
 
@@ -155,6 +164,7 @@ def fit(
         Path | None,
         typer.Option(help="Bundle of a detector to begin from, instead of the config's start."),
     ] = None,
+    scenes: Scenes = SCENES,
     records: Records = RECORDS,
     coordinator: Annotated[
         str | None, typer.Option(help="HOST:PORT of the first of several hosts.")
@@ -174,10 +184,12 @@ def fit(
     from train.detector import loop
     from train.detector.config import load_config, load_detector_config
     from train.detector.parallel import join_hosts
-    from train.detector.recipe import load_start_params
     from train.detector.run import print_to_stderr
+    from train.recipe import load_start_params
     from train.tagging import loop as tagger_loop
     from train.tagging.config import TaggerConfig
+    from train.verifier.config import VerifierTrainingConfig
+    from train.verifier.loop import fit_verifier
 
     loaded = load_config(config)
     if (coordinator is not None) != (hosts > 1) or host >= hosts:
@@ -192,12 +204,12 @@ def fit(
         summary = tagger_loop.fit(loaded, records, runs / config, hours, print_to_stderr)
         typer.echo(f"ended by {summary['ended_by']}; best on held-out clips: {summary['best']}")
         return
+    if isinstance(loaded, VerifierTrainingConfig):
+        fit_verifier(loaded, scenes, Corpus(cache), runs / config, hours)
+        return
     detector = load_detector_config(config)
-    if start is not None:
-        params = load_bundle(start).params
-    else:
-        params = load_start_params(detector, Corpus(cache), runs)
-    loop.fit(detector, cache, runs / config, workers, hours, params)
+    params = load_bundle(start).params if start else load_start_params(detector, runs)
+    loop.fit(detector, cache, runs / config, workers, hours, params, scenes=scenes)
 
 
 @app.command()
@@ -217,8 +229,8 @@ def export(
     Example: python -m train export first my-bundle
     """
     from train.data.corpus import Corpus
-    from train.detector.config import load_config, load_detector_config
-    from train.detector.export import export_detector
+    from train.detector.config import load_config
+    from train.recipe import export_bundle
     from train.tagging.config import TaggerConfig
     from train.tagging.export import export_tagger
 
@@ -227,9 +239,7 @@ def export(
         summary = export_tagger(loaded, runs / config, records, classes, to)
         typer.echo(f"{to}: on held-out clips {summary['best']}")
         return
-    detector = load_detector_config(config)
-    trained_with = f"python -m train recipe {config}"
-    bundle = export_detector(detector, trained_with, Corpus(cache), runs / config, val, to)
+    bundle = export_bundle(config, Corpus(cache), runs, val, to)
     for name, point in bundle.operating_points.items():
         typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
 
@@ -258,6 +268,9 @@ def sweep(
     typer.echo(format_sweep_table(rows))
 
 
+app.command()(scenes)
+app.command()(answer)
+app.command()(teach)
 app.command()(evaluate)
 app.command()(adapt)
 app.command()(transfer)

@@ -24,10 +24,13 @@ Hours = Annotated[
     float,
     typer.Option(help="Stop at the first checkpoint after this time.", show_default="no limit"),
 ]
+Scenes = Annotated[Path, typer.Option(help="Folder of the sets of stored scenes.")]
+TeacherFolder = Annotated[Path, typer.Option(help="Folder with the taggers' weights.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a file in train/configs/.")]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
 RECORDS, CLASSES = Path(".cache/bal"), Path("../shared/data/audioset")
+SCENES, TEACHERS = Path(".cache/scenes"), Path("../shared/teachers")
 VAL, PACKAGES = Path(".cache/val"), Path(".cache/packages")
 NO_LIMIT = 1e9
 

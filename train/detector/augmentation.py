@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train.detector.config import DetectorConfig
+from train.detector.config import FramesConfig
 
 WIDEST_MASK = 12
 """Bands."""
@@ -16,7 +16,7 @@ POINTS = 6
 FLOOR_MARGIN = 0.05
 
 
-def recolour_frames(config: DetectorConfig, frames: jax.Array, key: jax.Array) -> jax.Array:
+def recolour_frames(config: FramesConfig, frames: jax.Array, key: jax.Array) -> jax.Array:
     """Apply a random smooth equaliser and gain to each stream, and mask some bands of some
     streams (SpecAugment, Park et al., 2019): (streams, frames, bands) float32 to the same.
     ``config.recolour_db`` and ``config.band_mask`` set how much; 0 leaves the frames as they

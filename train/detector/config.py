@@ -41,7 +41,50 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig(RunConfig):
+class LossConfig:
+    """The weights of the parts of `train.detector.loss`. ``segment_frames`` is the length of a
+    segment there, and ``posterior_delay`` the frames by which a network may answer later than its
+    teacher."""
+
+    gunshot_weight: float = 5.0
+    context_weight: float = 0.3
+    segment_weight: float = 0.0
+    segment_frames: int = 25
+    bag_weight: float = 0.0
+    teacher_weight: float = 0.0
+    posterior_weight: float = 0.0
+    posterior_delay: int = 0
+    feature_weight: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(RunConfig):
+    """The optimizer (`train.detector.optimizer`). ``matrix_rate`` and ``matrix_decay`` are the
+    learning rate and weight decay of matrices and kernels under Muon; at a rate of 0 AdamW trains
+    them like the other weights. ``average`` is the decay of the moving average of the weights."""
+
+    warmup: int = 200
+    learning_rate: float = 3e-3
+    matrix_rate: float = 0.0
+    matrix_decay: float = 0.0
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    average: float = 0.998
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesConfig:
+    """The log-mel frames and their augmentation. ``recolour_db`` is the range of a random equaliser
+    on the bands, ``band_mask`` the probability that some bands are masked; both make the repeats of
+    a scene differ."""
+
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    recolour_db: float = 0.0
+    band_mask: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(OptimizerConfig, LossConfig, FramesConfig):
     """Everything that the training of a detector depends on, except the data folder.
 
     ``start`` names the config whose trained weights this one begins from; empty: random weights.
@@ -49,39 +92,21 @@ class DetectorConfig(RunConfig):
     ``carry_over`` is the share of rows that begin in the recurrent state in which the previous
     step ended. This joins two scenes with a hard cut, as films do, and exposes the network to the
     states of long streams. ``echo`` is how many times a batch is used before the next one (data
-    echoing, Choi et al., 2019), because mixing a batch takes as long as a step. ``recolour_db``
-    is the range of a random equaliser on the log-mel bands, ``band_mask`` the probability that
-    some bands are masked; both make the repeats of a batch differ.
-
-    ``matrix_rate`` and ``matrix_decay`` are the learning rate and weight decay of matrices and
-    kernels under Muon; at a rate of 0 AdamW trains them like the other weights. The ``*_weight``
-    fields weight the parts of `train.detector.loss`; ``segment_frames`` is the length of a
-    segment there. ``mine_every`` is the number of steps between hard-negative minings (0: none).
+    echoing, Choi et al., 2019), because mixing a batch takes as long as a step. ``mine_every`` is
+    the number of steps between hard-negative minings (0: none). ``scenes`` names a set of stored
+    scenes to train on (`train.data.scene_store`); empty: scenes are mixed for each batch.
+    ``verifier`` names the config of the second stage; empty: there is none.
     """
 
     start: str = ""
-    frontend: FrontendConfig = field(default_factory=FrontendConfig)
     model: ModelConfig = field(default_factory=lambda: ModelConfig(labels=LABELS))
     mix: MixConfig = field(default_factory=MixConfig)
-    warmup: int = 200
-    learning_rate: float = 3e-3
-    matrix_rate: float = 0.0
-    matrix_decay: float = 0.0
-    weight_decay: float = 1e-3
-    clip_norm: float = 1.0
     dropout: float = 0.15
-    average: float = 0.998
     carry_over: float = 0.5
     echo: int = 1
-    recolour_db: float = 0.0
-    band_mask: float = 0.0
-    gunshot_weight: float = 5.0
-    context_weight: float = 0.3
-    segment_weight: float = 0.0
-    segment_frames: int = 25
-    bag_weight: float = 0.0
-    teacher_weight: float = 0.0
     mine_every: int = 0
+    scenes: str = ""
+    verifier: str = ""
 
     @property
     def frame(self) -> int:

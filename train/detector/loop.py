@@ -26,7 +26,9 @@ from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
 from train.data.corpus import Corpus
 from train.data.loader import SceneBatches
-from train.data.mixing import Scene
+from train.data.scene import Scene
+from train.data.scene_store import SceneStore
+from train.data.stored_batches import StoredBatches
 from train.detector import validation
 from train.detector.augmentation import recolour_frames
 from train.detector.config import DetectorConfig
@@ -47,6 +49,8 @@ from train.errors import TrainError
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 SCORE = "miss_rate"
 BEST = "best"
+LABELS_FILE = "labels.json"
+DEFAULT_SCENES = Path(".cache/scenes")
 
 
 class DetectorState(NamedTuple):
@@ -121,7 +125,7 @@ def train_step(
 
     def loss_of(params: Params) -> tuple[jax.Array, network.NetworkState]:
         carried, logits = network.apply(module, params, start, frames, dropout_key)
-        return compute_loss(config, logits, batch), carried
+        return compute_loss(config, logits, batch, config.frame_s), carried
 
     (loss, carried), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     update, optimizer = make_optimizer(config).update(gradient, state.optimizer, state.params)
@@ -140,29 +144,36 @@ def fit(
     hours: float = float("inf"),
     start: Params | None = None,
     own: Path | None = None,
+    scenes: Path | None = None,
 ) -> DetectorState:
     """Train until the config ends the run, or until the first checkpoint after ``hours``.
 
     Continues from the newest checkpoint in ``folder``; without one begins from ``start``, or
     from random weights. ``own`` is a folder of a user's own prepared clips, drawn with
-    probability ``config.mix.own_share``. Returns the last state. An ended run is not continued.
+    probability ``config.mix.own_share``. ``scenes`` is the folder of the sets of stored scenes.
+    Returns the last state. An ended run is not continued.
 
     The folder gets what every run leaves (`train.detector.run`), ``mined-N.json`` with the clips
     that raised alarms at step N, and ``best/`` with the averaged weights of the best validation.
     The loss is read from the device at intervals (`TrainingRun.needs_loss`), not at every step.
     """
     corpus = Corpus(corpus_folder, own)
-    config = add_teacher_heads(config, corpus)
+    stored = _open_stored_scenes(config, scenes)
+    config = add_teacher_heads(config, corpus.teacher.classes if stored is None else stored.labels)
     ended = load_ended_run(folder, config) is not None
     run = TrainingRun(folder, config, SCORE, highest=False, hours=hours, report=log.print)
     sharding = BatchSharding(config.batch)
     state = sharding.replicate_state(run.restore_state(create_state(config, start)))
     if ended:
         return state
-    scenes = validation.make_val_scenes(corpus)
+    (folder / LABELS_FILE).write_text(json.dumps(config.model.labels))
+    val = validation.make_val_scenes(corpus)
     step, stop = int(state.step), bool(run.end_reason)
     while not stop:
-        batches = _iter_batches_until_mining(config, corpus_folder, own, folder, step, workers)
+        if stored is None:
+            batches = _iter_batches_until_mining(config, corpus_folder, own, folder, step, workers)
+        else:
+            batches = _iter_stored_batches(config, stored, step)
         for frames, batch in batches:
             state, _ = train_step(config, state, *sharding.shard_batch((frames, batch)))
             step += 1
@@ -172,7 +183,7 @@ def fit(
                     _save_level(config, state, to, about)
                 run.record_loss(step, loss)
             if run.needs_validation(step):
-                metrics = validation.validate(config, copy_to_host(state.average), scenes)
+                metrics = validation.validate(config, copy_to_host(state.average), val)
                 if run.record_validation(step, metrics):
                     _save_best(state.average, folder)
             if config.mine_every and step % config.mine_every == 0:
@@ -187,12 +198,11 @@ def fit(
     return state
 
 
-def add_teacher_heads(config: DetectorConfig, corpus: Corpus) -> DetectorConfig:
-    """The config with a head for each of the teacher's classes, after the detector's own."""
-    if not config.teacher_weight:
+def add_teacher_heads(config: DetectorConfig, labels: tuple[str, ...]) -> DetectorConfig:
+    """The config with an output for each of a teacher's ``labels``, after the detector's own."""
+    if not (config.teacher_weight or config.scenes):
         return config
-    labels = config.model.labels + corpus.teacher.classes
-    return replace(config, model=replace(config.model, labels=labels))
+    return replace(config, model=replace(config.model, labels=config.model.labels + labels))
 
 
 def load_mean_params(config: DetectorConfig, folder: Path) -> Params:
@@ -200,15 +210,44 @@ def load_mean_params(config: DetectorConfig, folder: Path) -> Params:
     newest checkpoint. They make different errors, and their mean is an ensemble in one network
     (Wortsman et al., *Model Soups*, ICML 2022).
 
-    ``config`` must have the teacher's heads (`add_teacher_heads`). Raises TrainError if the run
-    has not validated yet.
+    It has the outputs of all labels that the run trained with. Raises TrainError if the run has not
+    validated yet.
     """
     if not (folder / BEST).is_dir():
         raise TrainError(f"{folder}: no finished validation. Run `python -m train fit` first.")
+    labels = tuple(json.loads((folder / LABELS_FILE).read_text()))
+    config = replace(config, model=replace(config.model, labels=labels))
     last = restore_newest(open_checkpoints(folder), create_state(config)).average
     with ocp.StandardCheckpointer() as checkpointer:
         best = checkpointer.restore((folder / BEST).absolute(), last)
     return jax.tree.map(lambda a, b: np.asarray((a + b) / 2), best, last)
+
+
+def _open_stored_scenes(config: DetectorConfig, scenes: Path | None) -> StoredBatches | None:
+    if not config.scenes:
+        return None
+    taught = config.teacher_weight or config.posterior_weight or config.feature_weight
+    hosts = (jax.process_index(), jax.process_count())
+    store = SceneStore((scenes or DEFAULT_SCENES) / config.scenes)
+    return StoredBatches(store, config.seed, config.batch, taught=bool(taught), hosts=hosts)
+
+
+def _iter_stored_batches(
+    config: DetectorConfig, stored: StoredBatches, first: int
+) -> Iterator[tuple[jax.Array, Scene]]:
+    """The batch of every step from ``first`` on, each ``echo`` times."""
+    step = first
+    for batch in stored.iter_batches(first // config.echo, -(-config.steps // config.echo)):
+        frames, batch = _compute_frames(config, batch)
+        for _ in range(config.echo - step % config.echo):
+            if step < config.steps:
+                yield frames, batch
+                step += 1
+
+
+def _compute_frames(config: DetectorConfig, batch: Scene) -> tuple[jax.Array, Scene]:
+    frames = compute_features(config, jnp.asarray(batch.samples))
+    return frames, batch._replace(samples=np.zeros((len(batch.samples), 0), np.float32))
 
 
 def _iter_batches_until_mining(
@@ -238,8 +277,7 @@ def _iter_batches_until_mining(
     )
     step = first
     for batch in batches.iter_batches(first // config.echo, -(-last // config.echo), workers):
-        frames = compute_features(config, jnp.asarray(batch.samples))
-        batch = batch._replace(samples=np.zeros((rows, 0), np.float32))
+        frames, batch = _compute_frames(config, batch)
         for _ in range(config.echo - step % config.echo):
             if step < last:
                 yield frames, batch

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
-from train.data.mixing import Scene
+from train.data.scene import Scene
 from train.data.teacher import HOP_S as TEACHER_HOP_S
-from train.detector.config import DetectorConfig
+from train.detector.config import LossConfig
 
 LONG_BAG_S = 2.0
 """Bags of this length or more also have a loss on their median frame."""
@@ -18,11 +18,12 @@ TEACHER_WINDOW_S = 0.96
 MASKED_LOGIT = -30.0
 
 
-def compute_loss(config: DetectorConfig, logits: jax.Array, scene: Scene) -> jax.Array:
+def compute_loss(config: LossConfig, logits: jax.Array, scene: Scene, frame_s: float) -> jax.Array:
     """The weighted sum of all parts, a scalar.
 
-    ``logits`` is (streams, frames, labels) float32: the detector's own labels, then the
-    teacher's classes. ``scene`` is a batch of scenes, stacked on the first axis.
+    ``logits`` is (streams, frames, n) float32, frames ``frame_s`` seconds apart: the detector's
+    own labels, then the teacher's classes, then its features. ``scene`` is a batch of scenes,
+    stacked on the first axis.
     """
     own = logits[..., : len(LABELS)]
     targets, weights = jnp.asarray(scene.targets), jnp.asarray(scene.weights)
@@ -32,17 +33,52 @@ def compute_loss(config: DetectorConfig, logits: jax.Array, scene: Scene) -> jax
         segment_loss = compute_segment_loss(gunshot, target, known, config.segment_frames)
         loss += config.segment_weight * segment_loss
     if config.bag_weight:
-        bag_loss = compute_bag_loss(gunshot, jnp.asarray(scene.bag), config.frame_s)
+        bag_loss = compute_bag_loss(gunshot, jnp.asarray(scene.bag), frame_s)
         loss += config.bag_weight * bag_loss
-    if config.teacher_weight and scene.teacher.shape[-1]:
-        teacher_logits, probabilities = logits[..., len(LABELS) :], jnp.asarray(scene.teacher)
-        teacher_loss = compute_teacher_loss(teacher_logits, probabilities, config.frame_s)
+    classes, dims = scene.teacher.shape[-1], scene.features.shape[-1]
+    if config.teacher_weight and classes:
+        teacher_logits = logits[..., len(LABELS) : len(LABELS) + classes]
+        teacher_loss = compute_teacher_loss(teacher_logits, jnp.asarray(scene.teacher), frame_s)
         loss += config.teacher_weight * teacher_loss
+    if config.posterior_weight and scene.posterior.shape[-1]:
+        posterior_loss = compute_posterior_loss(
+            gunshot, jnp.asarray(scene.posterior), config.posterior_delay
+        )
+        loss += config.posterior_weight * posterior_loss
+    if config.feature_weight and dims:
+        features = jnp.asarray(scene.features)
+        feature_loss = compute_feature_loss(logits[..., len(LABELS) + classes :], features)
+        loss += config.feature_weight * feature_loss
     return loss
 
 
+def compute_posterior_loss(logits: jax.Array, teacher: jax.Array, delay: int) -> jax.Array:
+    """Mean cross-entropy of a teacher's and the student's gunshot probabilities, a scalar (Hinton
+    et al., *Distilling the Knowledge in a Neural Network*, 2015).
+
+    Both arrays are (streams, frames) logits. A causal student answers ``delay`` frames after its
+    teacher, which knows what follows.
+    """
+    count = logits.shape[1] - delay
+    probabilities = jax.nn.sigmoid(teacher[:, :count])
+    losses = optax.sigmoid_binary_cross_entropy(logits[:, delay:], probabilities)
+    return jnp.mean(losses)
+
+
+def compute_feature_loss(outputs: jax.Array, features: jax.Array) -> jax.Array:
+    """Mean squared error against a teacher's features, a scalar (Romero et al., *FitNets*, 2015).
+
+    ``outputs`` is (streams, frames, dims), ``features`` (streams, ticks, dims) of unit variance;
+    each tick is compared with the mean of its frames.
+    """
+    streams, ticks, dims = features.shape
+    per_tick = outputs.shape[1] // ticks
+    means = outputs[:, : ticks * per_tick].reshape(streams, ticks, per_tick, dims).mean(axis=2)
+    return jnp.mean(jnp.square(means - features))
+
+
 def compute_frame_loss(
-    config: DetectorConfig, logits: jax.Array, targets: jax.Array, weights: jax.Array
+    config: LossConfig, logits: jax.Array, targets: jax.Array, weights: jax.Array
 ) -> jax.Array:
     """Weighted mean binary cross-entropy of ``(streams, frames, labels)``, a scalar."""
     weight = {"gunshot": config.gunshot_weight, **dict.fromkeys(CONTEXT, config.context_weight)}

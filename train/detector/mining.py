@@ -9,10 +9,12 @@ Online Hard Example Mining*, CVPR 2016).
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import cast
 
 import numpy as np
 
-from streamdet.model.config import Params
+from streamdet.model.bundle import Bundle
+from streamdet.model.config import FrontendConfig, ModelConfig, Params
 from train.data.corpus import Corpus, CorpusClip
 from train.detector.config import DetectorConfig
 from train.detector.validation import score_streams
@@ -32,6 +34,17 @@ def mine_hard_negatives(config: DetectorConfig, params: Params, corpus: Corpus) 
         for clip, score in zip(clips, scores, strict=True)
         if score > LOWEST_SCORE
     }
+
+
+def mine_by_bundle(bundle: Bundle, corpus: Corpus) -> dict[str, float]:
+    """The same by a bundle of a detector."""
+    config = DetectorConfig(
+        name=bundle.name,
+        version=bundle.version,
+        frontend=cast("FrontendConfig", bundle.frontend),
+        model=cast("ModelConfig", bundle.model),
+    )
+    return mine_hard_negatives(config, bundle.params, corpus)
 
 
 def score_clip_peaks(

@@ -1,4 +1,4 @@
-"""The optimizer of detectors: AdamW, and Muon for weights that are matrices.
+"""The optimizer of networks on sound: AdamW, and Muon for weights that are matrices.
 
 Muon (Jordan et al., 2024) orthogonalises the momentum of a matrix, so that all its directions
 are learned at one pace. Its updates are scaled to the root mean square of AdamW's (Liu et al.,
@@ -15,13 +15,13 @@ from jax.typing import ArrayLike
 from optax import contrib
 
 from streamdet.model.config import Params
-from train.detector.config import DetectorConfig
+from train.detector.config import OptimizerConfig
 from train.detector.freezing import freeze_layers
 
 MUON_RMS = 0.2
 
 
-def make_optimizer(config: DetectorConfig) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """A warm-up and a cosine to zero, with gradients clipped by their global norm. Muon updates
     matrices and kernels if ``config.matrix_rate`` is above zero; AdamW updates the rest."""
     matrices: Any = _choose_muon_dimensions
@@ -42,7 +42,7 @@ def make_optimizer(config: DetectorConfig) -> optax.GradientTransformation:
     return freeze_layers(config.frozen, clipped)
 
 
-def _make_schedule(config: DetectorConfig, peak: float) -> optax.Schedule:
+def _make_schedule(config: OptimizerConfig, peak: float) -> optax.Schedule:
     return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup, config.steps)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 
 from train.configs import sweeps
-from train.data.corpus import Corpus
 from train.detector import export, loop
 from train.detector.config import DetectorConfig
 from train.errors import TrainError
@@ -86,7 +85,7 @@ def _run_trial(
 ) -> dict[str, Any]:
     run = folder / re.sub(r"[^a-z0-9]+", "-", trial.lower()).strip("-")
     loop.fit(config, cache, run, workers)
-    bundle = export.export_uncalibrated(config, Corpus(cache), run, run / "bundle")
+    bundle = export.export_uncalibrated(config, run, run / "bundle")
     metrics = report.evaluate_bundle(bundle, val, data, "val").metrics
     row: dict[str, Any] = {}
     for kind in ("rare", "film"):

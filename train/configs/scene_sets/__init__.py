@@ -1,0 +1,1 @@
+"""Sets of stored scenes, one module for each."""

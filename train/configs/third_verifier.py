@@ -1,0 +1,33 @@
+"""The third detector's verifier, taught by heads on public taggers.
+
+    python -m train fit third_verifier
+
+Time: 45 minutes on two cores. Score on val: see below.
+"""
+
+from streamdet.model.config import VerifierConfig
+from train.data.labels import LABELS
+from train.verifier.config import VerifierTrainingConfig
+
+CONFIG = VerifierTrainingConfig(
+    name="streamdet-third-verifier",
+    version="1",
+    scenes="wide",
+    model=VerifierConfig(labels=LABELS),
+    batch=32,
+    steps=3_500,
+    warmup=200,
+    learning_rate=2e-3,
+    matrix_rate=5e-3,
+    matrix_decay=0.1,
+    dropout=0.2,
+    average=0.998,
+    recolour_db=5.0,
+    band_mask=0.1,
+    segment_weight=0.5,
+    teacher_weight=0.5,
+    posterior_weight=2.0,
+    feature_weight=0.3,
+    validate_every=1_000,
+    checkpoint_every=250,
+)
