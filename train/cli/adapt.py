@@ -100,7 +100,7 @@ def transfer(
     before and after. The base can be any bundle, also one that a run saved at a loss (at-LOSS in
     its folder).
 
-    Example: python -m train transfer .cache/runs/first/at-0.6 my-bundle --own my-clips --layers 1
+    Example: python -m train transfer streamdet/model/zoo/second my-bundle --own my-clips --layers 1
     """
     _adapt_bundle("transferred", base, to, own, 1.0, layers, steps, rate, seed, run, cache, val,
                   data, records, classes, held_out, workers, hours)  # fmt: skip
