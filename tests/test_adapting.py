@@ -119,6 +119,20 @@ def test_a_detector_learns_from_own_clips(
     )
 
 
+def test_an_adaptation_whose_run_ends_early_is_exported(
+    detector, data, cache, val, tmp_path, small_validation, monkeypatch
+):
+    make = adaptation.make_adaptation_config
+    monkeypatch.setattr(
+        adaptation, "make_adaptation_config", lambda *asked: replace(make(*asked), until_loss=1e9)
+    )
+    request = adaptation.AdaptationRequest(data, share=0.4, steps=4, rate=1e-2)
+    asked = (cache, tmp_path / "run", val, tmp_path / "made")
+    rows = adaptation.adapt_detector(detector, request, "adapted", *asked, workers=0)
+    assert [row["model"] for row in rows] == ["before", "after"]
+    assert journal.read_summary(tmp_path / "run")["last"]["step"] == 1
+
+
 def test_a_detectors_run_ends_by_loss_and_saves_the_losses_that_it_passes(
     cache, tmp_path, small_validation
 ):

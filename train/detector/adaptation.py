@@ -20,7 +20,7 @@ from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 from train.data.config import MixConfig
 from train.data.corpus import Corpus, prepare_corpus
-from train.detector import export, loop
+from train.detector import export, journal, loop
 from train.detector.config import DetectorConfig
 from train.detector.freezing import list_frozen_layers
 from train.errors import TrainError
@@ -117,8 +117,8 @@ def adapt_detector(
     prepared = folder / "own"
     if not (prepared / "clips.json").is_file():
         prepare_corpus(request.data, prepared)
-    state = loop.fit(config, cache, folder, workers, hours, bundle.params, prepared)
-    if int(state.step) < config.steps:
+    loop.fit(config, cache, folder, workers, hours, bundle.params, prepared)
+    if journal.read_summary(folder) is None:
         return None
     corpus = Corpus(cache, prepared)
     trained_with = f"{kind} of {bundle.name}"
