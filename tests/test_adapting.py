@@ -119,7 +119,7 @@ def test_a_detector_learns_from_own_clips(
     )
 
 
-def test_an_adaptation_whose_run_ends_early_is_exported(
+def test_an_adaptation_whose_run_ends_early_is_exported_and_refuses_other_inputs(
     detector, data, cache, val, tmp_path, small_validation, monkeypatch
 ):
     make = adaptation.make_adaptation_config
@@ -131,6 +131,18 @@ def test_an_adaptation_whose_run_ends_early_is_exported(
     rows = adaptation.adapt_detector(detector, request, "adapted", *asked, workers=0)
     assert [row["model"] for row in rows] == ["before", "after"]
     assert journal.read_summary(tmp_path / "run")["last"]["step"] == 1
+    with pytest.raises(TrainError, match=r"run: holds a run with another base bundle\. Remove"):
+        adaptation.adapt_detector(replace(detector, sha256="0"), request, "adapted", *asked)
+    (tmp_path / "fewer").mkdir()
+    lines = (data / "manifest.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "fewer" / "manifest.csv").write_text("".join(lines[:-1]))
+    fewer = replace(request, data=tmp_path / "fewer")
+    with pytest.raises(TrainError, match="run: holds a run with other clips of yours"):
+        adaptation.adapt_detector(detector, fewer, "adapted", *asked)
+    with pytest.raises(CorpusError, match=r"nowhere.manifest\.csv: no such file"):
+        adaptation.adapt_detector(
+            detector, replace(request, data=tmp_path / "nowhere"), "adapted", *asked
+        )
 
 
 def test_a_detectors_run_ends_by_loss_and_saves_the_losses_that_it_passes(
@@ -203,6 +215,10 @@ def test_a_taggers_head_is_replaced_for_other_classes(store, tmp_path):
     wrong = train(*asked[:-1], tmp_path / "other", "--layers", 9)
     assert wrong.returncode == 2
     assert "1 to 3 can be trained" in wrong.stderr
+    others = (*asked[:4], store / "store", *asked[5:])
+    wrong = train(*others, "--held-out", 0.4)
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+    assert "run: holds a run with other clips of yours. Remove the folder" in wrong.stderr
 
 
 def test_a_data_folder_is_split_by_sources(data, tmp_path):

@@ -186,11 +186,20 @@ def prepare_corpus(
     return len(clips)
 
 
-def _select_rows(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
+def hash_manifest(data: Path) -> str:
+    """Return the SHA-256 of a data folder's manifest. Raises CorpusError if there is none."""
+    return hashlib.sha256(_find_manifest(data).read_bytes()).hexdigest()
+
+
+def _find_manifest(data: Path) -> Path:
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"{manifest}: no such file. docs/data.md describes the format.")
-    excluded = read_exclusions(data)
+    return manifest
+
+
+def _select_rows(data: Path, splits: tuple[str, ...]) -> list[dict[str, str]]:
+    manifest, excluded = _find_manifest(data), read_exclusions(data)
     return [
         row
         for row in read_rows(manifest)

@@ -19,10 +19,11 @@ from streamdet.model import network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
 from train.data.config import MixConfig
-from train.data.corpus import Corpus, prepare_corpus
+from train.data.corpus import Corpus, hash_manifest, prepare_corpus
 from train.detector import export, journal, loop
 from train.detector.config import DetectorConfig
 from train.detector.freezing import list_frozen_layers
+from train.detector.run import check_inputs
 from train.errors import TrainError
 from train.evaluation import metrics, scored_sets
 
@@ -111,9 +112,11 @@ def adapt_detector(
 
     ``cache`` holds the old clips, prepared; ``val`` the scenes to choose thresholds on. Returns a
     row for each bundle, scored on the val clips of the own data folder and of the ``old`` one if
-    given; None if ``hours`` were over before the run was.
+    given; None if ``hours`` were over before the run was. Raises TrainError if ``folder`` holds a
+    run with another base or other own clips.
     """
     config = make_adaptation_config(bundle, request, kind)
+    check_inputs(folder, base=bundle.sha256, own=hash_manifest(request.data))
     prepared = folder / "own"
     if not (prepared / "clips.json").is_file():
         prepare_corpus(request.data, prepared)

@@ -2,7 +2,8 @@
 
 The folder of a run holds ``checkpoints/``, the journal (`train.detector.journal`) and, once the
 run has ended, ``run.json``: why it ended, config, seed, commits, data, and the metrics of its
-best and last validation.
+best and last validation. That of an adaptation also holds ``inputs.json``: the hashes of what it
+was made from.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LOG_EVERY = 50
 READ_EVERY = 10
 """The most steps between two reads of the loss. A read waits for the device, so this also limits
 how many steps and batches are queued."""
-COMMITS = "commit.txt"
+COMMITS, INPUTS = "commit.txt", "inputs.json"
 OUT_OF_TIME = "its time limit; run the same command again to continue"
 
 State = TypeVar("State")
@@ -222,6 +223,28 @@ def load_ended_run(folder: Path, config: RunConfig) -> dict[str, Any] | None:
             f"{folder}: holds an ended run of another config. Remove the folder or name another."
         )
     return summary
+
+
+def check_inputs(folder: Path, *, base: str, own: str) -> None:
+    """Record what an adaptation is made from in ``inputs.json`` of its run's folder, or compare it
+    with what is recorded there.
+
+    ``base`` is the SHA-256 of the bundle that it begins from, ``own`` that of the user's clips or
+    their manifest. Raises TrainError if the folder holds a run with others, whose weights must not
+    be taken for this one's.
+    """
+    path, inputs = folder / INPUTS, {"base": base, "own": own}
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(inputs, indent=2) + "\n")
+        return
+    recorded = json.loads(path.read_text())
+    names = {"base": "another base bundle", "own": "other clips of yours"}
+    others = [name for key, name in names.items() if recorded[key] != inputs[key]]
+    if others:
+        raise TrainError(
+            f"{folder}: holds a run with {' and '.join(others)}. Remove the folder or name another."
+        )
 
 
 def record_commit(folder: Path) -> None:

@@ -14,7 +14,7 @@ from train.audioset import classes, metrics
 from train.audioset.store import ClipStore
 from train.detector.adaptation import AdaptationRequest
 from train.detector.freezing import list_frozen_layers
-from train.detector.run import OUT_OF_TIME
+from train.detector.run import OUT_OF_TIME, check_inputs
 from train.errors import TrainError
 from train.tagging import loop
 from train.tagging.clips import split_clips
@@ -42,7 +42,8 @@ def adapt_tagger(
     others come from ``records``. At a share of 1 ``records`` is not used. ``class_list`` names
     the classes of the own clips. If they are not the tagger's, its head is replaced, which needs
     a share of 1. Returns a row for each tagger with these classes, or None if ``hours`` were over
-    before the run was.
+    before the run was. Raises TrainError if ``folder`` holds a run with another base or other own
+    clips.
     """
     model, params, card = load_tagger(base)
     known = classes.read_class_list(class_list)
@@ -54,6 +55,7 @@ def adapt_tagger(
         )
     name = f"{card['name']}-{kind}"
     config = _make_config(card, model, request, name, len(known.names), held_out)
+    check_inputs(folder, base=card["sha256"], own=ClipStore(request.data).about["sha256"])
     summary = loop.fit(
         config,
         request.data if own_only else records,
