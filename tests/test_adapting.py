@@ -219,6 +219,13 @@ def test_a_taggers_head_is_replaced_for_other_classes(store, tmp_path):
     wrong = train(*others, "--held-out", 0.4)
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
     assert "run: holds a run with other clips of yours. Remove the folder" in wrong.stderr
+    (tmp_path / "class_labels_indices.csv").write_text(
+        'index,mid,display_name\n0,/o,"Other"\n1,/b,"Bang"\n'
+    )
+    wrong = train(*asked[:-1], tmp_path / "third")
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+    assert "no class of class_labels_indices.csv is 'Gunshot, gunfire'" in wrong.stderr
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_data_folder_is_split_by_sources(data, tmp_path):

@@ -154,6 +154,13 @@ def test_a_tagger_is_exported_and_scores_any_records(store, tmp_path):
     with pytest.raises(TrainError, match="no ended run"):
         export_tagger(SMALL, run, store, tmp_path, to)
     ended = loop.fit(SMALL, store, run, report=lambda _: None)
+    (tmp_path / "other").mkdir()
+    class_list(tmp_path / "other")
+    ontology = json.loads((tmp_path / "ontology.json").read_text())
+    ontology[1] |= {"id": "/x", "child_ids": []}
+    (tmp_path / "other" / "ontology.json").write_text(json.dumps(ontology))
+    with pytest.raises(TrainError, match=r"other: no class of .* is 'Gunshot, gunfire' or"):
+        export_tagger(SMALL, run, store, tmp_path / "other", to)
     export_tagger(SMALL, run, store, tmp_path, to)
     model, _, card = tagger_bundle.load(to)
     assert model == replace(OURS, calibrated=True)

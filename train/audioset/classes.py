@@ -48,6 +48,18 @@ def read_class_list(folder: Path) -> ClassList:
     return ClassList(names, mids, tuple(i for i, mid in enumerate(mids) if mid in gunshots))
 
 
+def read_gunshot_classes(folder: Path) -> ClassList:
+    """Read the class list of a folder as `read_class_list` does. Also raises TrainError if none of
+    its classes is a gunshot."""
+    known = read_class_list(folder)
+    if not known.gunshots:
+        raise TrainError(
+            f"{folder}: no class of class_labels_indices.csv is {GUNSHOT!r} or below it in "
+            "ontology.json. Add one, or correct the mids."
+        )
+    return known
+
+
 def _find_descendants(nodes: dict[str, dict], root: str) -> set[str]:
     found, queue = set(), [root]
     while queue:

@@ -42,11 +42,11 @@ def adapt_tagger(
     others come from ``records``. At a share of 1 ``records`` is not used. ``class_list`` names
     the classes of the own clips. If they are not the tagger's, its head is replaced, which needs
     a share of 1. Returns a row for each tagger with these classes, or None if ``hours`` were over
-    before the run was. Raises TrainError if ``folder`` holds a run with another base or other own
-    clips.
+    before the run was. Raises TrainError if no class is a gunshot, or if ``folder`` holds a run
+    with another base or other own clips.
     """
     model, params, card = load_tagger(base)
-    known = classes.read_class_list(class_list)
+    known = classes.read_gunshot_classes(class_list)
     own_only = request.share == 1.0
     if not own_only and len(known.names) != model.classes:
         raise TrainError(

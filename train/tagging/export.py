@@ -30,12 +30,13 @@ def export_tagger(
 
     The log-odds are calibrated on the held-out clips of ``records``, the converted clips of the
     run. The one operating point is the threshold with the best F1 on them for any gunshot class.
-    Raises TrainError if the run has not ended, or the records or the class list can't be read.
+    Raises TrainError if the run has not ended, the records or the class list can't be read, or no
+    class is a gunshot.
     """
     summary = journal.read_summary(run)
     if summary is None:
         raise TrainError(f"{run}: no ended run. Start or continue it with `python -m train fit`.")
-    known = classes.read_class_list(class_list)
+    known = classes.read_gunshot_classes(class_list)
     if len(known.names) != config.model.classes:
         raise TrainError(
             f"{class_list}: has {len(known.names)} classes, but {config.name} has "
