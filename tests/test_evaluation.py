@@ -16,6 +16,7 @@ from train.data import mixtures
 from train.data.corpus import Corpus
 from train.data.labels import LABELS
 from train.detector import calibration
+from train.errors import TrainError
 from train.evaluation import (
     clip_metrics,
     metrics,
@@ -234,6 +235,10 @@ def test_operating_points_keep_their_budget_of_false_alarms():
     sensitive = points["sensitive"]
     assert 0.3 < sensitive.threshold <= 0.6
     assert sensitive.figures["val_rare"]["f1"] == 1.0
+    with pytest.raises(TrainError, match="none in film/, which"):
+        calibration.choose_operating_points(grid, files[1::2])
+    with pytest.raises(TrainError, match="none in rare/ and film/, which"):
+        calibration.choose_operating_points(grid, [])
 
 
 def test_worst_alarms_are_of_different_things():

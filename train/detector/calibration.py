@@ -12,6 +12,7 @@ from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
 from train.data.labels import GUNSHOT
+from train.errors import TrainError
 from train.evaluation import scene_metrics
 from train.evaluation.metrics import EventCounts
 from train.evaluation.scored_sets import ScoredFile, group_by_kind
@@ -66,9 +67,15 @@ def choose_operating_points(
 
     ``sensitive`` has the best F1 on the rare scenes. ``balanced`` and ``strict`` have the lowest
     threshold from which on no threshold exceeds their budget of false alarms on the film-like
-    scenes (BUDGETS_H).
+    scenes (BUDGETS_H). Raises TrainError without rare or film-like scenes.
     """
     kinds, candidates = group_by_kind(files), list_candidate_thresholds()
+    missing = [f"{kind}/" for kind in ("rare", "film") if kind not in kinds]
+    if missing:
+        raise TrainError(
+            f"the val scenes have none in {' and '.join(missing)}, which the thresholds are chosen "
+            "on. Make them with `python -m train mixtures`."
+        )
     hours = scene_metrics.total_hours(grid, kinds["film"])
 
     def count(kind: str, threshold: float) -> EventCounts:
