@@ -25,6 +25,8 @@ from train.data.table import read_rows
 from train.detector import adaptation, freezing, journal, loop
 from train.errors import TrainError
 
+OLD_CLIPS = {"source": "old", "licence": "CC0", "clips": 7}
+
 
 @pytest.fixture(scope="module")
 def val(cache, tmp_path_factory):
@@ -166,7 +168,8 @@ def store(tmp_path_factory):
     stored(folder)
     class_list(folder)
     params = jax.tree.map(np.asarray, tagger.init_params(TAGGER.model, jax.random.key(0)))
-    tagger_bundle.save(folder / "base", "base", TAGGER.model, params, {"config": asdict(TAGGER)})
+    about = {"config": asdict(TAGGER), "data": [OLD_CLIPS]}
+    tagger_bundle.save(folder / "base", "base", TAGGER.model, params, about)
     return folder
 
 
@@ -207,6 +210,9 @@ def test_a_taggers_head_is_replaced_for_other_classes(store, tmp_path):
     assert row.startswith("| after |")
     model, params, card = tagger_bundle.load(tmp_path / "made")
     assert (model.classes, card["gunshots"]) == (2, [1])
+    old, added = card["data"]
+    assert old == OLD_CLIPS
+    assert (added["source"], added["clips"]) == ("own clips (own)", 80)
     base = tagger_bundle.load(store / "base")[1]
     np.testing.assert_array_equal(params["dense"]["kernel"], base["dense"]["kernel"])
     assert params["votes"]["kernel"].shape[1] == 2

@@ -55,7 +55,8 @@ def adapt_tagger(
         )
     name = f"{card['name']}-{kind}"
     config = _make_config(card, model, request, name, len(known.names), held_out)
-    check_inputs(folder, base=card["sha256"], own=ClipStore(request.data).about["sha256"])
+    own = ClipStore(request.data).about
+    check_inputs(folder, base=card["sha256"], own=own["sha256"])
     summary = loop.fit(
         config,
         request.data if own_only else records,
@@ -66,13 +67,23 @@ def adapt_tagger(
     )
     if summary["ended_by"] == OUT_OF_TIME:
         return None
-    export_tagger(config, folder, request.data, class_list, to)
+    data = [*card.get("data", []), _name_own_clips(own)]
+    export_tagger(config, folder, request.data, class_list, to, data)
     taggers = {"before": (model, params, card), "after": load_tagger(to)}
     return [
         {"model": key, **_measure_tagger(*scored, request.data, known.gunshots, held_out)}
         for key, scored in taggers.items()
         if scored[0].classes == len(known.names)
     ]
+
+
+def _name_own_clips(own: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "source": f"own clips ({own['source']})",
+        "licence": "unknown",
+        "clips": own["clips"],
+        "sha256": own["sha256"],
+    }
 
 
 def _make_config(

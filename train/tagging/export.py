@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,18 @@ POINT = "sensitive"
 
 
 def export_tagger(
-    config: TaggerConfig, run: Path, records: Path, class_list: Path, to: Path
+    config: TaggerConfig,
+    run: Path,
+    records: Path,
+    class_list: Path,
+    to: Path,
+    data: Sequence[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Write the best weights of an ended run as a bundle; returns the content of ``run.json``.
 
     The log-odds are calibrated on the held-out clips of ``records``, the converted clips of the
     run. The one operating point is the threshold with the best F1 on them for any gunshot class.
+    ``data`` names the sources of the clips on the card; None: those of the run, from AudioSet.
     Raises TrainError if the run has not ended, the records or the class list can't be read, or no
     class is a gunshot.
     """
@@ -48,14 +55,7 @@ def export_tagger(
     about = {
         "version": config.version,
         "licence": "Apache-2.0",
-        "data": [
-            {
-                "source": f"AudioSet VGGish embeddings, Google ({summary['data']['source']})",
-                "licence": "CC BY 4.0",
-                "clips": summary["data"]["clips"],
-                "sha256": summary["data"]["sha256"],
-            }
-        ],
+        "data": [_name_audioset(summary["data"])] if data is None else list(data),
         **{key: summary[key] for key in ("config", "seed", "commit", "ended_by")},
         "held_out": summary["best"],
         "calibration": changes,
@@ -66,6 +66,15 @@ def export_tagger(
     }
     tagger_bundle.save(to, config.name, model, params, about)
     return summary
+
+
+def _name_audioset(clips: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "source": f"AudioSet VGGish embeddings, Google ({clips['source']})",
+        "licence": "CC BY 4.0",
+        "clips": clips["clips"],
+        "sha256": clips["sha256"],
+    }
 
 
 def _calibrate(
