@@ -95,7 +95,7 @@ def test_frozen_layers_are_the_lower_ones():
 
 @pytest.mark.parametrize(("share", "layers"), [(0.4, 0), (1.0, 1)])
 def test_a_detector_learns_from_own_clips(
-    detector, data, cache, val, tmp_path, small_validation, share, layers
+    detector, data, cache, val, tmp_path, small_validation, share, layers, capsys
 ):
     request = adaptation.AdaptationRequest(data, share, steps=4, rate=1e-2, layers=layers)
     asked = (cache, tmp_path / "run", val, tmp_path / "made", data, 0)
@@ -116,9 +116,9 @@ def test_a_detector_learns_from_own_clips(
     lines = adaptation.format_markdown_table([before, after]).splitlines()
     assert len(lines) == 4
     assert (tmp_path / "run" / "tensorboard").is_dir()
-    assert loop.fit(
-        adaptation.make_adaptation_config(detector, request, "adapted"), cache, tmp_path / "run", 0
-    )
+    config = adaptation.make_adaptation_config(detector, request, "adapted")
+    assert int(loop.fit(config, cache, tmp_path / "run", 0).step) == 4
+    assert "continuing" not in capsys.readouterr().err
 
 
 def test_an_adaptation_whose_run_ends_early_is_exported_and_refuses_other_inputs(

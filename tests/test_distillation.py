@@ -118,7 +118,7 @@ def test_recordings_are_cut_into_windows_whose_middles_join(tmp_path, val):
     np.testing.assert_array_equal(loaded.features.slow, val[0].features.slow)
 
 
-def test_a_head_resumes_where_it_stopped(answered, val, tmp_path):
+def test_a_head_resumes_where_it_stopped_and_an_ended_run_does_not(answered, val, tmp_path, capsys):
     whole = head_training.fit_head(HEAD, answered.folder.parent, val, tmp_path / "whole")
     part = head_training.fit_head(HEAD, answered.folder.parent, val, tmp_path / "part", hours=0.0)
     assert int(part.step) == 3
@@ -127,6 +127,10 @@ def test_a_head_resumes_where_it_stopped(answered, val, tmp_path):
     np.testing.assert_allclose(
         both.params["head"]["kernel"], whole.params["head"]["kernel"], atol=1e-5
     )
+    assert "continuing from step 3" in capsys.readouterr().err
+    again = head_training.fit_head(HEAD, answered.folder.parent, val, tmp_path / "part")
+    assert int(again.step) == 6
+    assert "continuing" not in capsys.readouterr().err
 
 
 def test_a_batch_of_taught_scenes_is_a_function_of_seed_and_step(taught):
@@ -162,7 +166,7 @@ def test_a_detector_learns_from_taught_scenes(cache, taught, tmp_path, small_val
 
 
 def test_a_verifier_is_trained_and_exported_with_its_first_stage(
-    cache, taught, tmp_path, small_validation, monkeypatch
+    cache, taught, tmp_path, small_validation, monkeypatch, capsys
 ):
     monkeypatch.setattr(verifier_validation, "RARE", 4)
     monkeypatch.setattr(verifier_validation, "REELS", 1)
@@ -174,8 +178,11 @@ def test_a_verifier_is_trained_and_exported_with_its_first_stage(
         teacher_weight=0.5, posterior_weight=1.0, feature_weight=0.2, margin=3,
         validate_every=1, checkpoint_every=1,
     )  # fmt: skip
-    fit_verifier(config, taught.folder.parent, Corpus(cache), tmp_path / "verifier")
     corpus = Corpus(cache)
+    for _ in range(2):
+        state = fit_verifier(config, taught.folder.parent, corpus, tmp_path / "verifier")
+        assert int(state.step) == 2
+    assert "continuing" not in capsys.readouterr().err
     mixtures.write_mixtures(
         [
             *mixtures.make_rare_mixtures(corpus, "val", 1, 4, (6.0,)),

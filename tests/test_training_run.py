@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from train.detector import config as configs
 from train.detector import journal, run
 from train.detector import loop as detector_loop
 from train.detector.loss import compute_loss, compute_teacher_loss
+from train.errors import TrainError
 from train.tagging import loop as tagger_loop
 from train.tagging.clips import TaggerClips
 
@@ -134,6 +136,29 @@ def test_losses_far_from_a_level_are_read_seldom_and_near_ones_at_every_step():
     assert run.count_safe_steps(1.0, [0.999]) == 1
     assert run.count_safe_steps(1.0, [0.9]) == 5
     assert run.count_safe_steps(math.nan, [0.9]) == run.READ_EVERY
+
+
+def test_the_checkpoints_of_an_ended_run_are_closed(cache, tmp_path, small_validation, monkeypatch):
+    config = replace(DETECTOR, steps=2, warmup=1, validate_every=2, checkpoint_every=2)
+    whole = detector_loop.fit(config, cache, tmp_path, workers=0)
+    opened, closed, close = [], [], ocp.CheckpointManager.close
+    monkeypatch.setattr(run, "open_checkpoints", count_calls(run.open_checkpoints, opened))
+    monkeypatch.setattr(ocp.CheckpointManager, "close", count_calls(close, closed))
+    again = detector_loop.fit(config, cache, tmp_path, workers=0)
+    np.testing.assert_array_equal(again.loss, whole.loss)
+    detector_loop.load_mean_params(config, tmp_path)
+    assert len(opened) == len(closed) == 2
+    (tmp_path / "checkpoints").rename(tmp_path / "removed")
+    with pytest.raises(TrainError, match="no checkpoint"):
+        detector_loop.fit(config, cache, tmp_path, workers=0)
+
+
+def count_calls(function, calls):
+    def call(*arguments, **options):
+        calls.append(arguments)
+        return function(*arguments, **options)
+
+    return call
 
 
 @pytest.mark.parametrize("conv", [((8, 5, 2),), ((8, 5, 2), (8, 5, 4))])

@@ -40,8 +40,7 @@ from train.detector.run import (
     TrainingRun,
     copy_to_host,
     load_ended_run,
-    open_checkpoints,
-    restore_newest,
+    load_newest_state,
     update_mean_loss,
 )
 from train.errors import TrainError
@@ -160,12 +159,11 @@ def fit(
     corpus = Corpus(corpus_folder, own)
     stored = _open_stored_scenes(config, scenes)
     config = add_teacher_heads(config, corpus.teacher.classes if stored is None else stored.labels)
-    ended = load_ended_run(folder, config) is not None
+    if load_ended_run(folder, config) is not None:
+        return load_newest_state(folder, create_state(config))
     run = TrainingRun(folder, config, SCORE, highest=False, hours=hours, report=log.print)
     sharding = BatchSharding(config.batch)
     state = sharding.replicate_state(run.restore_state(create_state(config, start)))
-    if ended:
-        return state
     (folder / LABELS_FILE).write_text(json.dumps(config.model.labels))
     val = validation.make_val_scenes(corpus)
     step, stop = int(state.step), bool(run.end_reason)
@@ -217,7 +215,7 @@ def load_mean_params(config: DetectorConfig, folder: Path) -> Params:
         raise TrainError(f"{folder}: no finished validation. Run `python -m train fit` first.")
     labels = tuple(json.loads((folder / LABELS_FILE).read_text()))
     config = replace(config, model=replace(config.model, labels=labels))
-    last = restore_newest(open_checkpoints(folder), create_state(config)).average
+    last = load_newest_state(folder, create_state(config)).average
     with ocp.StandardCheckpointer() as checkpointer:
         best = checkpointer.restore((folder / BEST).absolute(), last)
     return jax.tree.map(lambda a, b: np.asarray((a + b) / 2), best, last)

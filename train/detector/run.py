@@ -67,7 +67,7 @@ def count_safe_steps(loss: float, levels: Iterable[float]) -> int:
 
 
 class TrainingRun:
-    """A training run in its folder, new or resumed.
+    """A training run in its folder, new or resumed, that has not ended (`load_ended_run`).
 
     ``score`` names the metric by which validations are compared; the ``highest`` or the lowest
     is the best. The run stops at the first checkpoint after ``hours``. ``report`` receives lines
@@ -98,10 +98,9 @@ class TrainingRun:
         """The state of the newest checkpoint, or ``fresh`` without one. Opens the journal."""
         step = self._checkpoints.latest_step()
         if step is not None:
-            restored: Any = restore_newest(self._checkpoints, fresh)
-            fresh = restored
+            fresh = _restore_newest(self._checkpoints, fresh)
             self.report(f"continuing from step {step}")
-        if self._writable and journal.read_summary(self.folder) is None:
+        if self._writable:
             record_commit(self.folder)
         self._journal = Journal(self.folder, step or 0, writable=self._writable)
         self._next_read = (step or 0) + 1
@@ -202,8 +201,16 @@ def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
 
 
-def restore_newest(manager: ocp.CheckpointManager, like: State) -> State:
-    """The newest state, with the shapes of ``like``."""
+def load_newest_state(folder: Path, like: State) -> State:
+    """The state of the newest checkpoint of a run, with the shapes of ``like``. Raises TrainError
+    if there is none."""
+    with open_checkpoints(folder) as manager:
+        if manager.latest_step() is None:
+            raise TrainError(f"{folder}: no checkpoint. Remove the folder and train again.")
+        return _restore_newest(manager, like)
+
+
+def _restore_newest(manager: ocp.CheckpointManager, like: State) -> State:
     restored: Any = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(like))
     return restored
 

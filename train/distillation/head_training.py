@@ -22,9 +22,8 @@ from train.detector.run import (
     TrainingRun,
     copy_to_host,
     load_ended_run,
-    open_checkpoints,
+    load_newest_state,
     print_to_stderr,
-    restore_newest,
     update_mean_loss,
 )
 from train.distillation.config import TICK_S, TeacherHeadConfig
@@ -128,13 +127,12 @@ def fit_head(
     state. ``best/`` holds the averaged weights of the best validation.
     """
     store = SceneStore(scenes / config.scenes)
-    ended = load_ended_run(folder, config) is not None
+    if load_ended_run(folder, config) is not None:
+        return load_newest_state(folder, create_head_state(config, store))
     run = TrainingRun(
         folder, config, "miss_rate", highest=False, hours=hours, report=print_to_stderr
     )
     state = run.restore_state(create_head_state(config, store))
-    if ended:
-        return state
     step, stop = int(state.step), bool(run.end_reason)
     for features, scene in _iter_batches(config, store, step):
         if stop:
@@ -157,7 +155,7 @@ def fit_head(
 
 def load_head(config: TeacherHeadConfig, store: SceneStore, folder: Path) -> HeadState:
     """The newest state of a run, with the averaged weights as its ``params``."""
-    state = restore_newest(open_checkpoints(folder), create_head_state(config, store))
+    state = load_newest_state(folder, create_head_state(config, store))
     return copy_to_host(state._replace(params=state.average))
 
 

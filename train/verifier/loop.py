@@ -26,9 +26,8 @@ from train.detector.run import (
     TrainingRun,
     copy_to_host,
     load_ended_run,
-    open_checkpoints,
+    load_newest_state,
     print_to_stderr,
-    restore_newest,
     update_mean_loss,
 )
 from train.verifier.config import VerifierTrainingConfig
@@ -132,13 +131,12 @@ def fit_verifier(
     store = SceneStore(scenes / config.scenes)
     batches = StoredBatches(store, config.seed, config.batch, taught=is_taught(config))
     config = add_taught_labels(config, batches)
-    ended = load_ended_run(folder, config) is not None
+    if load_ended_run(folder, config) is not None:
+        return load_newest_state(folder, create_verifier_state(config))
     run = TrainingRun(
         folder, config, "miss_rate", highest=False, hours=hours, report=print_to_stderr
     )
     state = run.restore_state(create_verifier_state(config))
-    if ended:
-        return state
     (folder / LABELS_FILE).write_text(json.dumps(config.model.labels))
     val = make_val_set(config, corpus)
     step = int(state.step)
@@ -177,5 +175,4 @@ def load_verifier_params(config: VerifierTrainingConfig, folder: Path) -> Params
     trained with."""
     labels = tuple(json.loads((folder / LABELS_FILE).read_text()))
     config = replace(config, model=replace(config.model, labels=labels))
-    state = restore_newest(open_checkpoints(folder), create_verifier_state(config))
-    return copy_to_host(state.average)
+    return copy_to_host(load_newest_state(folder, create_verifier_state(config)).average)
