@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from records import example_of
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from train import ranking
 from train.audioset import batches, classes, clips, metrics, tfrecord
 from train.audioset.clips import AudioSetClip, AudioSetClipError
 from train.audioset.store import ClipStore, convert_records
@@ -300,9 +301,9 @@ def test_average_precision_and_auc_are_scikit_learns(scores, seed):
     truth = np.random.default_rng(seed).random(scores.shape) < 0.4
     truth[0], truth[1] = True, False
     for c in range(4):
-        ours = metrics.average_precision(scores[:, c], truth[:, c])
+        ours = ranking.average_precision(scores[:, c], truth[:, c])
         assert ours == pytest.approx(average_precision_score(truth[:, c], scores[:, c]))
-        ours = metrics.roc_auc(scores[:, c], truth[:, c])
+        ours = ranking.roc_auc(scores[:, c], truth[:, c])
         assert ours == pytest.approx(roc_auc_score(truth[:, c], scores[:, c]))
     found = metrics.compute_metrics(scores, truth, (0, 2))
     assert found["macro_map"] == pytest.approx(average_precision_score(truth, scores))

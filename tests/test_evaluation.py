@@ -12,6 +12,7 @@ from conftest import ROOT, need_shared
 
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.model import bundle as bundles
+from train import ranking
 from train.data import mixtures
 from train.data.corpus import Corpus
 from train.data.labels import LABELS
@@ -187,10 +188,15 @@ def test_intervals_hold_the_figure_and_shrink_with_more_recordings():
 
 
 def test_ranking_figures_on_known_orders():
-    positive = np.array([True, False, True, False])
-    assert metrics.average_precision(positive, np.array([4, 3, 2, 1])) == pytest.approx(5 / 6)
-    assert metrics.roc_auc(positive, np.array([4, 3, 2, 1])) == 0.75
-    assert metrics.roc_auc(positive, np.ones(4)) == 0.5
+    positive, falling = np.array([True, False, True, False]), np.array([4, 3, 2, 1])
+    assert ranking.average_precision(falling, positive) == pytest.approx(5 / 6)
+    assert ranking.average_precision(np.ones(4), positive) == 0.5
+    assert ranking.roc_auc(falling, positive) == 0.75
+    assert ranking.roc_auc(np.ones(4), positive) == 0.5
+    for truth in (np.zeros(0, bool), np.zeros(2, bool)):
+        assert np.isnan(ranking.average_precision(np.zeros(len(truth)), truth))
+        assert np.isnan(ranking.roc_auc(np.zeros(len(truth)), truth))
+    assert np.isnan(ranking.roc_auc(np.zeros(2), np.ones(2, bool)))
     clip = scored_sets.ScoredClip("a", "gunshot", "gunshot", "s", "g", "field", 0.5)
     assert clip_metrics.is_far(clip)
     assert not clip_metrics.is_far(replace(clip, kind="range"))

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
+from train.ranking import average_precision, roc_auc
+
 TOP = 20
 POINTS = 1_000
 LOG_OFFSET = 1e-5
@@ -109,21 +111,6 @@ def average_precisions(scores: np.ndarray, truth: np.ndarray) -> list[float]:
     return [average_precision(scores[:, c], truth[:, c]) for c in classes]
 
 
-def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Precision at each distinct score, weighted by the gain in recall, of ``(n,)`` arrays.
-
-    NaN if there is no positive.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, s = truth[order], scores[order]
-    ends = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)
-    hits = np.cumsum(ranked)[ends].astype(np.float64)
-    if not hits[-1]:
-        return float("nan")
-    gained = np.diff(hits, prepend=0.0) / hits[-1]
-    return float(np.sum(gained * hits / (ends + 1)))
-
-
 def find_best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     """Find the threshold of the highest F1: (threshold, precision, recall), of ``(n,)`` arrays.
 
@@ -149,13 +136,3 @@ def compute_ranking_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, 
     ]
     auc = float(np.mean(each)) if each else float("nan")
     return {"auc": auc, "d_prime": float(np.sqrt(2.0) * norm.ppf(auc))}
-
-
-def roc_auc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The area under the ROC curve by the Mann-Whitney rank sum, ties counted half."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2.0)[inverse]
-    positive = int(truth.sum())
-    low = positive * (positive + 1) / 2.0
-    return float((ranks[truth].sum() - low) / (positive * (len(truth) - positive)))

@@ -25,7 +25,8 @@ from train.detector.config import DetectorConfig
 from train.detector.freezing import list_frozen_layers
 from train.detector.run import check_inputs
 from train.errors import TrainError
-from train.evaluation import metrics, scored_sets
+from train.evaluation import scored_sets
+from train.ranking import average_precision
 
 LEAD_S = 0.4
 
@@ -148,7 +149,7 @@ def count_clip_hits(bundle: Bundle, data: Path, split: str = "val") -> dict[str,
     return {
         "hits": f"{int((alarms & is_shot).sum())} / {int(is_shot.sum())}",
         "false alarms": f"{int((alarms & ~is_shot).sum())} / {int((~is_shot).sum())}",
-        "ap": round(metrics.average_precision(is_shot, scores), 3) if has_both else None,
+        "ap": round(average_precision(scores, is_shot), 3) if has_both else None,
     }
 
 

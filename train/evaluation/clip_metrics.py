@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from train.evaluation import metrics
 from train.evaluation.scored_sets import ScoredClip
+from train.ranking import average_precision, roc_auc
 
 FAR = ("field", "forest")
 BOOTSTRAP_DRAWS = 500
@@ -34,8 +34,8 @@ def compute_clip_metrics(clips: Sequence[ScoredClip], threshold: float) -> dict[
     out: dict[str, Any] = {
         "shots": int(shot.sum()),
         "others": int((~shot).sum()),
-        "ap": round(metrics.average_precision(shot, scores), 3),
-        "auc": round(metrics.roc_auc(shot, scores), 4),
+        "ap": round(average_precision(scores, shot), 3),
+        "auc": round(roc_auc(scores, shot), 4),
         "interval": _bootstrap_intervals(clips, shot, scores),
     }
     if not shot.any() or shot.all():
@@ -70,8 +70,8 @@ def _bootstrap_intervals(
         sample = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
         drawn.append(
             (
-                metrics.average_precision(shot[sample], scores[sample]),
-                metrics.roc_auc(shot[sample], scores[sample]),
+                average_precision(scores[sample], shot[sample]),
+                roc_auc(scores[sample], shot[sample]),
             )
         )
     ap, auc = np.array(drawn).T

@@ -175,24 +175,3 @@ def summarise_kind(
         },
         f"{kind}_miss_rate": round(1.0 - float(np.mean(recalls)), 4),
     }
-
-
-def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The mean precision at the rank of each positive, of ``(n,) bool`` and ``(n,)`` scores.
-
-    Equal scores keep their order. NaN if there is no positive.
-    """
-    ranked = positive[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float(precision[ranked].mean()) if ranked.any() else float("nan")
-
-
-def roc_auc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The share of (positive, negative) pairs in the right order, ties half; NaN without both.
-
-    ``positive`` is (n,) bool, ``scores`` (n,).
-    """
-    if positive.all() or not positive.any():
-        return float("nan")
-    above, below = scores[positive][:, None], scores[~positive][None]
-    return float((above > below).mean() + 0.5 * (above == below).mean())

@@ -16,6 +16,7 @@ from train.detector.adaptation import AdaptationRequest
 from train.detector.freezing import list_frozen_layers
 from train.detector.run import OUT_OF_TIME, check_inputs
 from train.errors import TrainError
+from train.ranking import average_precision
 from train.tagging import loop
 from train.tagging.clips import split_clips
 from train.tagging.config import TaggerConfig
@@ -141,7 +142,7 @@ def _measure_tagger(
     point = card.get("operating_points", {}).get(card.get("default_point"), {"threshold": 0.5})
     alarms = highest >= point["threshold"]
     values = metrics.compute_metrics(scores, truth)
-    ap = round(metrics.average_precision(highest, is_shot), 3) if is_shot.any() else None
+    ap = round(average_precision(highest, is_shot), 3) if is_shot.any() else None
     return {
         "threshold": round(point["threshold"], 3),
         "hits": f"{int((alarms & is_shot).sum())} / {int(is_shot.sum())}",

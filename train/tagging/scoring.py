@@ -19,6 +19,7 @@ from train.audioset import classes, clips, metrics
 from train.audioset.batches import ClipBatch, batch_in_order
 from train.audioset.store import ClipStore
 from train.errors import TrainError
+from train.ranking import average_precision
 
 ROWS = 512
 """Clips in a batch to score."""
@@ -82,7 +83,7 @@ def evaluate_taggers(taggers: Sequence[Path], records: Path, class_list: Path) -
     scores = np.asarray(total) / len(names)
     values = metrics.compute_metrics(scores, truth, known.gunshots)
     by_class = {
-        known.names[c]: metrics.average_precision(scores[:, c], truth[:, c])
+        known.names[c]: average_precision(scores[:, c], truth[:, c])
         for c in known.gunshots
         if truth[:, c].any()
     }
