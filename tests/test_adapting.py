@@ -24,6 +24,7 @@ from train.data.mixing import Mixer
 from train.data.table import read_rows
 from train.detector import adaptation, freezing, journal, loop
 from train.errors import TrainError
+from train.markdown import format_markdown_table
 
 OLD_CLIPS = {"source": "old", "licence": "CC0", "clips": 7}
 
@@ -113,8 +114,7 @@ def test_a_detector_learns_from_own_clips(
     about = journal.read_summary(tmp_path / "run")
     assert about["data"]["own"] == 40
     assert about["config"]["mix"]["own_share"] == share
-    lines = adaptation.format_markdown_table([before, after]).splitlines()
-    assert len(lines) == 4
+    assert len(format_markdown_table([before, after]).splitlines()) == 4
     assert (tmp_path / "run" / "tensorboard").is_dir()
     config = adaptation.make_adaptation_config(detector, request, "adapted")
     assert int(loop.fit(config, cache, tmp_path / "run", 0).step) == 4
@@ -180,6 +180,7 @@ def test_a_tagger_learns_from_own_clips(store, tmp_path):
     assert done.returncode == 0, done.stderr
     head, _, before, after = (line.strip("| ").split(" | ") for line in done.stdout.splitlines())
     before, after = dict(zip(head, before, strict=True)), dict(zip(head, after, strict=True))
+    assert "hit at 1" in after
     assert float(after["map"]) > float(before["map"]) + 0.2
     _, params, card = tagger_bundle.load(tmp_path / "made")
     assert card["name"] == "base-adapted"

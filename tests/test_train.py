@@ -25,6 +25,7 @@ from train.detector import config as configs
 from train.detector.config import DetectorConfig, UnknownConfigError
 from train.errors import TrainError
 from train.evaluation import metrics, scored_sets
+from train.markdown import format_markdown_table
 
 MIX = MixConfig(scene_s=2.0, no_shot=0.2)
 SMALL = DetectorConfig(
@@ -224,7 +225,9 @@ def test_a_sweep_does_not_score_a_trial_twice(cache, data, tmp_path, small_valid
     assert rows[0] == first
     assert [r["trial"] for r in rows] == list(trials)
     assert len((tmp_path / "s" / "results.jsonl").read_text().splitlines()) == 2
-    assert "| no averaged weights |" in sweep.format_sweep_table(rows)
+    head, _, *lines = format_markdown_table(rows, decimals=3).splitlines()
+    assert head.startswith("| trial | rare best error rate |")
+    assert lines[1].startswith(f"| no averaged weights | {rows[1]['rare_best_error_rate']:.3f} |")
     with pytest.raises(TrainError, match="no sweep 'nope'"):
         sweep.load_sweep("nope")
     assert len(sweep.load_sweep("ablation")) > 10

@@ -130,6 +130,7 @@ def _adapt_bundle(
     from streamdet.model.bundle import BundleError
     from train.cli.memory import retain_freed_memory
     from train.detector import adaptation
+    from train.markdown import format_markdown_table
     from train.tagging.adaptation import adapt_tagger
 
     retain_freed_memory()
@@ -149,4 +150,4 @@ def _adapt_bundle(
     if rows is None:
         typer.echo(f"{run}: not finished. Run the same command again to continue.")
         return
-    typer.echo(adaptation.format_markdown_table(rows))
+    typer.echo(format_markdown_table(rows))

@@ -260,12 +260,13 @@ def sweep(
     Example: python -m train sweep ablation
     """
     from train.cli.memory import retain_freed_memory
-    from train.detector.sweep import format_sweep_table, load_sweep, run_sweep
+    from train.detector.sweep import load_sweep, run_sweep
+    from train.markdown import format_markdown_table
 
     trials = load_sweep(name)
     retain_freed_memory()
     rows = list(run_sweep(trials, cache, runs / f"sweep-{name}", val, data, workers))
-    typer.echo(format_sweep_table(rows))
+    typer.echo(format_markdown_table(rows, decimals=3))
 
 
 app.command()(scenes)

@@ -82,8 +82,8 @@ def film_report(
     """
     import json
 
-    from train.detector.adaptation import format_markdown_table
     from train.evaluation import film_table
+    from train.markdown import format_markdown_table
 
     if labels is None:
         raise TrainError(

@@ -8,7 +8,6 @@ clips before and after.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -151,13 +150,6 @@ def count_clip_hits(bundle: Bundle, data: Path, split: str = "val") -> dict[str,
         "false alarms": f"{int((alarms & ~is_shot).sum())} / {int((~is_shot).sum())}",
         "ap": round(average_precision(scores, is_shot), 3) if has_both else None,
     }
-
-
-def format_markdown_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Format rows with the same keys as a Markdown table."""
-    head = list(rows[0])
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(str(r[k]) for k in head) + " |" for r in rows])
 
 
 def _make_mix_config(values: dict[str, Any]) -> MixConfig:

@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +61,6 @@ def run_sweep(
                 sink.write(json.dumps(row) + "\n")
             done[trial] = row
         yield done[trial]
-
-
-def format_sweep_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Format the rows as a Markdown table, in order."""
-    columns = [c for c in rows[0] if c != "trial"]
-    lines = ["| | " + " | ".join(c.replace("_", " ") for c in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    lines += [
-        f"| {r['trial']} | " + " | ".join(f"{r[c]:.3f}" for c in columns) + " |" for r in rows
-    ]
-    return "\n".join(lines)
 
 
 def _run_trial(

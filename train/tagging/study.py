@@ -13,6 +13,7 @@ from typing import Any
 
 from train.detector import journal
 from train.errors import TrainError
+from train.markdown import format_markdown_table
 from train.tagging.config import TaggerConfig
 from train.tagging.scoring import evaluate_taggers, load_tagger
 from train.tagging.teachers import BEST
@@ -48,14 +49,7 @@ def write_study(rows: Sequence[dict[str, Any]], name: str, to: Path) -> str:
     to.mkdir(parents=True, exist_ok=True)
     (to / "study.json").write_text(json.dumps(list(rows), indent=2) + "\n")
     _plot_study(rows, name, to / "study.png")
-    head = ["loss", "step", "train_loss", *METRICS]
-    lines = ["| " + " | ".join(h.replace("_", " ") for h in head) + " |", "|---" * len(head) + "|"]
-    lines += ["| " + " | ".join(_format_cell(row[h]) for h in head) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _format_cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return format_markdown_table(rows, decimals=3)
 
 
 def _plot_study(rows: Sequence[dict[str, Any]], name: str, to: Path) -> None:
