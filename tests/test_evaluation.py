@@ -177,6 +177,26 @@ def test_false_alarms_are_named_by_the_sound_that_begins_nearest():
     assert sorted(scene_metrics.count_alarms_by_minute(grid, found, [file])) == [(2, 1.0)]
 
 
+def test_the_metrics_of_a_point_are_from_one_run_of_the_decision(monkeypatch):
+    detect, ran = scene_metrics.detect_events, []
+
+    def count(grid, config, file):
+        ran.append(file.name)
+        return detect(grid, config, file)
+
+    monkeypatch.setattr(scene_metrics, "detect_events", count)
+    grid, scores = FrameGrid(16_000, 160, 4, tuple(LABELS)), np.zeros(1_500)
+    scores[[250, 1_000]] = 0.9
+    event = scored_sets.TrueEvent((10.0, 10.5), "g", "6", 2)
+    for kind, key in (("rare", "onset_f1"), ("bursts", "rounds")):
+        file = make_file(f"{kind}/0", scores, [event])
+        row = scene_metrics.compute_point_metrics(grid, [file, replace(file, events=())], 0.5)
+        assert (row["recall"], row["false_alarms_h"], row["f1"]) == (1.0, 90.0, 0.4)
+        assert key in row
+        assert ran == 2 * [f"{kind}/0"]
+        ran.clear()
+
+
 def test_intervals_hold_the_figure_and_shrink_with_more_recordings():
     few = scene_metrics.bootstrap_intervals([(1, 2)] * 2 + [(2, 2)] * 2, [(1, 1.0)] * 30)
     many = scene_metrics.bootstrap_intervals([(1, 2)] * 50 + [(2, 2)] * 50, [(1, 1.0)] * 30)

@@ -69,20 +69,14 @@ def detect_events(
     ]
 
 
-def detect_alarms(grid: FrameGrid, config: DecisionConfig, file: ScoredFile) -> list[Alarm]:
-    """Find a file's final events as (onset_s, offset_s, score)."""
-    return [alarm for alarm, _ in detect_events(grid, config, file)]
-
-
 def count_at_threshold(
-    grid: FrameGrid,
-    files: Sequence[ScoredFile],
-    config: DecisionConfig,
-    rule: MatchRule = metrics.match_events,
+    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
 ) -> EventCounts:
     """Count hits, misses and false alarms of the decision's events."""
-    alarms = ((detect_alarms(grid, config, file), file.truth) for file in files)
-    return metrics.count_events(config.threshold, alarms, rule)
+    alarms = (
+        ([alarm for alarm, _ in detect_events(grid, config, file)], file.truth) for file in files
+    )
+    return metrics.count_events(config.threshold, alarms)
 
 
 def compute_curve(
@@ -135,8 +129,10 @@ def compute_point_metrics(
     grid: FrameGrid, files: Sequence[ScoredFile], threshold: float
 ) -> dict[str, Any]:
     """Compute the metrics of the decision's events at a threshold."""
-    config = DecisionConfig(threshold)
-    counts, hours = count_at_threshold(grid, files, config), total_hours(grid, files)
+    detected = [detect_events(grid, DecisionConfig(threshold), file) for file in files]
+    alarms_by_file = [[alarm for alarm, _ in events] for events in detected]
+    matched = [(alarms, f.truth) for alarms, f in zip(alarms_by_file, files, strict=True)]
+    counts, hours = metrics.count_events(threshold, matched), total_hours(grid, files)
     row: dict[str, Any] = {
         "threshold": round(threshold, 4),
         "recall": round(counts.recall, 3),
@@ -145,16 +141,14 @@ def compute_point_metrics(
         "f1": round(counts.f1, 3),
     }
     if files[0].kind == "rare":
-        row["onset_f1"] = round(
-            count_at_threshold(grid, files, config, metrics.match_strongest_onset).f1, 3
-        )
-    errors = compute_onset_errors(grid, files, config)
+        onsets = metrics.count_events(threshold, matched, metrics.match_strongest_onset)
+        row["onset_f1"] = round(onsets.f1, 3)
+    errors = compute_onset_errors(alarms_by_file, files)
     if errors:
         row["onset_error_s"] = {
             "median": round(float(np.median(errors)), 3),
             "p90": round(float(np.quantile(errors, 0.9)), 3),
         }
-    alarms_by_file = [detect_alarms(grid, config, f) for f in files]
     row["interval"] = bootstrap_intervals(
         count_hits_by_group(alarms_by_file, files),
         count_alarms_by_minute(grid, alarms_by_file, files),
@@ -163,17 +157,16 @@ def compute_point_metrics(
     if any(f.contents for f in files):
         row["false_alarms_h_by_label"] = count_false_alarms_by_label(grid, alarms_by_file, files)
     if files[0].kind == "bursts":
-        row["rounds"] = compare_rounds(grid, files, config)
+        row["rounds"] = compare_rounds(detected, files)
     return row
 
 
 def compute_onset_errors(
-    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
+    alarms_by_file: Sequence[Sequence[Alarm]], files: Sequence[ScoredFile]
 ) -> list[float]:
     """Compute the seconds from each found event's true onset to that of the nearest alarm."""
     errors: list[float] = []
-    for file in files:
-        alarms = detect_alarms(grid, config, file)
+    for alarms, file in zip(alarms_by_file, files, strict=True):
         hits, _ = metrics.match_events(alarms, file.truth)
         for hit, (onset, _) in zip(hits, file.truth, strict=True):
             if hit:
@@ -182,15 +175,15 @@ def compute_onset_errors(
 
 
 def compare_rounds(
-    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
+    detected_by_file: Sequence[Sequence[tuple[Alarm, decision.Detection]]],
+    files: Sequence[ScoredFile],
 ) -> dict[str, Any]:
-    """Compare the rounds counted in found bursts with the truth.
+    """Compare the rounds counted in found bursts with the truth, on events of `detect_events`.
 
     Returns the shares that are exact and within one, and the median ratio of count to truth.
     """
     pairs = []
-    for file in files:
-        detected = detect_events(grid, config, file)
+    for detected, file in zip(detected_by_file, files, strict=True):
         for event in file.events:
             rounds = [d.rounds for alarm, d in detected if _overlaps(alarm, event.span)]
             if rounds and event.rounds is not None:
