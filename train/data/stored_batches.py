@@ -11,7 +11,7 @@ import numpy as np
 from streamdet.constants import RATE
 from train.data.scene import Scene
 from train.data.scene_store import CLASSES, PROJECTION_DIMS, SceneStore
-from train.data.teacher import HOP_S, LABEL_PREFIX, WINDOW_S
+from train.data.teacher import HOP_S, LABEL_PREFIX, WINDOW_S, count_windows
 
 STEP_S = 0.32
 """Seconds from one step of the taggers' stored class probabilities to the next."""
@@ -95,8 +95,7 @@ def _interpolate_windows(steps: np.ndarray, seconds: float) -> np.ndarray:
 
     Step j is centred on (j + 0.5) * STEP_S, window m on m * HOP_S + WINDOW_S / 2.
     """
-    windows = max(0, int((seconds - WINDOW_S) / HOP_S) + 1)
-    at = (np.arange(windows) * HOP_S + WINDOW_S / 2) / STEP_S - 0.5
+    at = (np.arange(count_windows(seconds)) * HOP_S + WINDOW_S / 2) / STEP_S - 0.5
     below = np.minimum(at.astype(int), steps.shape[1] - 2)
     share = (at - below)[:, None].astype(np.float32)
     return (1.0 - share) * steps[:, below] + share * steps[:, below + 1]

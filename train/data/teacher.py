@@ -6,6 +6,7 @@ clips. `TeacherTrack` combines the scores of a scene's layers into the scene's t
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,11 @@ HOP_S, WINDOW_S = 0.48, 0.96
 """Seconds from one window of the tagger to the next, and in one window."""
 TEACHER_CLASSES = 96
 LABEL_PREFIX = "teacher:"
+
+
+def count_windows(seconds: float) -> int:
+    """The number of whole windows of the tagger in so many seconds."""
+    return max(0, math.floor((seconds - WINDOW_S) / HOP_S) + 1)
 
 
 def select_teacher_scores(data: Path, paths: list[str], train: list[bool], to: Path) -> None:
@@ -72,8 +78,7 @@ class TeacherTrack:
     """
 
     def __init__(self, seconds: float, classes: int) -> None:
-        count = max(0, int((seconds - WINDOW_S) / HOP_S) + 1)
-        self.rows = np.zeros((count, classes), np.float32)
+        self.rows = np.zeros((count_windows(seconds), classes), np.float32)
 
     def add_clip(
         self, scores: np.ndarray, position_s: float, start_s: float, length_s: float

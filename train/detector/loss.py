@@ -9,12 +9,11 @@ import optax
 
 from train.data.labels import CONTEXT, GUNSHOT, LABELS
 from train.data.scene import Scene
-from train.data.teacher import HOP_S as TEACHER_HOP_S
+from train.data.teacher import HOP_S, WINDOW_S
 from train.detector.config import LossConfig
 
 LONG_BAG_S = 2.0
 """Bags of this length or more also have a loss on their median frame."""
-TEACHER_WINDOW_S = 0.96
 MASKED_LOGIT = -30.0
 
 
@@ -130,7 +129,7 @@ def compute_teacher_loss(logits: jax.Array, probabilities: jax.Array, frame_s: f
     ``logits`` is (streams, frames, classes), ``probabilities`` (streams, windows, classes). Each
     window is compared with the frame in which it ends; NaN marks windows without probabilities.
     """
-    window_ends_s = np.arange(probabilities.shape[1]) * TEACHER_HOP_S + TEACHER_WINDOW_S
+    window_ends_s = np.arange(probabilities.shape[1]) * HOP_S + WINDOW_S
     at_ends = logits[:, np.rint(window_ends_s / frame_s).astype(int) - 1]
     known = ~jnp.isnan(probabilities)
     targets = jnp.where(known, probabilities, 0.0)

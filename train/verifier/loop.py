@@ -19,6 +19,7 @@ from train.data.corpus import Corpus
 from train.data.scene import Scene
 from train.data.scene_store import SceneStore
 from train.data.stored_batches import StoredBatches
+from train.data.teacher import count_windows
 from train.detector.augmentation import recolour_frames
 from train.detector.loss import compute_loss
 from train.detector.optimizer import make_optimizer, update_average
@@ -76,7 +77,7 @@ def cut_windows(
 
     inside = jnp.arange(window)
     counted = (inside >= config.margin) & (inside < window - config.margin)
-    teacher_rows = int((window * config.frame_s - 0.96) / 0.48) + 1
+    teacher_rows = count_windows(window * config.frame_s)
     return cut(frames, starts * stride, window * stride), Scene(
         samples=jnp.zeros((rows, 0)),
         targets=cut(scene.targets, starts, window),
