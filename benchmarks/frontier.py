@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.numpy_engine import NumpyEngine
 from streamdet.model import bundle
+from train.detector.sweep import name_trial_folder
 from train.evaluation.cost import count_detector_operations
 
 SWEEP = ROOT / ".cache" / "runs" / "sweep-sizes"
@@ -38,8 +38,7 @@ def main() -> None:
         print_json({"missing": "Not measured: run `python -m train sweep sizes` first"})
         return
     for row in map(json.loads, results.read_text().splitlines()):
-        folder = re.sub(r"[^a-z0-9]+", "-", row["trial"].lower()).strip("-")
-        detector = bundle.load(SWEEP / folder / "bundle")
+        detector = bundle.load(SWEEP / name_trial_folder(row["trial"]) / "bundle")
         weights = sum(t.size for layer in detector.params.values() for t in layer.values())
         rows.append(
             {

@@ -225,6 +225,8 @@ def test_a_sweep_does_not_score_a_trial_twice(cache, data, tmp_path, small_valid
     assert rows[0] == first
     assert [r["trial"] for r in rows] == list(trials)
     assert len((tmp_path / "s" / "results.jsonl").read_text().splitlines()) == 2
+    assert sweep.name_trial_folder("no averaged weights") == "no-averaged-weights"
+    assert (tmp_path / "s" / "no-averaged-weights" / "bundle" / "card.json").is_file()
     head, _, *lines = format_markdown_table(rows, decimals=3).splitlines()
     assert head.startswith("| trial | rare best error rate |")
     assert lines[1].startswith(f"| no averaged weights | {rows[1]['rare_best_error_rate']:.3f} |")

@@ -63,6 +63,11 @@ def run_sweep(
         yield done[trial]
 
 
+def name_trial_folder(trial: str) -> str:
+    """The name of the folder that the run of a trial is in, in the folder of the sweep."""
+    return re.sub(r"[^a-z0-9]+", "-", trial.lower()).strip("-")
+
+
 def _run_trial(
     trial: str,
     config: DetectorConfig,
@@ -72,7 +77,7 @@ def _run_trial(
     data: Path,
     workers: int,
 ) -> dict[str, Any]:
-    run = folder / re.sub(r"[^a-z0-9]+", "-", trial.lower()).strip("-")
+    run = folder / name_trial_folder(trial)
     loop.fit(config, cache, run, workers)
     bundle = export.export_uncalibrated(config, run, run / "bundle")
     metrics = report.evaluate_bundle(bundle, val, data, "val").metrics
