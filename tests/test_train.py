@@ -17,7 +17,7 @@ from streamdet.model.config import ModelConfig
 from train import recipe
 from train.cli import main
 from train.data import labels, mixtures
-from train.data.config import MixConfig
+from train.data.config import MixConfig, MixtureSetConfig
 from train.data.corpus import Corpus
 from train.data.loader import SceneBatches
 from train.detector import augmentation, export, loop, sweep, validation
@@ -179,8 +179,7 @@ def test_the_matcher_follows_the_benchmarks_rules():
 def test_a_recipe_goes_from_a_folder_to_a_bundle_in_stages(
     data, tmp_path, monkeypatch, small_validation
 ):
-    for name, count in (("RARE", 4), ("REELS", 1), ("BURSTS", 2)):
-        monkeypatch.setattr(recipe, name, count)
+    monkeypatch.setattr(recipe, "VAL_SET", MixtureSetConfig(rare=4, reels=1, bursts=2))
     later = replace(SMALL, steps=3, validate_every=3, seed=2, start="tiny", teacher_weight=1.0)
     monkeypatch.setattr(
         configs, "load_detector_config", {"tiny": SMALL, "later": later}.__getitem__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import Params
 from train.data import mixtures, packages
+from train.data.config import MixtureSetConfig
 from train.data.corpus import Corpus, prepare_corpus
 from train.data.scene_store import SceneStore
 from train.detector import config as configs
@@ -28,8 +28,8 @@ from train.verifier.export import attach_verifier
 from train.verifier.loop import fit_verifier
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
-VAL_SEED, RARE, REELS, BURSTS = 2026, 240, 60, 60
-EBRS_DB = (-6.0, 0.0, 6.0)
+VAL_SET = MixtureSetConfig()
+"""The scenes to choose thresholds on: 2 h with rare shots, 10 h like film, bursts, the city."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run_recipe(
     lineage = load_lineage(name)
     corpus = _prepare_clips(folders)
     if not (folders.val / "truth.csv").is_file():
-        mixtures.write_mixtures(make_val_set(corpus), folders.val)
+        mixtures.write_mixtures(mixtures.make_mixture_set(corpus, "val", VAL_SET), folders.val)
         log.print(f"val scenes in {folders.val}")
     for scene_set in sorted({config.scenes for config in lineage.values() if config.scenes}):
         _teach_scenes(scene_set, corpus, folders, workers)
@@ -131,11 +131,3 @@ def load_start_params(config: DetectorConfig, runs: Path) -> Params | None:
         return None
     start = configs.load_detector_config(config.start)
     return export.load_detector_params(start, runs / config.start)
-
-
-def make_val_set(corpus: Corpus) -> Iterator[mixtures.Mixture]:
-    """The scenes to choose thresholds on: 2 h with rare shots, 10 h like film, bursts, the city."""
-    yield from mixtures.make_rare_mixtures(corpus, "val", VAL_SEED, RARE, EBRS_DB)
-    yield from mixtures.make_film_mixtures(corpus, "val", VAL_SEED, REELS)
-    yield from mixtures.make_burst_mixtures(corpus, "val", VAL_SEED, BURSTS)
-    yield from mixtures.make_city_mixtures(corpus, "val")

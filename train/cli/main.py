@@ -36,6 +36,7 @@ from train.cli.options import (
     load_bundle,
 )
 from train.cli.report import film_report, loss_study, vggish
+from train.data.config import MixtureSetConfig
 from train.errors import TrainError
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+VAL_SET = MixtureSetConfig()
 BundleFolder = Annotated[Path, typer.Argument(help="Folder of the bundle to write.")]
 
 
@@ -122,20 +124,24 @@ def mixtures(
     split: Annotated[str, typer.Option(help="Split of the clips: train or val.")] = "val",
     seed: Annotated[
         int, typer.Option(help="Random seed. The same seed gives the same scenes.")
-    ] = 2026,
-    rare: Annotated[int, typer.Option(help="Number of 30 s scenes, half with a shot.")] = 240,
-    reels: Annotated[int, typer.Option(help="Number of film-like reels of 10 min.")] = 60,
-    bursts: Annotated[int, typer.Option(help="Number of 30 s scenes with a burst.")] = 60,
+    ] = VAL_SET.seed,
+    rare: Annotated[
+        int, typer.Option(help="Number of 30 s scenes, half with a shot.")
+    ] = VAL_SET.rare,
+    reels: Annotated[
+        int, typer.Option(help="Number of film-like reels of 10 min.")
+    ] = VAL_SET.reels,
+    bursts: Annotated[
+        int, typer.Option(help="Number of 30 s scenes with a burst.")
+    ] = VAL_SET.bursts,
     ebr: Annotated[
         str, typer.Option(help="Event-to-background ratios in dB, separated by commas.")
-    ] = "-6,0,6",
+    ] = ",".join(f"{ebr_db:g}" for ebr_db in VAL_SET.ebrs_db),
 ) -> None:
     """Write fixed scenes to measure on, and the field recordings whose shots were all measured.
 
     Example: python -m train mixtures .cache/val
     """
-    from itertools import chain
-
     from train.data import mixtures as making
     from train.data.corpus import Corpus
 
@@ -144,12 +150,8 @@ def mixtures(
         ebrs = tuple(float(value) for value in ebr.split(","))
     except ValueError as error:
         raise TrainError(f"--ebr {ebr}: not numbers separated by commas, such as -6,0,6") from error
-    scenes = chain(
-        making.make_rare_mixtures(corpus, split, seed, rare, ebrs),
-        making.make_film_mixtures(corpus, split, seed, reels),
-        making.make_burst_mixtures(corpus, split, seed, bursts),
-        making.make_city_mixtures(corpus, split),
-    )
+    asked = MixtureSetConfig(seed=seed, rare=rare, reels=reels, bursts=bursts, ebrs_db=ebrs)
+    scenes = making.make_mixture_set(corpus, split, asked)
     typer.echo(f"{making.write_mixtures(scenes, to)} scenes in {to}")
 
 

@@ -1,4 +1,4 @@
-"""The mixer's settings: the probability and range of everything a scene is made of."""
+"""The settings of scenes: what the mixer draws, and how many there are in a set."""
 
 from __future__ import annotations
 
@@ -96,3 +96,15 @@ class SceneSetConfig:
     count: int
     mined_by: str = ""
     heads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureSetConfig:
+    """A fixed set of scenes to measure on (`train.data.mixtures`): the seed, how many scenes of
+    each kind, and the event-to-background ratios of the rare ones in dB."""
+
+    seed: int = 2026
+    rare: int = 240
+    reels: int = 60
+    bursts: int = 60
+    ebrs_db: tuple[float, ...] = (-6.0, 0.0, 6.0)

@@ -23,6 +23,7 @@ import soundfile
 
 from streamdet.constants import RATE
 from train.data import sounds
+from train.data.config import MixtureSetConfig
 from train.data.corpus import Corpus, CorpusClip
 from train.data.pool import ClipPool
 from train.data.shots import HOP, find_event
@@ -107,6 +108,14 @@ class _MixtureClips:
         loop = x[fade:].copy()
         loop[len(loop) - fade :] = loop[len(loop) - fade :] * (1.0 - ramp) + x[:fade] * ramp
         return np.take(loop, np.arange(count) + rng.integers(len(loop)), mode="wrap"), clip
+
+
+def make_mixture_set(corpus: Corpus, split: str, config: MixtureSetConfig) -> Iterator[Mixture]:
+    """Make the mixtures of a set, and those of the field recordings in the city."""
+    yield from make_rare_mixtures(corpus, split, config.seed, config.rare, config.ebrs_db)
+    yield from make_film_mixtures(corpus, split, config.seed, config.reels)
+    yield from make_burst_mixtures(corpus, split, config.seed, config.bursts)
+    yield from make_city_mixtures(corpus, split)
 
 
 def make_rare_mixtures(
