@@ -83,7 +83,8 @@ def measure_bundle(
 
     ``held_out``, (clips,) bool, marks the clips that were never used in training.
     """
-    alarms = np.array(scored_sets.compute_peak_scores(bundle, others, 0.4)) >= threshold
+    scores = scored_sets.compute_peak_scores(bundle, others, scored_sets.CLIP_LEAD_S)
+    alarms = np.array(scores) >= threshold
     files = scored_sets.score_scenes(bundle, SHARED / "eval")
     grid = scene_metrics.make_frame_grid(bundle)
     row: dict[str, Any] = {"bundle": name, "threshold": round(threshold, 3)}

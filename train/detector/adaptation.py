@@ -27,8 +27,6 @@ from train.errors import TrainError
 from train.evaluation import scored_sets
 from train.ranking import average_precision
 
-LEAD_S = 0.4
-
 
 @dataclass(frozen=True)
 class AdaptationRequest:
@@ -140,7 +138,7 @@ def adapt_detector(
 def count_clip_hits(bundle: Bundle, data: Path, split: str = "val") -> dict[str, Any]:
     """Hits and false alarms of a bundle at its default point on the clips of a split, each alone
     after 0.4 s of faint noise, and its average precision (None without both kinds of clips)."""
-    clips = scored_sets.score_clips(bundle, data, split, lead_s=LEAD_S)
+    clips = scored_sets.score_clips(bundle, data, split, lead_s=scored_sets.CLIP_LEAD_S)
     is_shot = np.array([c.category == "gunshot" for c in clips], bool)
     scores = np.array([c.score for c in clips])
     alarms = scores >= bundle.operating_points[bundle.default_point].threshold

@@ -18,11 +18,10 @@ from streamdet.model.config import FrontendConfig, ModelConfig, Params
 from train.data.corpus import Corpus, CorpusClip
 from train.detector.config import DetectorConfig
 from train.detector.validation import score_streams
+from train.evaluation.scored_sets import CLIP_LEAD_S
 
 CATEGORIES = ("hard_negative", "ambient", "speech", "music")
 LOWEST_SCORE = 0.02
-LEAD_S = 0.4
-"""Faint noise before each clip, because no recording begins with its sound at sample 0."""
 
 
 def mine_hard_negatives(config: DetectorConfig, params: Params, corpus: Corpus) -> dict[str, float]:
@@ -56,7 +55,7 @@ def score_clip_peaks(
     noise = np.random.default_rng(5).standard_normal(60 * rate).astype(np.float32) * 2e-5
     by_length: dict[int, list[int]] = defaultdict(list)
     for i, clip in enumerate(clips):
-        seconds = min(40, clip.length / rate + LEAD_S + 0.2)
+        seconds = min(40, clip.length / rate + CLIP_LEAD_S + 0.2)
         by_length[int(2 ** np.ceil(np.log2(max(2.0, seconds))))].append(i)
     scores = np.zeros(len(clips))
     for seconds, indices in by_length.items():
@@ -65,7 +64,7 @@ def score_clip_peaks(
             chosen = indices[start : start + rows]
             batch = np.tile(noise[: seconds * rate], (rows, 1))
             for row, i in zip(batch, chosen, strict=False):
-                first = int(LEAD_S * rate)
+                first = int(CLIP_LEAD_S * rate)
                 x = corpus.read_samples(clips[i])[: len(row) - first]
                 row[first : first + len(x)] += x
             probabilities = score_streams(config, params, batch)

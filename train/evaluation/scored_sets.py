@@ -34,6 +34,8 @@ from train.evaluation.metrics import Span
 
 KINDS = ("rare", "film", "city", "bursts")
 BLOCK_S, CLIP_BLOCK_S = 5.12, 1.0
+CLIP_LEAD_S = 0.4
+"""Faint noise before each clip, because no recording begins with its sound at sample 0."""
 
 SampleTransform = Callable[[np.ndarray], np.ndarray]
 """Processes a scene before it is scored: ``(n,) float32`` samples at 16 kHz to the same."""
