@@ -16,9 +16,11 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+from scipy.stats import linregress
 
 from benchmarks.measure import print_json, round_digits
 from benchmarks.onset import cpu_seconds
@@ -47,12 +49,8 @@ def resident_memory(pid: int) -> int:
 
 def fit_slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """Fit a line; return its slope and half of the slope's 95 % interval."""
-    centred = times - times.mean()
-    spread = float(np.sum(centred**2))
-    slope = float(np.sum(centred * values)) / spread
-    residuals = values - values.mean() - slope * centred
-    error = np.sqrt(float(np.sum(residuals**2)) / max(1, len(times) - 2) / spread)
-    return slope, 2.0 * float(error)
+    line: Any = linregress(times, values)
+    return float(line.slope), 2.0 * float(line.stderr)
 
 
 def average_samples(samples: list[tuple[float, int]]) -> tuple[np.ndarray, np.ndarray]:
