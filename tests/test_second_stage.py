@@ -9,13 +9,15 @@ from test_verification import make_verifier
 
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import OperatingPoint
-from streamdet.model.config import VerifierConfig
+from streamdet.model.config import FrontendConfig, ModelConfig, VerifierConfig
 from streamdet.outputs.queue import RecordFilter
 
 
 def save_two_stages(folder, bias):
     """The default detector with a verifier that answers the same to everything."""
     first, verifier = bundles.load(), make_verifier(VerifierConfig(), threshold=0.3)
+    assert isinstance(first.frontend, FrontendConfig)
+    assert isinstance(first.model, ModelConfig)
     verifier.params["head"] = {
         "kernel": np.zeros_like(verifier.params["head"]["kernel"]),
         "bias": np.full(1, bias, np.float32),

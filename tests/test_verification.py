@@ -16,7 +16,7 @@ from streamdet.detection.window_scorer import WindowScorer
 from streamdet.model import bundle as bundles
 from streamdet.model import verifier as verifiers
 from streamdet.model.bundle import BundleError, OperatingPoint, Verifier
-from streamdet.model.config import FrontendConfig, VerifierConfig
+from streamdet.model.config import FrontendConfig, ModelConfig, VerifierConfig
 from streamdet.model.numpy_verifier import NumpyVerifier
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
@@ -38,7 +38,9 @@ def test_numpy_scores_as_jax_does(config):
     frames = np.random.default_rng(1).normal(size=(config.window * config.stride, config.bands))
     frames = frames.astype(np.float32)
     network = verifiers.VerifierNetwork(config)
-    expected = jax.nn.sigmoid(verifiers.apply(network, verifier.params, frames[None]))[0]
+    expected = jax.nn.sigmoid(
+        verifiers.apply(network, verifier.params, jax.numpy.asarray(frames[None]))
+    )[0]
     scores = NumpyVerifier(config, verifier.params).score(frames)
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
@@ -164,6 +166,8 @@ def test_blocks_of_samples_change_no_detection(block):
 
 def test_a_bundle_keeps_its_verifier(tmp_path):
     first, verifier = bundles.load(), make_verifier()
+    assert isinstance(first.frontend, FrontendConfig)
+    assert isinstance(first.model, ModelConfig)
     bundles.save(
         tmp_path, name="two", version="1", frontend=first.frontend, model=first.model,
         params=first.params, operating_points={"sensitive": OperatingPoint(0.5, {}, 0.8)},

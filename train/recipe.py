@@ -91,7 +91,7 @@ def export_bundle(name: str, corpus: Corpus, runs: Path, val: Path, to: Path) ->
     if not config.verifier:
         return bundle
     verifier = load_verifier_config(config.verifier)
-    return attach_verifier(bundle, verifier, runs / config.verifier, val, to)
+    return attach_verifier(bundle, verifier, trained_with, runs / config.verifier, val, to)
 
 
 def _prepare_clips(folders: RecipeFolders) -> Corpus:

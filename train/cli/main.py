@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -221,29 +222,44 @@ def export(
     val: Annotated[Path, typer.Option(help="Val scenes to choose thresholds on.")] = VAL,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
+    first: Annotated[
+        Path | None, typer.Option(help="For a verifier: the bundle that becomes its first stage.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="For a verifier: name of the new bundle.")
+    ] = None,
     records: Records = RECORDS,
     classes: Classes = CLASSES,
 ) -> None:
     """Make a bundle of a run's weights.
 
-    Chooses the thresholds of a detector on val scenes, those of a tagger on its held-out clips.
+    Chooses the thresholds of a detector on val scenes, those of a tagger on its held-out clips. A
+    verifier becomes the second stage of an existing bundle.
 
-    Example: python -m train export first my-bundle
+    Example: python -m train export second my-bundle
     """
     from train.data.corpus import Corpus
     from train.detector.config import load_config
     from train.recipe import export_bundle
     from train.tagging.config import TaggerConfig
     from train.tagging.export import export_tagger
+    from train.verifier.config import VerifierTrainingConfig
+    from train.verifier.export import attach_verifier
 
     loaded = load_config(config)
     if isinstance(loaded, TaggerConfig):
         summary = export_tagger(loaded, runs / config, records, classes, to)
         typer.echo(f"{to}: on held-out clips {summary['best']}")
         return
-    bundle = export_bundle(config, Corpus(cache), runs, val, to)
-    for name, point in bundle.operating_points.items():
-        typer.echo(f"{name}: {point.threshold:.4f} {dict(point.figures)}")
+    if isinstance(loaded, VerifierTrainingConfig):
+        stage = load_bundle(first)
+        stage = replace(stage, name=name or stage.name)
+        trained_with = f"python -m train fit {config}"
+        bundle = attach_verifier(stage, loaded, trained_with, runs / config, val, to)
+    else:
+        bundle = export_bundle(config, Corpus(cache), runs, val, to)
+    for point_name, point in bundle.operating_points.items():
+        typer.echo(f"{point_name}: {point.threshold:.4f} {dict(point.figures)}")
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
     python -m train fit third_verifier
 
-Time: 45 minutes on two cores. Score on val: see below.
+Time: 43 minutes on two cores that do other work too. Score on val, over all frames: event error
+rate 0.383 on rare shots, 0.375 on film-like reels and 0.040 in the city.
 """
 
 from streamdet.model.config import VerifierConfig

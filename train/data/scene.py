@@ -73,7 +73,8 @@ def silence_part(draft: SceneDraft, samples: np.ndarray, rng: np.random.Generato
     """
     count = len(draft.targets)
     length = int(rng.integers(count // 12, 2 * count // 3))
-    first = int(rng.choice([0, count - length, rng.integers(0, count - length)]))
+    inside = int(rng.integers(0, count - length))
+    first = (0, count - length, inside)[rng.integers(3)]
     last = first + length
     hop = len(samples) // count
     samples = samples.copy()

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def _write_shard(corpus: Path, folder: Path, shard: int) -> None:
 @cache
 def _open_mixer(corpus: Path, folder: Path) -> tuple[Mixer, int]:
     about = json.loads((folder / ABOUT).read_text())
-    fields = {
+    fields: dict[str, Any] = {
         name: tuple(map(tuple, value)) if isinstance(value, list) else value
         for name, value in about["mix"].items()
     }

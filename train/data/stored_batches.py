@@ -67,16 +67,16 @@ class StoredBatches:
         """Read some scenes as one batch."""
         read = self.store.read
         rows = len(scenes)
-        arrays = [
+        samples, targets, weights, bag = (
             np.stack([read(name, i) for i in scenes]).astype(np.float32)
             for name in ("samples", "targets", "weights", "bag")
-        ]
-        samples = arrays[0] * np.float32(1.0 / 32768.0)
+        )
+        samples *= np.float32(1.0 / 32768.0)
         teacher, features = (np.zeros((rows, 0, 0), np.float32) for _ in range(2))
         posterior = np.zeros((rows, 0), np.float32)
         if self._taught:
             posterior = np.stack([read("posterior", i) for i in scenes]).astype(np.float32)
-            posterior = np.repeat(posterior, arrays[3].shape[1] // posterior.shape[1], axis=1)
+            posterior = np.repeat(posterior, bag.shape[1] // posterior.shape[1], axis=1)
             features = np.stack([read("projection", i) for i in scenes]).astype(np.float32)
             teacher = np.concatenate(
                 [
@@ -87,7 +87,7 @@ class StoredBatches:
             )
             seconds = samples.shape[1] / RATE
             teacher = _interpolate_windows((teacher / np.float32(255.0)) ** 2, seconds)
-        return Scene(samples, *arrays[1:], teacher, posterior, features)
+        return Scene(samples, targets, weights, bag, teacher, posterior, features)
 
 
 def _interpolate_windows(steps: np.ndarray, seconds: float) -> np.ndarray:

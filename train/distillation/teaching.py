@@ -87,9 +87,9 @@ def fit_projection(store: SceneStore, scale: FeatureScale, seed: int = 1) -> Non
     mean = rows.mean(axis=0)
     centred = rows - mean
     sketch = rng.standard_normal((rows.shape[1], PROJECTION_DIMS + 16)).astype(np.float32)
-    for _ in range(3):
-        basis, _ = np.linalg.qr(centred @ sketch)
-        sketch = centred.T @ basis
+    basis, _ = np.linalg.qr(centred @ sketch)
+    for _ in range(2):
+        basis, _ = np.linalg.qr(centred @ (centred.T @ basis))
     _, singular, axes = np.linalg.svd(basis.T @ centred, full_matrices=False)
     matrix = (axes / (singular[:, None] / np.sqrt(len(rows)))).T[:, :PROJECTION_DIMS]
     np.savez(

@@ -20,12 +20,18 @@ from train.verifier.loop import load_verifier_params
 
 
 def attach_verifier(
-    first: Bundle, verifier: VerifierTrainingConfig, run: Path, val: Path, to: Path
+    first: Bundle,
+    verifier: VerifierTrainingConfig,
+    trained_with: str,
+    run: Path,
+    val: Path,
+    to: Path,
 ) -> Bundle:
     """Write a bundle of a calibrated first stage and the verifier of a run, and load it.
 
-    Candidate threshold, calibration and operating points are chosen on the scenes in ``val``.
-    Raises TrainError if the two stages have different frames.
+    ``trained_with`` is the command that the card names. The bundle has the name and version of
+    ``first``. Candidate threshold, calibration and operating points are chosen on the scenes in
+    ``val``. Raises TrainError if the two stages have different frames.
     """
     frame = (first.frontend, first.model.stride)
     if frame != (verifier.frontend, verifier.model.stride):
@@ -42,6 +48,7 @@ def attach_verifier(
     error = reliability.compute_calibration_error
     points = calibration.choose_operating_points(grid, files, first.operating_points)
     about = {
+        "verifier_trained_with": trained_with,
         "verifier_config": asdict(verifier),
         "verifier_seed": verifier.seed,
         "verifier_commit": ", ".join((run / COMMITS).read_text().split()),

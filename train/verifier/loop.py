@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import orbax.checkpoint as ocp
 
@@ -68,7 +69,7 @@ def cut_windows(
     places = (scene.targets.shape[1] - window) // CROP_FRAMES + 1
     starts = jax.random.randint(key, (rows,), 0, places) * CROP_FRAMES
 
-    def cut(x: Any, start: jax.Array, length: int) -> jax.Array:
+    def cut(x: Any, start: jax.Array, length: int) -> Any:
         x = jnp.asarray(x)
         if not x.shape[1]:
             return x
@@ -78,15 +79,16 @@ def cut_windows(
     inside = jnp.arange(window)
     counted = (inside >= config.margin) & (inside < window - config.margin)
     teacher_rows = count_windows(window * config.frame_s)
-    return cut(frames, starts * stride, window * stride), Scene(
-        samples=jnp.zeros((rows, 0)),
+    scene = Scene(
+        samples=np.zeros((rows, 0), np.float32),
         targets=cut(scene.targets, starts, window),
         weights=cut(scene.weights, starts, window) * counted[:, None],
-        bag=jnp.zeros((rows, window)),
+        bag=np.zeros((rows, window), np.float32),
         teacher=cut(scene.teacher, starts // CROP_FRAMES, teacher_rows),
         posterior=cut(scene.posterior, starts, window),
         features=cut(scene.features, starts // TICK_FRAMES, window // TICK_FRAMES),
     )
+    return cut(frames, starts * stride, window * stride), scene
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)

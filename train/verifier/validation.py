@@ -26,8 +26,6 @@ from train.verifier.config import VerifierTrainingConfig
 
 RARE, REELS = 120, 4
 ROWS = 32
-MARGIN = 18
-"""Scored frames at both ends of a window that do not count."""
 
 
 class ValRecording(NamedTuple):
@@ -54,11 +52,12 @@ def _cut_scene(config: VerifierTrainingConfig, scene: Mixture) -> ValRecording:
     """Cut a scene into windows whose middles follow each other."""
     model, frame = config.model, round(config.frame_s * RATE)
     count = -(-len(scene.samples) // frame)
-    core = model.window - 2 * MARGIN
+    margin = config.margin
+    core = model.window - 2 * margin
     windows = -(-count // core)
-    total = (windows * core + 2 * MARGIN) * frame
+    total = (windows * core + 2 * margin) * frame
     samples = np.zeros(total, np.float32)
-    samples[MARGIN * frame : MARGIN * frame + len(scene.samples)] = scene.samples
+    samples[margin * frame : margin * frame + len(scene.samples)] = scene.samples
     state = frontend.init(config.frontend, 1)
     mel = np.asarray(frontend.step(config.frontend, state, jnp.asarray(samples[None]))[1][0])
     starts = np.arange(windows) * core * model.stride
@@ -88,7 +87,7 @@ def validate_verifier(
 ) -> dict[str, float]:
     """The metrics of `train.detector.validation.validate`."""
     scores = score_windows(config.model, params, np.concatenate([r.windows for r in recordings]))
-    scores = scores[:, MARGIN : config.model.window - MARGIN]
+    scores = scores[:, config.margin : config.model.window - config.margin]
     kinds: dict[str, list[tuple[np.ndarray, tuple]]] = {}
     first = 0
     for r in recordings:
