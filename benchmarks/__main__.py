@@ -27,6 +27,7 @@ NAMES = (
     "parts",
     "roofline",
     "files",
+    "verification",
     "batch",
     "frontier",
     "review",

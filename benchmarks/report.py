@@ -234,6 +234,20 @@ def _format_files(found: Result) -> str:
     )
 
 
+def _format_verification(found: Result) -> str:
+    keys = ("bundle", "verify", "times_real_time", "peak_mb")
+    rows = [tuple(r[k] for k in keys) for r in found["rows"]]
+    window = found["window"]
+    return "\n\n".join(
+        (
+            f"One window of the verifier takes {format_value(window['median_ms'])} ms of one core "
+            f"(p99 {format_value(window['p99_ms'])} ms). {found['film_s'] / 60:.0f} minutes of "
+            "film-like reels, with 600 loud impulsive sounds an hour, on one core:",
+            format_table(("bundle", "verify", "times real time", "peak MB"), rows),
+        )
+    )
+
+
 def _format_batch(found: Result) -> str:
     rows = [
         (r["batch"], r["numpy"], r["cpu"], r["onnxruntime_network"])
@@ -338,6 +352,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "onset": ("From a shot to its event", _format_onset),
     "streams": ("Streams on a core", _format_streams),
     "files": ("Files", _format_files),
+    "verification": ("Verification", _format_verification),
     "parts": ("A second of sound, part by part", _format_parts),
     "roofline": ("Roofline", _format_roofline),
     "batch": ("Batches", _format_batch),

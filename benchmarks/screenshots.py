@@ -28,7 +28,7 @@ from streamdet.store.verdict import CAUSES, Verdict
 PICTURES = ROOT / "docs" / "pictures"
 ADDRESS = "127.0.0.1:9478"
 FORMS = {"light": (1100, 900), "dark": (1100, 900), "phone": (390, 844)}
-MODEL = ModelId("streamdet-second", "1", "5e8c" * 16)
+MODEL = ModelId("streamdet-third", "1", "5e8c" * 16)
 
 
 def add_events(store: EventStore, count: int) -> None:

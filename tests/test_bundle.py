@@ -101,7 +101,7 @@ def test_a_missing_file_is_named(tmp_path, copy):
 
 def test_every_shipped_bundle_detects_the_shots_of_the_demo():
     names = sorted(folder.name for folder in bundles.ZOO.iterdir() if folder.is_dir())
-    assert {"first", bundles.DEFAULT} <= set(names)
+    assert {"tiny", bundles.DEFAULT} <= set(names)
     for name in names:
         done = streamdet("file", demo.PATH, "--model", bundles.ZOO / name, "--format", "jsonl")
         assert len(records(done.stdout)) == len(demo.ONSETS_S)

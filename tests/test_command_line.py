@@ -106,9 +106,9 @@ def test_model_info_prints_the_card(tmp_path):
     shown = streamdet("model", "info").stdout.decode()
     for word in ("sensitive", "balanced", "strict", "seed", "commit", "CC0-1.0"):
         assert word in shown
-    assert streamdet("model", "info", "first", cwd=tmp_path).stdout.startswith(b"streamdet-first")
-    (tmp_path / "first").mkdir()  # a folder takes precedence over a shipped bundle
-    assert streamdet("model", "info", "first", cwd=tmp_path).returncode == 2
+    assert streamdet("model", "info", "tiny", cwd=tmp_path).stdout.startswith(b"streamdet-tiny")
+    (tmp_path / "tiny").mkdir()  # a folder takes precedence over a shipped bundle
+    assert streamdet("model", "info", "tiny", cwd=tmp_path).returncode == 2
     done = streamdet("model", "info", tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

@@ -137,7 +137,7 @@ def test_compare_lists_the_events_of_one_run_only(runs, wav):
     assert only["onset_s"] == pytest.approx(9.51, abs=0.02)
     assert only["second_score"] is None
     assert b"first: " in done.stderr
-    assert b"3 events of streamdet-second/1, threshold 0.6\n" in done.stderr
+    assert b"3 events of streamdet-third/1, threshold 0.6\n" in done.stderr
     assert b"2 events in both runs, 1 only in the first, 0 only in the second" in done.stderr
     assert len(records(streamdet(*args, "--all").stdout)) == 3
     table = streamdet(*args, "--format", "table", "--all").stdout.decode().splitlines()

@@ -154,6 +154,16 @@ def test_the_taggers_probabilities_are_interpolated_at_the_windows(taught):
     assert scene.teacher[0, 1, 0] == pytest.approx((steps[2] + steps[3]) / 2, abs=1e-5)
 
 
+def test_the_taggers_probabilities_are_unknown_in_digital_silence(taught):
+    scene = StoredBatches(taught, 1, 1).read_scenes(np.arange(SHARD))
+    starts = np.arange(scene.teacher.shape[1]) * 7_680
+    silent = np.stack([np.mean(scene.samples[:, a : a + 15_360] == 0.0, axis=1) for a in starts], 1)
+    unknown = np.isnan(scene.teacher)
+    assert unknown[silent == 1.0].all()
+    assert not unknown[silent == 0.0].any()
+    assert 0.02 < unknown.mean() < 0.5
+
+
 def test_a_detector_learns_from_taught_scenes(cache, taught, tmp_path, small_validation):
     config = replace(
         DETECTOR, scenes="set", teacher_weight=0.5, posterior_weight=1.0, posterior_delay=2,

@@ -42,7 +42,7 @@ def test_labelled_windows_are_found_and_others_counted(movie, tmp_path):
     assert row["film"] == "movie"
     assert row["correct predictions"] == "2 / 3"
     assert row["false positives"] == 2
-    assert row["model"].startswith("streamdet-second")
+    assert row["model"].startswith("streamdet-third")
     table = report(movie, "--labels", tmp_path).stdout.splitlines()
     assert table[0].startswith("| model | data | loss | threshold | film | correct predictions |")
     assert len(table) == 3

@@ -114,13 +114,13 @@ def test_sighup_replaces_the_model_without_reconnecting(daemon, wav):
     from conftest import ROOT
 
     service = daemon(TRIAL.format(wav))
-    other = ROOT / "streamdet" / "model" / "zoo" / "first"
+    other = ROOT / "streamdet" / "model" / "zoo" / "tiny"
     service.configure(f'model = "{other}"\n' + TRIAL.format(wav))
     service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: service.metric("build_info", model="streamdet-first") == 1)
-    assert service.metric("build_info", model="streamdet-second") == 0
+    wait_for(lambda: service.metric("build_info", model="streamdet-tiny") == 1)
+    assert service.metric("build_info", model="streamdet-third") == 0
     assert service.metric("source_reconnects_total", source="trial") == 0
-    wait_for(lambda: any(e["model"]["name"] == "streamdet-first" for e in service.events()), 40)
+    wait_for(lambda: any(e["model"]["name"] == "streamdet-tiny" for e in service.events()), 40)
     assert service.ready()
 
 

@@ -28,7 +28,7 @@ def test_every_page_shows_its_events_or_says_that_there_are_none(open_page):
     wait_for(lambda: any(e["clip"] for e in page.events()), 30)
     event = next(e for e in page.events() if e["clip"])
     text = page.http.get(f"/events/{event['id']}").text
-    assert "streamdet-second/1" in text
+    assert "streamdet-third/1" in text
     assert f"{event['score']:.2f}" in text
     assert event["id"] in page.http.get("/events").text
     assert page.http.get(f"/events/{event['id']}/card").text.lstrip().startswith("<article")

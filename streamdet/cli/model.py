@@ -25,8 +25,8 @@ def info(
         Path | None,
         typer.Argument(
             metavar="BUNDLE",
-            help="Folder of a model bundle, or a shipped one: second, tiny or first.",
-            show_default="second",
+            help="Folder of a model bundle, or a shipped one: third or tiny.",
+            show_default="third",
         ),
     ] = None,
     as_json: Annotated[

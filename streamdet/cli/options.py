@@ -65,9 +65,9 @@ ModelOption = Annotated[
     Path | None,
     typer.Option(
         "--model", metavar="BUNDLE",
-        help="Folder of a model bundle, or a shipped one: second, tiny (a quarter of the weights, "
-        "for small machines) or first (the previous model).",
-        show_default="second",
+        help="Folder of a model bundle, or a shipped one: third, or tiny (one stage, for small "
+        "machines).",
+        show_default="third",
     ),
 ]  # fmt: skip
 PlatformOption = Annotated[

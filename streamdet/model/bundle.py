@@ -29,7 +29,7 @@ from streamdet.model.tagger_bundle import ServedTagger
 
 SCHEMA = "streamdet.bundle/1"
 ZOO = Path(__file__).with_name("zoo")
-DEFAULT = "second"
+DEFAULT = "third"
 
 
 @dataclass(frozen=True)

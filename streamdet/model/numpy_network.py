@@ -232,11 +232,34 @@ def run_lstm(
     for tick in range(x.shape[1]):
         gates = hidden @ recurrent
         gates += projected[:, tick]
-        np.tanh(gates, out=gates)
-        sigmoids = gates[:, : 3 * cells]
-        sigmoids += 1.0
-        sigmoids *= 0.5
-        cell = sigmoids[:, cells : 2 * cells] * cell + sigmoids[:, :cells] * gates[:, 3 * cells :]
-        hidden = sigmoids[:, 2 * cells :] * np.tanh(cell)
+        hidden, cell = _apply_gates(gates, cell)
         out[:, tick] = hidden
     return (hidden, cell), out
+
+
+def run_lstm_both_ways(forward: Params, backward: Params, x: Array) -> Array:
+    """Run two LSTMs with `reorder_gates` weights from zero states over ``(t, width)``, one of them
+    from the end; returns ``(t, 2 * cells)``. Side by side they take two thirds of the time."""
+    layers = (forward, backward)
+    ways = zip(layers, (x, x[::-1]), strict=True)
+    projected = np.stack([way @ p["input_kernel"] + p["bias"] for p, way in ways], axis=1)
+    recurrent = np.stack([p["recurrent_kernel"] for p in layers])
+    hidden = cell = np.zeros((2, recurrent.shape[1]), np.float32)
+    out = np.empty((len(x), *hidden.shape), np.float32)
+    for tick in range(len(x)):
+        gates = (hidden[:, None] @ recurrent)[:, 0]
+        gates += projected[tick]
+        hidden, cell = _apply_gates(gates, cell)
+        out[tick] = hidden
+    return np.concatenate([out[:, 0], out[::-1, 1]], axis=-1)
+
+
+def _apply_gates(gates: Array, cell: Array) -> tuple[Array, Array]:
+    """New hidden and cell values, ``(streams, cells)``; ``gates`` are changed."""
+    cells = cell.shape[1]
+    np.tanh(gates, out=gates)
+    sigmoids = gates[:, : 3 * cells]
+    sigmoids += 1.0
+    sigmoids *= 0.5
+    cell = sigmoids[:, cells : 2 * cells] * cell + sigmoids[:, :cells] * gates[:, 3 * cells :]
+    return sigmoids[:, 2 * cells :] * np.tanh(cell), cell

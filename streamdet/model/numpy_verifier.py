@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamdet.model.config import Params, VerifierConfig
-from streamdet.model.numpy_network import normalise, reorder_gates, run_lstm
+from streamdet.model.numpy_network import normalise, reorder_gates, run_lstm_both_ways
 
 Array = np.ndarray
 
@@ -34,11 +34,8 @@ class NumpyVerifier:
             x = _convolve(params[f"conv_{i}"], x, (time, bands), (step, band_step))
             x = np.maximum(normalise(x, params[f"norm_{i}"]), 0.0)
         x = x.reshape(len(x), -1) @ params["dense"]["kernel"] + params["dense"]["bias"]
-        x = np.maximum(normalise(x, params["dense_norm"]), 0.0)[None]
-        zeros = np.zeros((1, config.cells), np.float32)
-        _, forward = run_lstm(params["forward"], zeros, zeros, x)
-        _, backward = run_lstm(params["backward"], zeros, zeros, x[:, ::-1])
-        x = np.concatenate([forward, backward[:, ::-1]], axis=-1)[0]
+        x = np.maximum(normalise(x, params["dense_norm"]), 0.0)
+        x = run_lstm_both_ways(params["forward"], params["backward"], x)
         logits = x @ params["head"]["kernel"] + params["head"]["bias"]
         return 1.0 / (1.0 + np.exp(-logits))
 

@@ -63,7 +63,7 @@ def adapt(
     layers. Prints hits and false alarms on your held-out clips before and after. Needs the
     decoded old clips (`prepare`) and val scenes (`mixtures`).
 
-    Example: python -m train adapt streamdet/model/zoo/second my-bundle --own my-clips --share 0.3
+    Example: python -m train adapt streamdet/model/zoo/third my-bundle --own my-clips --share 0.3
     """
     if not 0.0 < share < 1.0:
         raise TrainError(
@@ -100,7 +100,7 @@ def transfer(
     before and after. The base can be any bundle, also one that a run saved at a loss (at-LOSS in
     its folder).
 
-    Example: python -m train transfer streamdet/model/zoo/second my-bundle --own my-clips --layers 1
+    Example: python -m train transfer streamdet/model/zoo/third my-bundle --own my-clips --layers 1
     """
     _adapt_bundle("transferred", base, to, own, 1.0, layers, steps, rate, seed, run, cache, val,
                   data, records, classes, held_out, workers, hours)  # fmt: skip

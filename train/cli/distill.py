@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,19 +70,26 @@ def teach(
     runs: Runs = RUNS,
     hours: Hours = NO_LIMIT,
     forget: Annotated[bool, typer.Option(help="Remove the features afterwards.")] = False,
+    also: Annotated[
+        Path | None,
+        typer.Option("--set", help="Also score the heads on this set of scenes."),
+    ] = None,
 ) -> None:
     """Train heads on the taggers' features, and store what they answer to the scenes.
 
     Heads that are trained and shards that are done are skipped. Prints the heads' metrics on val
     scenes, and those of the mean of their logits.
 
-    Example: python -m train teach wide
+    Example: python -m train teach wide --set ../shared/eval
     """
     from train.data.corpus import Corpus
     from train.data.scene_store import SceneStore
     from train.distillation.config import load_scene_set
-    from train.distillation.heads import teach_with_heads
+    from train.distillation.heads import score_set, teach_with_heads
 
     store, heads = SceneStore(to / name), load_scene_set(name).heads
     for line in teach_with_heads(store, heads, Corpus(cache), teachers, runs, hours, forget=forget):
         typer.echo(line)
+    if also is not None:
+        for line in score_set(store, heads, also, teachers, runs):
+            typer.echo(line)

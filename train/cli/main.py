@@ -58,7 +58,7 @@ def main() -> None:
     `recipe` runs all steps from a data folder to a bundle; the other commands run one step each.
     A command that fails prints one line and exits with code 2.
 
-    Example: python -m train recipe second my-bundle --hours 2
+    Example: python -m train recipe third my-bundle --hours 2
     """
 
 
@@ -269,6 +269,7 @@ def sweep(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     val: Annotated[Path, typer.Option(help="Val scenes to score on.")] = VAL,
+    scenes: Scenes = SCENES,
     workers: Workers = 1,
 ) -> None:
     """Train and score every trial of a sweep.
@@ -283,7 +284,7 @@ def sweep(
 
     trials = load_sweep(name)
     retain_freed_memory()
-    rows = list(run_sweep(trials, cache, runs / f"sweep-{name}", val, data, workers))
+    rows = list(run_sweep(trials, cache, runs / f"sweep-{name}", val, data, workers, scenes))
     typer.echo(format_markdown_table(rows, decimals=3))
 
 

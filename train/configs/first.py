@@ -1,4 +1,4 @@
-"""The first shipped detector: 64 log-mel bands, two convolutions, two LSTM(128).
+"""The first detector: 64 log-mel bands, two convolutions, two LSTM(128).
 
     python -m train recipe first my-bundle
 

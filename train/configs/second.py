@@ -1,4 +1,4 @@
-"""The second detector, the default bundle: log-mel bands as they are and over three backgrounds,
+"""The second detector: log-mel bands as they are and over three backgrounds,
 a kernel that slides over pitch and time, residual convolutions, and an LSTM(96).
 
     python -m train recipe second my-bundle

@@ -12,7 +12,7 @@ CONFIG = TeacherHeadConfig(
     name="teacher-head-1",
     version="1",
     scenes="wide",
-    steps=1_500,
+    steps=3_000,
     dropout=0.4,
     feature_noise=0.5,
     batch=32,
@@ -22,6 +22,6 @@ CONFIG = TeacherHeadConfig(
     warmup=100,
     learning_rate=1e-3,
     weight_decay=1e-2,
-    validate_every=500,
+    validate_every=1_000,
     checkpoint_every=500,
 )

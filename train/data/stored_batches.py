@@ -16,6 +16,8 @@ from train.data.teacher import HOP_S, LABEL_PREFIX, WINDOW_S, count_windows
 STEP_S = 0.32
 """Seconds from one step of the taggers' stored class probabilities to the next."""
 FEATURE_PREFIX = "feature:"
+MOST_SILENCE = 0.25
+"""The highest share of digital silence in a window that a tagger's probabilities are kept for."""
 
 
 class StoredBatches:
@@ -87,6 +89,7 @@ class StoredBatches:
             )
             seconds = samples.shape[1] / RATE
             teacher = _interpolate_windows((teacher / np.float32(255.0)) ** 2, seconds)
+            teacher[_find_silence(samples)] = np.nan
         return Scene(samples, targets, weights, bag, teacher, posterior, features)
 
 
@@ -99,3 +102,12 @@ def _interpolate_windows(steps: np.ndarray, seconds: float) -> np.ndarray:
     below = np.minimum(at.astype(int), steps.shape[1] - 2)
     share = (at - below)[:, None].astype(np.float32)
     return (1.0 - share) * steps[:, below] + share * steps[:, below + 1]
+
+
+def _find_silence(samples: np.ndarray) -> np.ndarray:
+    """The windows of ``(rows, n)`` samples that are digital silence for more than MOST_SILENCE,
+    (rows, windows) bool. mn04 answers them with classes that are not there."""
+    starts = (np.arange(count_windows(samples.shape[1] / RATE)) * HOP_S * RATE).astype(int)
+    length = int(WINDOW_S * RATE)
+    shares = [np.mean(samples[:, a : a + length] == 0.0, axis=1) for a in starts]
+    return np.stack(shares, axis=1) > MOST_SILENCE

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.frames import FrameGrid
 from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
@@ -15,7 +14,6 @@ from streamdet.scoring.matching import COLLAR_S
 from train.data.labels import GUNSHOT
 from train.errors import TrainError
 from train.evaluation import scene_metrics
-from train.evaluation.metrics import EventCounts
 from train.evaluation.scored_sets import ScoredFile, group_by_kind
 
 BUDGETS_H = {"balanced": 1.0, "strict": 0.1}
@@ -35,13 +33,20 @@ def fit_temperature(logits: np.ndarray, positive: np.ndarray) -> float:
     return float(np.exp(best.x))  # type: ignore[attr-defined]
 
 
-def fit_scale_and_bias(logits: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    """The temperature in [0.2, 5] and the bias of the highest likelihood of the truth of ``(n,)``
-    logits (Platt scaling; Platt, *Probabilistic Outputs for Support Vector Machines*, 1999)."""
+def fit_scale_and_bias(kinds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """The temperature in [0.2, 5] and the bias of the highest likelihood of the truth (Platt
+    scaling; Platt, *Probabilistic Outputs for Support Vector Machines*, 1999).
+
+    ``kinds`` has the ``(n,)`` logits and truth of each kind of scene. All kinds have the same
+    weight, however long they are.
+    """
 
     def loss(x: np.ndarray) -> float:
-        z = logits / np.exp(x[0]) + x[1]
-        return float(np.mean(np.logaddexp(0.0, np.where(positive, -z, z))))
+        means = []
+        for logits, positive in kinds:
+            z = logits / np.exp(x[0]) + x[1]
+            means.append(np.mean(np.logaddexp(0.0, np.where(positive, -z, z))))
+        return float(np.mean(means))
 
     bounds = [(np.log(0.2), np.log(5.0)), (-10.0, 10.0)]
     best = minimize(loss, np.zeros(2), bounds=bounds, method="L-BFGS-B")
@@ -78,12 +83,10 @@ def choose_operating_points(
             "on. Make them with `python -m train mixtures`."
         )
     hours = scene_metrics.total_hours(grid, kinds["film"])
-
-    def count(kind: str, threshold: float) -> EventCounts:
-        return scene_metrics.count_at_threshold(grid, kinds[kind], DecisionConfig(threshold))
-
-    chosen = {"sensitive": max(candidates, key=lambda t: count("rare", t).f1)}
-    rates = [count("film", t).false_alarms / hours for t in candidates]
+    rare = scene_metrics.count_at_thresholds(grid, kinds["rare"], candidates)
+    chosen = {"sensitive": candidates[int(np.argmax([counts.f1 for counts in rare]))]}
+    film = scene_metrics.count_at_thresholds(grid, kinds["film"], candidates)
+    rates = [counts.false_alarms / hours for counts in film]
     for name, budget in BUDGETS_H.items():
         exceeding = [i for i, rate in enumerate(rates) if rate > budget]
         first = exceeding[-1] + 1 if exceeding else 0

@@ -45,9 +45,11 @@ def run_sweep(
     val: Path,
     data: Path,
     workers: int = 1,
+    scenes: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each trial, in order. Trials in ``folder/results.jsonl`` are not run again;
-    the others are trained, or resumed, and scored on val through the serving engine."""
+    the others are trained, or resumed, and scored on val through the serving engine. ``scenes`` is
+    the folder of the sets of stored scenes."""
     results = folder / "results.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     done = {}
@@ -56,7 +58,10 @@ def run_sweep(
     for trial, config in trials.items():
         if trial not in done:
             log.print(f"[bold]{trial}[/bold]")
-            row = {"trial": trial, **_run_trial(trial, config, cache, folder, val, data, workers)}
+            row = {
+                "trial": trial,
+                **_run_trial(trial, config, cache, folder, val, data, workers, scenes),
+            }
             with results.open("a") as sink:
                 sink.write(json.dumps(row) + "\n")
             done[trial] = row
@@ -76,9 +81,10 @@ def _run_trial(
     val: Path,
     data: Path,
     workers: int,
+    scenes: Path | None,
 ) -> dict[str, Any]:
     run = folder / name_trial_folder(trial)
-    loop.fit(config, cache, run, workers)
+    loop.fit(config, cache, run, workers, scenes=scenes)
     bundle = export.export_uncalibrated(config, run, run / "bundle")
     metrics = report.evaluate_bundle(bundle, val, data, "val").metrics
     row: dict[str, Any] = {}

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from streamdet.constants import RATE
 from streamdet.model import bundle as bundles
 from train.data.corpus import Corpus
-from train.data.mixtures import make_city_mixtures
+from train.data.mixtures import Mixture, MixtureEvent, make_city_mixtures
 from train.data.scene_store import CLASSES, SceneStore, write_scenes
 from train.detector.config import load_config
 from train.detector.mining import mine_by_bundle
@@ -35,6 +36,7 @@ from train.distillation.teaching import (
     teach_scenes,
 )
 from train.errors import TrainError
+from train.evaluation import scored_sets
 from train.teachers.features import load_teachers
 
 MINED = "mined.json"
@@ -79,9 +81,7 @@ def teach_with_heads(
         choose_classes(store, load_teachers(teachers))
     heads, logits = [], []
     for name in names:
-        config = load_config(name)
-        if not isinstance(config, TeacherHeadConfig):
-            raise TrainError(f"{name}: not the config of a teacher head")
+        config = _load_head_config(name)
         fit_head(config, store.folder.parent, val, runs / name, hours)
         state = load_head(config, store, runs / name)
         heads.append(Head(config, state.params, state.scale))
@@ -93,6 +93,34 @@ def teach_with_heads(
         fit_projection(store, heads[0].scale)
     for shard in teach_scenes(store, store.folder / PROJECTION, heads, forget=forget):
         log.print(f"shard {shard} of {len(store.shards)}")
+
+
+def score_set(
+    store: SceneStore, names: Sequence[str], folder: Path, teachers: Path, runs: Path
+) -> Iterator[str]:
+    """Yield the metrics of trained heads, and of the mean of their logits, on a set of scenes."""
+    truth, scenes = scored_sets.read_truth(folder), scored_sets.list_scenes(folder)
+    recordings = []
+    for path in scenes:
+        name = f"{path.parent.name}/{path.name}"
+        events = tuple(MixtureEvent(*e.span, e.group, None) for e in truth.get(name, []))
+        recordings.append(Mixture(name, scored_sets.read_samples(path, RATE), events))
+    answered = answer_recordings(load_teachers(teachers), recordings, len(recordings))
+    logits = []
+    for name in names:
+        config = _load_head_config(name)
+        state = load_head(config, store, runs / name)
+        logits.append(score_recordings(config, state.params, state.scale, answered))
+        yield f"{name} on {folder}: {measure_miss_rate(answered, logits[-1])}"
+    mean = [np.mean(of_one, axis=0) for of_one in zip(*logits, strict=True)]
+    yield f"mean of {len(logits)} on {folder}: {measure_miss_rate(answered, mean)}"
+
+
+def _load_head_config(name: str) -> TeacherHeadConfig:
+    config = load_config(name)
+    if not isinstance(config, TeacherHeadConfig):
+        raise TrainError(f"{name}: not the config of a teacher head")
+    return config
 
 
 def answer_val_scenes(folder: Path, corpus: Corpus, teachers: Path) -> list[AnsweredRecording]:

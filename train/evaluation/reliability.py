@@ -28,10 +28,11 @@ class ReliabilityBin(NamedTuple):
 
 
 def collect_second_peaks(
-    grid: FrameGrid, files: Sequence[ScoredFile]
+    grid: FrameGrid, files: Sequence[ScoredFile], *, verified: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """The peak logit of each second, (n,) float64, and whether an event begins in it, (n,) bool.
-    Seconds that hold only the decay of an event are left out."""
+    Seconds that hold only the decay of an event are left out. With ``verified`` only seconds count
+    in which a verifier scored a frame."""
     length = max(1, round(SEGMENT_S * grid.rate / grid.frame))
     seconds = length * grid.frame / grid.rate
     logits, positive = [], []
@@ -46,6 +47,9 @@ def collect_second_peaks(
             begins |= (start < onset + EVENT_MARGIN_S) & (end > onset)
             decays |= (start < offset + EVENT_MARGIN_S) & (end > onset - EVENT_MARGIN_S)
         included = begins | ~decays
+        if verified and file.stage is not None:
+            changed = file.frames.scores[:, 0] != file.stage.scores
+            included &= changed[: count * length].reshape(count, length).any(axis=1)
         logits.append(peaks[included])
         positive.append(begins[included])
     return np.concatenate(logits), np.concatenate(positive)

@@ -42,25 +42,40 @@ def total_hours(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
     return sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
 
 
-def detect_events(
+def detect_stage_events(
     grid: FrameGrid, config: DecisionConfig, file: ScoredFile
-) -> list[tuple[Alarm, decision.Detection]]:
-    """Find a file's final events: (onset_s, offset_s, score) and the detection of each.
-
-    With a verifier these are the confirmed ones.
-    """
+) -> list[decision.Detection]:
+    """Find a file's events of the first stage, both phases of each: candidates if there is a
+    verifier, and then the same for all thresholds of ``config``."""
     frames, stage = file.frames, file.stage
-    stage_config = config if stage is None else config.for_candidates(stage.candidate_threshold)
     if stage is not None:
+        config = config.for_candidates(stage.candidate_threshold)
         scores = frames.scores.copy()
         scores[:, 0] = stage.scores
         frames = frames._replace(scores=scores)
-    state, events = decision.step(stage_config, grid, decision.init(stage_config, grid), frames)
-    events += decision.finish(stage_config, grid, state)[1]
+    state, events = decision.step(config, grid, decision.init(config, grid), frames)
+    return events + decision.finish(config, grid, state)[1]
+
+
+def detect_events(
+    grid: FrameGrid,
+    config: DecisionConfig,
+    file: ScoredFile,
+    candidates: list[decision.Detection] | None = None,
+) -> list[tuple[Alarm, decision.Detection]]:
+    """Find a file's final events: (onset_s, offset_s, score) and the detection of each.
+
+    With a verifier these are the confirmed ones of ``candidates``, by default those of
+    `detect_stage_events`.
+    """
+    stage = file.stage
+    if stage is None or candidates is None:
+        candidates = detect_stage_events(grid, config, file)
+    events = candidates
     if stage is not None:
         final = VerifiedScores(0, file.frames.scores[:, 0], stage.windows)
         _, events = confirmation.step(
-            config.threshold, grid, confirmation.init(), events, final, ending=True
+            config.threshold, grid, confirmation.init(), candidates, final, ending=True
         )
     return [
         ((d.onset / grid.rate, d.offset / grid.rate, d.score), d)
@@ -69,14 +84,24 @@ def detect_events(
     ]
 
 
-def count_at_threshold(
-    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
-) -> EventCounts:
-    """Count hits, misses and false alarms of the decision's events."""
-    alarms = (
-        ([alarm for alarm, _ in detect_events(grid, config, file)], file.truth) for file in files
-    )
-    return metrics.count_events(config.threshold, alarms)
+def count_at_thresholds(
+    grid: FrameGrid, files: Sequence[ScoredFile], thresholds: Sequence[float]
+) -> list[EventCounts]:
+    """Count hits, misses and false alarms of the decision's events at each threshold."""
+    found = [
+        None if f.stage is None else detect_stage_events(grid, DecisionConfig(1.0), f)
+        for f in files
+    ]
+
+    def count(threshold: float) -> EventCounts:
+        config = DecisionConfig(threshold)
+        alarms = (
+            ([alarm for alarm, _ in detect_events(grid, config, file, of_file)], file.truth)
+            for file, of_file in zip(files, found, strict=True)
+        )
+        return metrics.count_events(threshold, alarms)
+
+    return [count(threshold) for threshold in thresholds]
 
 
 def compute_curve(

@@ -125,12 +125,8 @@ def score_scenes(
 
     Raises SceneSetError if the folder is not a set or a file can't be read.
     """
-    truth, contents = _read_truth(folder), _read_contents(folder)
-    paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
-    if not paths:
-        raise SceneSetError(
-            f"{folder}: no audio files. Put them into {', '.join(k + '/' for k in KINDS)}."
-        )
+    truth, contents = read_truth(folder), _read_contents(folder)
+    paths = list_scenes(folder)
     engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
     scorer = create_scorer(bundle, verify=verify)
     scored = []
@@ -142,6 +138,16 @@ def score_scenes(
         events, others = tuple(truth.get(name, [])), tuple(contents.get(name, []))
         scored.append(ScoredFile(name, path, frames, events, others, stage))
     return scored
+
+
+def list_scenes(folder: Path) -> list[Path]:
+    """The audio files of a set, sorted. Raises SceneSetError if there are none."""
+    paths = sorted(p for kind in KINDS for p in (folder / kind).glob("*") if p.is_file())
+    if not paths:
+        raise SceneSetError(
+            f"{folder}: no audio files. Put them into {', '.join(k + '/' for k in KINDS)}."
+        )
+    return paths
 
 
 def score_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> list[ScoredClip]:
@@ -236,7 +242,8 @@ def group_by_kind(files: Sequence[ScoredFile]) -> dict[str, list[ScoredFile]]:
     return {kind: kinds[kind] for kind in KINDS if kind in kinds}
 
 
-def _read_truth(folder: Path) -> dict[str, list[TrueEvent]]:
+def read_truth(folder: Path) -> dict[str, list[TrueEvent]]:
+    """Read the true events of a set, by file. Raises SceneSetError without a ``truth.csv``."""
     path = folder / "truth.csv"
     if not path.is_file():
         raise SceneSetError(

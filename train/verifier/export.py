@@ -40,8 +40,9 @@ def attach_verifier(
     threshold = calibration.choose_candidate_threshold(grid, score_scenes(first, val))
     raw = load_exported_params(verifier, run)
     draft = _write(first, verifier, raw, threshold, to, {})
-    before = reliability.collect_second_peaks(grid, score_scenes(draft, val))
-    temperature, bias = calibration.fit_scale_and_bias(*before)
+    kinds = group_by_kind(score_scenes(draft, val)).values()
+    peaks = [reliability.collect_second_peaks(grid, files, verified=True) for files in kinds]
+    temperature, bias = calibration.fit_scale_and_bias([p for p in peaks if len(p[0])])
     params = calibration.apply_temperature(raw, temperature, bias)
     calibrated = _write(first, verifier, params, threshold, to, {})
     files = score_scenes(calibrated, val)
@@ -55,7 +56,6 @@ def attach_verifier(
         "verifier_calibration": {
             "temperature": round(temperature, 4),
             "bias": round(bias, 4),
-            "val_calibration_error_before": round(error(*before), 4),
             "val_calibration_error": {
                 kind: round(error(*reliability.collect_second_peaks(grid, of_kind)), 4)
                 for kind, of_kind in group_by_kind(files).items()

@@ -19,7 +19,7 @@ CONFIG = SceneSetConfig(
         narrow_band=0.2,
     ),
     seed=22,
-    count=16_384,
-    mined_by="second",
-    heads=("teacher_head_1",),
+    count=24_576,
+    mined_by="tiny",
+    heads=("teacher_head_1", "teacher_head_2"),
 )

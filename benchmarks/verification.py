@@ -1,0 +1,99 @@
+"""The cost of the verifier: time of a window, and of an hour of film with and without it.
+
+The film is the first hour of the val reels in .cache/val (`python -m train mixtures .cache/val`). A
+bundle in .cache/second (`python -m train recipe second .cache/second`) is measured too.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks.measure import (
+    ONE_CORE,
+    ROOT,
+    limit_cores,
+    print_json,
+    round_digits,
+    run_streamdet,
+    summarise,
+    summarise_latency,
+)
+from streamdet import demo
+from streamdet.constants import RATE
+from streamdet.detection.window_scorer import create_scorer
+from streamdet.model import bundle as bundles
+from streamdet.model.bundle import Bundle
+
+REELS = ROOT / ".cache" / "val" / "film"
+BEFORE = ROOT / ".cache" / "second"
+REPEATS, WINDOWS, WARM = 5, 300, 20
+ENVIRONMENT = ONE_CORE
+
+
+def measure_windows(bundle: Bundle) -> dict[str, float]:
+    """Time the windows of a bundle's verifier on the demo scene, in numpy on one core."""
+    scorer = create_scorer(bundle)
+    assert scorer is not None
+    length = (scorer.config.window + 1) * bundle.frontend.hop * bundle.model.stride
+    scene = demo.scene()
+    starts = np.random.default_rng(1).integers(0, len(scene) - length, WARM + WINDOWS)
+    spent = []
+    with limit_cores(1):
+        for start in starts:
+            began = time.perf_counter()
+            scorer.score_window(scene[start : start + length])
+            spent.append(time.perf_counter() - began)
+    return summarise_latency(spent[WARM:])
+
+
+@contextmanager
+def join_reels() -> Iterator[tuple[Path, float]]:
+    """The first hour of the val reels as one file, and its length in seconds."""
+    reels = sorted(REELS.iterdir())
+    with tempfile.TemporaryDirectory() as folder:
+        path, written = Path(folder) / "film.wav", 0
+        with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as sink:
+            for reel in reels:
+                samples = soundfile.read(reel, dtype="float32")[0][: 3_600 * RATE - written]
+                sink.write(samples)
+                written += len(samples)
+        yield path, written / RATE
+
+
+def measure_film(path: Path, seconds: float, model: str, verify: str) -> dict[str, Any]:
+    """Measure `streamdet file` on one core."""
+    args = ["file", str(path), "--output", os.devnull, "--model", model, "--verify", verify]
+    run_streamdet(args, 1)
+    done = [run_streamdet(args, 1) for _ in range(REPEATS)]
+    return {
+        "bundle": Path(model).name,
+        "verify": verify,
+        "times_real_time": summarise([seconds / wall for wall, _ in done]),
+        "peak_mb": round_digits(max(peak for _, peak in done), 3),
+    }
+
+
+def main() -> None:
+    """Print the results as JSON."""
+    if not REELS.is_dir():
+        print_json({"missing": "no val scenes: run `python -m train mixtures .cache/val`"})
+        return
+    default = bundles.DEFAULT
+    runs = [(default, "on"), (default, "off"), ("tiny", "off")]
+    runs += [(str(BEFORE), "off")] if BEFORE.is_dir() else []
+    with join_reels() as (path, seconds):
+        rows = [measure_film(path, seconds, *run) for run in runs]
+    print_json({"window": measure_windows(bundles.load()), "film_s": seconds, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
