@@ -197,6 +197,18 @@ def test_the_metrics_of_a_point_are_from_one_run_of_the_decision(monkeypatch):
         ran.clear()
 
 
+def test_shots_are_counted_by_distance_and_those_without_one_last():
+    grid, scores = FrameGrid(16_000, 160, 4, tuple(LABELS)), np.zeros(1_500)
+    scores[[250, 500]] = 0.9
+    events = [
+        scored_sets.TrueEvent((10.0, 10.5), "g", "", None),
+        scored_sets.TrueEvent((20.0, 20.5), "g", "150", None),
+        scored_sets.TrueEvent((40.0, 40.5), "g", "160", None),
+    ]
+    row = scene_metrics.compute_point_metrics(grid, [make_file("city/0", scores, events)], 0.5)
+    assert list(row["recall_by_ebr"].items()) == [("100 to 200 m", "1/2"), ("not known", "1/1")]
+
+
 def test_intervals_hold_the_figure_and_shrink_with_more_recordings():
     few = scene_metrics.bootstrap_intervals([(1, 2)] * 2 + [(2, 2)] * 2, [(1, 1.0)] * 30)
     many = scene_metrics.bootstrap_intervals([(1, 2)] * 50 + [(2, 2)] * 50, [(1, 1.0)] * 30)

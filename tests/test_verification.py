@@ -138,7 +138,7 @@ def test_an_event_has_an_onset_at_once_then_the_verifiers_then_its_end():
     finals = [d for d in found if d.phase == "final"]
     assert len(onsets) == len(verified) == len(finals) >= 1
     for onset, confirmed, final in zip(onsets, verified, finals, strict=True):
-        assert onset.onset == confirmed.onset == final.onset
+        assert onset.onset == confirmed.first_onset == final.first_onset
         assert confirmed.score == pytest.approx(0.8)
         assert (confirmed.threshold, onset.threshold) == (0.5, 0.3)
         assert final.verified

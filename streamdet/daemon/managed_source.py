@@ -203,14 +203,17 @@ class ManagedSource:
     def event(self, detection: Detection, model: ModelId, rate: int) -> Event:
         """A detection of the open stream as an event, in samples since the first opening and UTC.
 
-        All records of an event have the id and time of its first.
+        All records of an event have the id of its first.
         """
         placed = detection.shifted(self._base)
-        onset = self._open_events.get(placed.onset)
+        onset = self._open_events.get(placed.first_onset)
         if onset is not None:
             if detection.phase == "final":
-                del self._open_events[placed.onset]
-            return Event(placed, onset.id, self.name, rate, onset.unix_s, model)
+                del self._open_events[placed.first_onset]
+            unix_s = onset.unix_s
+            if unix_s is not None:
+                unix_s += (placed.onset - onset.detection.onset) / rate
+            return Event(placed, onset.id, self.name, rate, unix_s, model)
         live = self._live
         unix_s = None
         if live is not None and live.is_realtime:
@@ -219,7 +222,7 @@ class ManagedSource:
             placed, source=self.name, model=model, rate=rate, unix_s=unix_s
         )
         if detection.phase == "onset":
-            self._open_events[placed.onset] = event
+            self._open_events[placed.first_onset] = event
         return event
 
     def latency_s(self, detection: Detection, rate: int) -> float | None:

@@ -1,9 +1,11 @@
-"""Candidates to verified events: the detections of the first stage, with the verifier's scores.
+"""Candidates to verified events.
 
-The first stage's decision runs at the candidate threshold. Its onset is passed on at once. The
-event is reported a second time, as an onset with ``verified`` True, when a final score of its
-frames reaches the threshold. Its final detection waits until all its frames have final scores, and
-carries the highest of them.
+The first stage's decision runs at the candidate threshold, and its onset is passed on at once. A
+second decision runs on the final scores, at the threshold of the operating point. Each of its
+events is reported as an onset and a final detection with ``verified`` True. If it begins in a
+candidate, it is reported as that candidate's event, with a new onset. A candidate in which no
+event begins is reported as a final detection with ``verified`` False, once it is over and its
+frames have final scores.
 """
 
 from __future__ import annotations
@@ -13,91 +15,170 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamdet.detection import decision
+from streamdet.detection.decision import DecisionConfig, DecisionState
 from streamdet.detection.event import Detection
-from streamdet.detection.frames import FrameGrid
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.detection.verification import VerifiedScores
 
-TAIL_S = 0.2
-"""The verifier may place a shot this much later than the first stage."""
+TAIL_S = 0.6
+"""The verifier may place a shot this much later than the first stage: a window's core, 0.56 s."""
+LOOK_AHEAD_S = 0.12
+"""Final scores may rise this much before the onset, because the verifier knows what follows. So the
+second decision looks for the onset among frames that are this much later too."""
+HISTORY_S = 24.0
+"""More than the longest event and its look-ahead."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A first-stage event whose frames do not all have final scores yet.
-
-    ``opened`` is its first scored frame, ``last`` its last one once it is over. ``score`` is the
-    highest final score so far.
-    """
+    """A first-stage event. ``opened`` is its first scored frame; ``last`` the last frame that
+    belongs to it, once it is over. ``score`` is its highest final score so far, and ``used`` tells
+    whether an event begins in it."""
 
     onset: Detection
     opened: int
     last: int | None
     final: Detection | None
     score: float
-    verified: bool
+    used: bool
 
 
 class ConfirmationState(NamedTuple):
-    """``candidates``: in order. ``known``: frames with final scores."""
+    """``candidates`` that may still become events, in order. ``judged``: frames that the second
+    decision has had. ``waiting``: the following frames. ``pending``: the final scores for them,
+    ``LOOK_AHEAD_S`` earlier. ``stage``: the first stage's scores of the last judged frames.
+    ``reported``: the onset that the open event was reported with first."""
 
     candidates: tuple[Candidate, ...]
-    known: int
+    judged: int
+    waiting: ScoredFrames
+    pending: np.ndarray
+    stage: np.ndarray
+    decision: DecisionState
+    reported: int | None
 
 
-def init() -> ConfirmationState:
+def init(config: DecisionConfig, grid: FrameGrid) -> ConfirmationState:
     """The state before the first frame."""
-    return ConfirmationState((), 0)
+    none = np.zeros(0, np.float32)
+    pending = np.zeros(_to_frames(LOOK_AHEAD_S, grid), np.float32)
+    return ConfirmationState(
+        (), 0, _make_silence(grid, none), pending, none, decision.init(config, grid), None
+    )
 
 
 def step(
-    threshold: float,
+    config: DecisionConfig,
     grid: FrameGrid,
     state: ConfirmationState,
     detections: list[Detection],
+    frames: list[ScoredFrames],
     verified: VerifiedScores,
     *,
     ending: bool = False,
 ) -> tuple[ConfirmationState, list[Detection]]:
-    """Add the first stage's new ``detections`` and the scores that are final now.
+    """Add the first stage's new ``detections`` and ``frames``, and the scores that are final now.
 
-    Returns the detections to report, in order. With ``ending`` no more scores follow.
+    ``config`` is that of the second decision. Returns the detections to report. With ``ending`` no
+    more scores follow.
     """
-    reported: list[Detection] = []
-    candidates = list(state.candidates)
+    ahead = _to_frames(LOOK_AHEAD_S, grid)
+    candidates, reported = _add_candidates(grid, state.candidates, detections)
+    candidates = [_update_score(candidate, verified) for candidate in candidates]
+    waiting, pending = [state.waiting, *frames], np.concatenate([state.pending, verified.scores])
+    if ending:
+        waiting.append(_make_silence(grid, np.zeros(ahead, np.float32)))
+    joined = ScoredFrames(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
+    count = min(len(joined.level), len(pending))
+    judged = ScoredFrames(*(x[:count] for x in joined))
+    stage = np.concatenate([state.stage, judged.scores[:, 0]])
+    end = state.judged + count
+    scores = judged.scores.copy()
+    scores[:, 0] = pending[:count]
+    second, events = decision.step(config, grid, state.decision, judged._replace(scores=scores))
+    if ending:
+        second, closed = decision.finish(config, grid, second)
+        events += closed
+    anchor = state.reported
+    for event in events:
+        if event.phase == "onset":
+            opened = event.detected // grid.frame - 1 - ahead
+            candidates, anchor = _take_candidate(candidates, opened)
+        event = _shift_offset(event, ahead * grid.frame)
+        span = (event.onset, event.detected if event.offset is None else event.offset)
+        first, last = (at // grid.frame - (end - len(stage)) for at in span)
+        stage_score = float(stage[max(0, first) : last + 1].max(initial=0.0))
+        reported.append(replace(event, stage_score=stage_score, verified=True, reported=anchor))
+    remaining: list[Candidate] = []
+    for candidate in candidates:
+        if candidate.last is None or (end - ahead <= candidate.last and not ending):
+            remaining.append(candidate)
+        elif not candidate.used and candidate.final is not None:
+            reported.append(_refuse(candidate.final, config.threshold, candidate.score))
+    rest = ScoredFrames(*(x[count:] for x in joined))
+    kept = stage[-_to_frames(HISTORY_S, grid) :]
+    state = ConfirmationState(tuple(remaining), end, rest, pending[count:], kept, second, anchor)
+    return state, reported
+
+
+def _add_candidates(
+    grid: FrameGrid, known: tuple[Candidate, ...], detections: list[Detection]
+) -> tuple[list[Candidate], list[Detection]]:
+    """The candidates with the new ones, and the onsets to report at once."""
+    candidates, onsets = list(known), []
     for detection in detections:
         if detection.phase == "onset":
             opened = detection.detected // grid.frame - 1
             candidates.append(Candidate(detection, opened, None, None, 0.0, False))
-            reported.append(replace(detection, stage_score=detection.score))
+            onsets.append(replace(detection, stage_score=detection.score))
         elif detection.offset is not None:
-            tail = round(TAIL_S * grid.rate / grid.frame)
-            last = detection.offset // grid.frame - 1 + tail
+            last = detection.offset // grid.frame - 1 + _to_frames(TAIL_S, grid)
             candidates[-1] = replace(candidates[-1], final=detection, last=last)
-    known = verified.start + len(verified.scores)
-    remaining: list[Candidate] = []
-    for candidate in candidates:
-        first = max(candidate.opened, verified.start)
-        end = known if candidate.last is None else min(known, candidate.last + 1)
-        scores = verified.scores[first - verified.start : max(0, end - verified.start)]
-        score = max(candidate.score, float(scores.max(initial=0.0)))
-        if score >= threshold and not candidate.verified:
-            # the first score that reaches it, which does not depend on the chunking
-            reached = float(scores[np.argmax(scores >= threshold)])
-            reported.append(_confirm(candidate.onset, threshold, reached, verified=True))
-        candidate = replace(candidate, score=score, verified=score >= threshold)
-        final, last = candidate.final, candidate.last
-        if final is None or last is None or (known <= last and not ending):
-            remaining.append(candidate)
-        else:
-            reported.append(_confirm(final, threshold, score, verified=candidate.verified))
-    return ConfirmationState(tuple(remaining), known), reported
+    return candidates, onsets
 
 
-def _confirm(detection: Detection, threshold: float, score: float, *, verified: bool) -> Detection:
+def _update_score(candidate: Candidate, verified: VerifiedScores) -> Candidate:
+    first, count = max(0, candidate.opened - verified.start), len(verified.scores)
+    last = count if candidate.last is None else candidate.last + 1 - verified.start
+    scores = verified.scores[first : max(0, last)]
+    return replace(candidate, score=max(candidate.score, float(scores.max(initial=0.0))))
+
+
+def _take_candidate(candidates: list[Candidate], frame: int) -> tuple[list[Candidate], int | None]:
+    """Mark the last candidate as used that ``frame`` belongs to; also returns its onset."""
+    for i in reversed(range(len(candidates))):
+        candidate = candidates[i]
+        over = candidate.last is not None and frame > candidate.last
+        if candidate.opened <= frame and not over and not candidate.used:
+            used = replace(candidate, used=True)
+            return [*candidates[:i], used, *candidates[i + 1 :]], candidate.onset.onset
+    return candidates, None
+
+
+def _shift_offset(event: Detection, samples: int) -> Detection:
+    if event.offset is None:
+        return event
+    return replace(event, offset=max(event.offset - samples, event.onset + 1))
+
+
+def _refuse(detection: Detection, threshold: float, score: float) -> Detection:
     return replace(
         detection,
         score=score,
         threshold=threshold,
         stage_score=detection.score,
-        verified=verified,
+        verified=False,
     )
+
+
+def _make_silence(grid: FrameGrid, gunshot: np.ndarray) -> ScoredFrames:
+    """Frames of silence with these gunshot scores."""
+    count = len(gunshot)
+    scores = np.zeros((count, len(grid.labels)), np.float32)
+    scores[:, 0] = gunshot
+    return ScoredFrames(scores, np.zeros((count, grid.stride)), np.zeros(count))
+
+
+def _to_frames(seconds: float, grid: FrameGrid) -> int:
+    return round(seconds * grid.rate / grid.frame)

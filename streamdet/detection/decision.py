@@ -96,24 +96,28 @@ def step(
     levels = np.concatenate([state.levels, frames.level])
     detections: list[Detection] = []
     event, refractory_until = state.event, state.refractory_until
-    gunshot = frames.scores[:, 0]
-    above = gunshot >= config.threshold
-    for i in range(len(gunshot)) if event or above.any() else ():
-        frame = state.frame + i
+    count = len(frames.scores)
+    above = np.flatnonzero(frames.scores[:, 0] >= config.threshold)
+    i = 0
+    while i < count:
         if event is None:
-            if above[i] and frame >= refractory_until:
-                window = slice(i, lookback + i + 1)
-                event = _open_event(
-                    config, grid, frame, flux[window], levels[window], frames.scores[i]
-                )
-                detections.append(_make_detection("onset", config, grid, event, frame))
-            continue
-        event = _extend_event(config, grid, event, frame, flux[lookback + i], frames, i)
-        quiet = frame - event.last_active >= _to_frames(config.burst_gap_s, grid)
-        if quiet or frame - event.opened >= _to_frames(config.longest_s, grid):
-            detections.append(_make_detection("final", config, grid, event, frame))
-            event, refractory_until = None, frame + _to_frames(config.refractory_s, grid)
-    next_frame, first = state.frame + len(gunshot), len(levels) - lookback
+            following = above[np.searchsorted(above, max(i, refractory_until - state.frame)) :]
+            if not len(following):
+                break
+            i = int(following[0])
+            window = slice(i, lookback + i + 1)
+            frame = state.frame + i
+            event = _open_event(config, grid, frame, flux[window], levels[window], frames.scores[i])
+            detections.append(_make_detection("onset", config, grid, event, frame))
+        else:
+            frame = state.frame + i
+            event = _extend_event(config, grid, event, frame, flux[lookback + i], frames, i)
+            quiet = frame - event.last_active >= _to_frames(config.burst_gap_s, grid)
+            if quiet or frame - event.opened >= _to_frames(config.longest_s, grid):
+                detections.append(_make_detection("final", config, grid, event, frame))
+                event, refractory_until = None, frame + _to_frames(config.refractory_s, grid)
+        i += 1
+    next_frame, first = state.frame + count, len(levels) - lookback
     state = DecisionState(next_frame, flux[first:], levels[first:], refractory_until, event)
     return state, detections
 

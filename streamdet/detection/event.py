@@ -28,7 +28,8 @@ class Detection:
 
     With a second stage, ``stage_score`` is the score of the first stage. ``verified`` is None at
     the first onset, True at a second onset that the verifier reports, and True or False at the
-    end; ``score`` is then the verifier's. Without a second stage both are None.
+    end; ``score`` and ``onset`` are then the verifier's, and ``reported`` is the onset that was
+    reported first, where it is another one. Without a second stage all three are None.
     """
 
     phase: Phase
@@ -43,12 +44,19 @@ class Detection:
     channel: str | None = None
     verified: bool | None = None
     stage_score: float | None = None
+    reported: int | None = None
+
+    @property
+    def first_onset(self) -> int:
+        """The onset that the event was reported with first; its id depends on it."""
+        return self.onset if self.reported is None else self.reported
 
     def shifted(self, samples: int) -> Detection:
         """The same detection, ``samples`` later."""
         offset = None if self.offset is None else self.offset + samples
+        reported = None if self.reported is None else self.reported + samples
         onset, detected = self.onset + samples, self.detected + samples
-        return replace(self, onset=onset, offset=offset, detected=detected)
+        return replace(self, onset=onset, offset=offset, detected=detected, reported=reported)
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,7 @@ def event_from_detection(
     of the event's identity.
     """
     stream = channel_key(source, detection.channel) if separate_channels else source
-    identity = event_id(stream, model, detection.onset, unix_s, rate)
+    identity = event_id(stream, model, detection.first_onset, unix_s, rate)
     return Event(detection, identity, source, rate, unix_s, model)
 
 

@@ -41,12 +41,17 @@ MIX = "mix"
 
 class _ChannelMix:
     """One mono signal of a source: its frames that the other mix does not have yet, and its final
-    scores likewise, if there is a verifier."""
+    scores likewise, if there is a verifier. ``threshold`` is that of candidates."""
 
     def __init__(
-        self, resampler: MonoResampler, stream: ScoreStream, scorer: WindowScorer | None
+        self,
+        resampler: MonoResampler,
+        stream: ScoreStream,
+        scorer: WindowScorer | None,
+        threshold: float,
     ) -> None:
         self.stream, self.waiting = stream, deque[ScoredFrames]()
+        self._threshold = threshold
         self.final = np.zeros(0, np.float32)
         self._resampler, self._scorer = resampler, scorer
         self._samples: list[np.ndarray] = []
@@ -80,7 +85,7 @@ class _ChannelMix:
         )
         self._samples, self._taken = [], []
         self._state, verified = verification.step(
-            scorer.config, grid, scorer.threshold, scorer.score_window, self._state, samples,
+            scorer.config, grid, self._threshold, scorer.score_window, self._state, samples,
             scores, ending=ending,
         )  # fmt: skip
         self.final = np.concatenate([self.final, verified.scores])
@@ -123,7 +128,9 @@ class SourcePipeline:
     ) -> None:
         self.engine, self.config, self.rate = engine, config, rate
         self.scorer, self.windows = scorer, 0
-        self._decision = config if scorer is None else config.for_candidates(scorer.threshold)
+        # a threshold below that of candidates needs the verifier's scores from there on
+        self._candidate = 1.0 if scorer is None else min(scorer.threshold, config.threshold)
+        self._decision = config if scorer is None else config.for_candidates(self._candidate)
         self._channels, self._channel, self._gain_db = channels, channel, gain_db
         self._two_mixes = loudest and channel is None and channels > 1
         self._on_scores = on_scores
@@ -195,7 +202,8 @@ class SourcePipeline:
         self._next = start
         self._base = round(start * self.grid.rate / self.rate)
         self._state = decision.init(self._decision, self.grid)
-        self._confirmation = confirmation.init()
+        self._confirmation = confirmation.init(self.config, self.grid)
+        self._known = 0
         self._loudest = LoudestChannel(self.rate, self._channels) if self._two_mixes else None
         self._helper = ThreadPoolExecutor(1) if self._two_mixes and self.engine.shared else None
         self._mixes = [self._new_mix(self._channels, self._channel)]
@@ -204,7 +212,7 @@ class SourcePipeline:
 
     def _new_mix(self, channels: int, channel: int | None) -> _ChannelMix:
         resampler = MonoResampler(self.rate, channels, self.grid.rate, channel, self._gain_db)
-        return _ChannelMix(resampler, self.engine.stream(), self.scorer)
+        return _ChannelMix(resampler, self.engine.stream(), self.scorer, self._candidate)
 
     def _feed_mixes(self, all_channels: np.ndarray, loudest: np.ndarray) -> None:
         mean, single = self._mixes
@@ -225,6 +233,7 @@ class SourcePipeline:
     def _decide(self, *, ending: bool = False) -> list[Detection]:
         """Decide on the frames that all mixes have. ``ending``: no more follow."""
         detections: list[Detection] = []
+        added: list[ScoredFrames] = []
         while all(mix.waiting for mix in self._mixes):
             by_mix = [mix.take() for mix in self._mixes]
             frames = by_mix[0]
@@ -233,24 +242,28 @@ class SourcePipeline:
             self._record(frames, by_mix)
             self._state, new = decision.step(self._decision, self.grid, self._state, frames)
             detections += new
+            added.append(frames)
         if ending:
             self._state, closed = decision.finish(self._decision, self.grid, self._state)
             detections += closed
-        if self.scorer is not None:
-            detections = self._verify(detections, ending=ending)
+        if self.scorer is not None and (added or ending):
+            detections = self._verify(detections, added, ending=ending)
         return [self._locate(d) for d in detections]
 
-    def _verify(self, detections: list[Detection], *, ending: bool) -> list[Detection]:
+    def _verify(
+        self, detections: list[Detection], frames: list[ScoredFrames], *, ending: bool
+    ) -> list[Detection]:
         """Replace candidates by what is known of them now."""
         self.windows += sum(mix.verify(self.grid, ending=ending) for mix in self._mixes)
         count = min(len(mix.final) for mix in self._mixes)
         scores = np.maximum.reduce([mix.final[:count] for mix in self._mixes])
         for mix in self._mixes:
             mix.final = mix.final[count:]
-        start = self._confirmation.known
+        start = self._known
+        self._known += count
         self._record_final(self._base + start * self.grid.frame, scores)
         self._confirmation, reported = confirmation.step(
-            self.config.threshold, self.grid, self._confirmation, detections,
+            self.config, self.grid, self._confirmation, detections, frames,
             VerifiedScores(start, scores, 0), ending=ending,
         )  # fmt: skip
         return reported

@@ -17,12 +17,13 @@ import numpy as np
 
 from streamdet.detection.engine import frames_per_block
 from streamdet.detection.jax_engine import JaxEngine
+from streamdet.detection.window_scorer import create_scorer
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.scoring.labels import WINDOW_S, LabelError, window_label
 from train.data.table import read_rows
 from train.errors import TrainError
-from train.evaluation.scored_sets import BLOCK_S, read_samples, score_samples
+from train.evaluation.scored_sets import BLOCK_S, read_samples, score_samples, verify_frames
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 SHOT = "gunshot"
@@ -133,6 +134,7 @@ class _WindowDetector:
     def __init__(self, bundle: Bundle, threshold: float) -> None:
         self.threshold = threshold
         self.engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
+        self.scorer = create_scorer(bundle)
         self.is_tagger = isinstance(bundle.model, ServedTagger)
         self.frame_s = self.engine.grid.frame / self.engine.grid.rate
 
@@ -150,7 +152,7 @@ class _WindowDetector:
 
     def count_film(self, path: Path, labels: Sequence[FilmWindow]) -> tuple[int, int]:
         """Count the correct predictions and false positives of a whole film."""
-        scores = score_samples(self.engine, read_samples(path, self.engine.grid.rate)).scores[:, 0]
+        scores = self._score_file(path)
         shots = [w.start_s for w in labels if w.shot]
         correct = sum(self.detects_shot(scores, start_s) for start_s in shots)
         count = int(np.ceil(len(scores) * self.frame_s / WINDOW_S))
@@ -169,11 +171,17 @@ class _WindowDetector:
                 raise TrainError(
                     f"{window.film}: no sound file. Give the film, or its windows as files."
                 )
-            samples = read_samples(window.path, self.engine.grid.rate)
-            predicted = self.detects_shot(score_samples(self.engine, samples).scores[:, 0], 0.0)
+            predicted = self.detects_shot(self._score_file(window.path), 0.0)
             correct += predicted and window.shot
             alarms += predicted and not window.shot
         return correct, alarms
+
+    def _score_file(self, path: Path) -> np.ndarray:
+        """The gunshot scores of a file, (frames,) float32: final ones if there is a verifier."""
+        grid = self.engine.grid
+        samples = read_samples(path, grid.rate)
+        frames = score_samples(self.engine, samples)
+        return verify_frames(self.scorer, grid, samples, frames)[0].scores[:, 0]
 
 
 def _describe_data(bundle: Bundle) -> str:

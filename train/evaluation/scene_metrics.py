@@ -26,7 +26,7 @@ from train.evaluation.scored_sets import ScoredFile
 NEAR_S = 0.5
 BOOTSTRAP_DRAWS = 1_000
 CURVE_POINTS = 120
-UNKNOWN = "unknown"
+UNKNOWN, NOT_KNOWN = "unknown", "not known"
 BUDGETS = (1, 6, 20)
 """False alarms per hour at which recall is reported."""
 
@@ -42,66 +42,35 @@ def total_hours(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
     return sum(len(f.frames.level) for f in files) * grid.frame / grid.rate / 3600
 
 
-def detect_stage_events(
-    grid: FrameGrid, config: DecisionConfig, file: ScoredFile
-) -> list[decision.Detection]:
-    """Find a file's events of the first stage, both phases of each: candidates if there is a
-    verifier, and then the same for all thresholds of ``config``."""
-    frames, stage = file.frames, file.stage
-    if stage is not None:
-        config = config.for_candidates(stage.candidate_threshold)
-        scores = frames.scores.copy()
-        scores[:, 0] = stage.scores
-        frames = frames._replace(scores=scores)
-    state, events = decision.step(config, grid, decision.init(config, grid), frames)
-    return events + decision.finish(config, grid, state)[1]
-
-
 def detect_events(
-    grid: FrameGrid,
-    config: DecisionConfig,
-    file: ScoredFile,
-    candidates: list[decision.Detection] | None = None,
+    grid: FrameGrid, config: DecisionConfig, file: ScoredFile
 ) -> list[tuple[Alarm, decision.Detection]]:
     """Find a file's final events: (onset_s, offset_s, score) and the detection of each.
 
-    With a verifier these are the confirmed ones of ``candidates``, by default those of
-    `detect_stage_events`.
+    With a verifier these are the verified ones.
     """
-    stage = file.stage
-    if stage is None or candidates is None:
-        candidates = detect_stage_events(grid, config, file)
-    events = candidates
-    if stage is not None:
-        final = VerifiedScores(0, file.frames.scores[:, 0], stage.windows)
-        _, events = confirmation.step(
-            config.threshold, grid, confirmation.init(), candidates, final, ending=True
-        )
+    if file.stage is None:
+        state, events = decision.step(config, grid, decision.init(config, grid), file.frames)
+        events += decision.finish(config, grid, state)[1]
+    else:
+        final = VerifiedScores(0, file.frames.scores[:, 0], file.stage.windows)
+        start = confirmation.init(config, grid)
+        _, events = confirmation.step(config, grid, start, [], [file.frames], final, ending=True)
     return [
         ((d.onset / grid.rate, d.offset / grid.rate, d.score), d)
         for d in events
-        if d.offset is not None and d.verified is not False
+        if d.offset is not None
     ]
 
 
-def count_at_thresholds(
-    grid: FrameGrid, files: Sequence[ScoredFile], thresholds: Sequence[float]
-) -> list[EventCounts]:
-    """Count hits, misses and false alarms of the decision's events at each threshold."""
-    found = [
-        None if f.stage is None else detect_stage_events(grid, DecisionConfig(1.0), f)
-        for f in files
-    ]
-
-    def count(threshold: float) -> EventCounts:
-        config = DecisionConfig(threshold)
-        alarms = (
-            ([alarm for alarm, _ in detect_events(grid, config, file, of_file)], file.truth)
-            for file, of_file in zip(files, found, strict=True)
-        )
-        return metrics.count_events(threshold, alarms)
-
-    return [count(threshold) for threshold in thresholds]
+def count_at_threshold(
+    grid: FrameGrid, files: Sequence[ScoredFile], config: DecisionConfig
+) -> EventCounts:
+    """Count hits, misses and false alarms of the decision's events."""
+    alarms = (
+        ([alarm for alarm, _ in detect_events(grid, config, file)], file.truth) for file in files
+    )
+    return metrics.count_events(config.threshold, alarms)
 
 
 def compute_curve(
@@ -330,15 +299,15 @@ def _count_found_by_ebr(
             ebr = _name_bin(event.ebr_db, file.kind)
             counts[ebr][0] += hit
             counts[ebr][1] += 1
-    ordered = sorted(counts.items(), key=lambda item: float(item[0].split()[0] or "inf"))
-    return {ebr: f"{hits}/{events}" for ebr, (hits, events) in ordered}
+    ordered = sorted(counts, key=lambda n: float("inf") if n == NOT_KNOWN else float(n.split()[0]))
+    return {name: f"{counts[name][0]}/{counts[name][1]}" for name in ordered}
 
 
 def _name_bin(ebr_db: str, kind: str) -> str:
     """Name an EBR: a whole number as it is (a protocol's), others by their range of 6 dB. That of
     the city is a distance in metres, named by its range of 100 m."""
     if not ebr_db:
-        return " not known"
+        return NOT_KNOWN
     value = float(ebr_db)
     if kind == "city":
         low = int(value // 100) * 100
