@@ -29,7 +29,7 @@ ENVIRONMENT: dict[str, str] = {}
 def measure_file(seconds: float, platform: str, cores: int, repeats: int, **kind: object) -> dict:
     """Measure speed and peak memory of `streamdet file` on a file of this length."""
     with make_long_file(seconds, **kind) as path:  # pyright: ignore[reportArgumentType]
-        args = ["file", str(path), "--output", os.devnull, "--platform", platform]
+        args = ["file", str(path), "--platform", platform]
         done = [run_streamdet(args, cores) for _ in range(repeats)]
     return {
         "seconds": seconds,
@@ -46,8 +46,8 @@ def main() -> None:
     both = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     run_python(["-m", "streamdet", "selftest", "--platform", "cpu"])
     with make_long_file(20.0) as path:  # fills the compilation cache
-        run_streamdet(["file", str(path), "--output", os.devnull, "--platform", "cpu"], both)
-        run_streamdet(["file", str(path), "--output", os.devnull, "--platform", "cpu"], 1)
+        run_streamdet(["file", str(path), "--platform", "cpu"], both)
+        run_streamdet(["file", str(path), "--platform", "cpu"], 1)
     rows = []
     for seconds in LENGTHS_S:
         repeats = 3 if seconds > 600 else 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 from benchmarks.measure import make_long_file, print_json, round_digits, run_python, run_streamdet
 
@@ -20,7 +19,7 @@ def main() -> None:
             if (platform, seconds) == ("numpy", 10_800):
                 continue
             with make_long_file(seconds) as path:
-                args = ["file", str(path), "--output", os.devnull, "--platform", platform]
+                args = ["file", str(path), "--platform", platform]
                 commands[f"file of {name}, {platform}"] = run_streamdet(args, 2)[1]
     streams = [
         (n, json.loads(run_python(["-m", "benchmarks.children.stream_memory", str(n)])[1]))

@@ -6,7 +6,6 @@ bundle in .cache/second (`python -m train recipe second .cache/second`) is measu
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from streamdet.model.bundle import Bundle
 REELS = ROOT / ".cache" / "val" / "film"
 BEFORE = ROOT / ".cache" / "second"
 REPEATS, WINDOWS, WARM = 5, 300, 20
+CORES: int | None = 1
 ENVIRONMENT = ONE_CORE
 
 
@@ -71,7 +71,7 @@ def join_reels() -> Iterator[tuple[Path, float]]:
 
 def measure_film(path: Path, seconds: float, model: str, verify: str) -> dict[str, Any]:
     """Measure `streamdet file` on one core."""
-    args = ["file", str(path), "--output", os.devnull, "--model", model, "--verify", verify]
+    args = ["file", str(path), "--model", model, "--verify", verify]
     run_streamdet(args, 1)
     done = [run_streamdet(args, 1) for _ in range(REPEATS)]
     return {
