@@ -46,7 +46,7 @@ def test_a_saved_bundle_loads_unchanged(tmp_path):
     bundles.save(
         tmp_path, name="x", version="9", frontend=one.frontend, model=one.model,
         params=one.params, operating_points=one.operating_points, default_point="strict",
-        about={"seed": 4},
+        about={"seed": 4}, verifier=one.verifier,
     )  # fmt: skip
     two = bundles.load(tmp_path)
     assert (two.name, two.version, two.default_point, two.card["seed"]) == ("x", "9", "strict", 4)

@@ -1,5 +1,6 @@
 """Scoring by labels of every format, and comparing two runs."""
 
+import numpy as np
 import pytest
 from conftest import records, streamdet
 from hypothesis import given
@@ -120,12 +121,26 @@ def test_an_event_at_the_collar_matches_and_one_beyond_does_not():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, wav):
-    """The same sound at two thresholds: the stricter one misses the second shot."""
+    """The same sound at two thresholds: the stricter one misses the shot with the lowest score."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, threshold in (("loose.jsonl", "0.6"), ("strict.csv", "0.97")):
-        assert streamdet("file", wav, "--threshold", threshold, "--output", folder / name,
-                         ).returncode == 0  # fmt: skip
+
+    def run(name: str, threshold: float) -> None:
+        args = ("--threshold", f"{threshold:.4f}", "--output", folder / name)
+        assert streamdet("file", wav, *args).returncode == 0
+
+    run("loose.jsonl", 0.6)
+    lowest, next_score, _ = sorted(e["score"] for e in loose_events(folder))
+    run("strict.csv", (lowest + next_score) / 2)
     return folder
+
+
+def loose_events(folder) -> list[dict]:
+    return records((folder / "loose.jsonl").read_bytes())
+
+
+def find_missed(folder) -> int:
+    """The index of the shot that the stricter run misses."""
+    return int(np.argmin([e["score"] for e in loose_events(folder)]))
 
 
 def test_compare_lists_the_events_of_one_run_only(runs, wav):
@@ -134,7 +149,8 @@ def test_compare_lists_the_events_of_one_run_only(runs, wav):
     assert done.returncode == 0, done.stderr
     (only,) = records(done.stdout)
     assert (only["heard_by"], only["source"]) == ("first", str(wav))
-    assert only["onset_s"] == pytest.approx(9.51, abs=0.02)
+    missed = find_missed(runs)
+    assert only["onset_s"] == pytest.approx(demo.ONSETS_S[missed], abs=0.05)
     assert only["second_score"] is None
     assert b"first: " in done.stderr
     assert b"3 events of streamdet-third/1, threshold 0.6\n" in done.stderr
@@ -142,7 +158,8 @@ def test_compare_lists_the_events_of_one_run_only(runs, wav):
     assert len(records(streamdet(*args, "--all").stdout)) == 3
     table = streamdet(*args, "--format", "table", "--all").stdout.decode().splitlines()
     assert table[0].split() == ["onset", "found", "in", "first", "second", "source"]
-    assert [line.split()[1] for line in table[1:]] == ["both", "first", "both"]
+    expected = ["first" if i == missed else "both" for i in range(3)]
+    assert [line.split()[1] for line in table[1:]] == expected
     rows = streamdet(*args, "--format", "csv").stdout.decode().splitlines()
     assert rows[0] == "source,heard_by,onset_s,offset_s,first_score,second_score"
     same = streamdet("compare", args[1], args[1], "--format", "table")
@@ -151,7 +168,8 @@ def test_compare_lists_the_events_of_one_run_only(runs, wav):
 
 def test_with_labels_compare_says_which_events_are_true(runs, tmp_path):
     shots = tmp_path / "shots.csv"
-    shots.write_text("onset_s\n4.2\n15.2\n")
+    found = [onset for i, onset in enumerate(demo.ONSETS_S) if i != find_missed(runs)]
+    shots.write_text("onset_s\n{}\n{}\n".format(*found))
     done = streamdet("compare", runs / "loose.jsonl", runs / "strict.csv", "--labels", shots)
     (only,) = records(done.stdout)
     assert only["true"] is False

@@ -25,8 +25,9 @@ OPERATOR = "threshold = 0.6\nstall_s = 3\nretry_first_s = 0.5\nretry_most_s = 2\
 
 
 def onsets(daemon, source):
-    """UTC seconds of the source's onsets, as published."""
-    return [datetime.fromisoformat(e["time"]).timestamp() for e in daemon.events(source, "onset")]
+    """UTC seconds of the onsets of the source's verified events, as published."""
+    finals = [e for e in daemon.events(source, "final") if e["verified"]]
+    return [datetime.fromisoformat(e["time"]).timestamp() for e in finals]
 
 
 def due(radio, first, last):
@@ -49,6 +50,10 @@ def wait_until(moment):
     time.sleep(max(0.0, moment - time.time()))
 
 
+def verified_events(service):
+    return [e for e in service.events(phase="final") if e["verified"]]
+
+
 def test_a_sound_server_that_is_killed_and_restarted(daemon, tmp_path, rapid):
     need("pulseaudio", "paplay")
     home = tmp_path / "pulse"
@@ -61,7 +66,7 @@ def test_a_sound_server_that_is_killed_and_restarted(daemon, tmp_path, rapid):
         env, server = stack.enter_context(pulse.sound_server(home))
         service = daemon(OPERATOR + '[[sources]]\nname = "yard"\ndevice = "default"\n', env=env)
         play(env)
-        wait_for(lambda: len(service.events(phase="final")) == 1)
+        wait_for(lambda: len(verified_events(service)) == 1)
         memory = service.memory
         server.send_signal(signal.SIGKILL)
         wait_for(lambda: service.page("/readyz")[0] == 503, 15)
@@ -76,10 +81,10 @@ def test_a_sound_server_that_is_killed_and_restarted(daemon, tmp_path, rapid):
     with pulse.sound_server(home) as (env, _):
         wait_for(service.ready, 20)
         play(env)
-        wait_for(lambda: len(service.events(phase="final")) == 2)
+        wait_for(lambda: len(verified_events(service)) == 2)
     assert service.metric("source_reconnects_total", source="yard") >= 1
     times = onsets(service, "yard")
-    steps = np.diff([e["onset_s"] for e in service.events(phase="onset")])
+    steps = np.diff([e["onset_s"] for e in verified_events(service)])
     assert steps == pytest.approx(np.diff(times), abs=0.3)  # the gap keeps time right
     assert service.memory < memory + 10_000_000
     assert service.stop() == 0
@@ -160,17 +165,17 @@ def test_overload_drops_the_oldest_counts_it_and_recovers(daemon, rapid):
     service = daemon(
         f'threshold = 0.6\nring_s = 2\n[[sources]]\nname = "trial"\nfile = "{rapid}"\nloop = true\n'
     )
-    wait_for(lambda: len(service.events(phase="final")) >= 1)
+    wait_for(lambda: len(verified_events(service)) >= 1)
     service.process.send_signal(signal.SIGSTOP)
     time.sleep(5)
     service.process.send_signal(signal.SIGCONT)
     wait_for(lambda: service.metric("dropped_audio_seconds_total", reason="backlog") > 2, 10)
     assert service.said("of audio were lost")
     wait_for(lambda: service.metric("backlog_seconds", source="trial") < 0.5)
-    before = len(service.events(phase="final"))
-    wait_for(lambda: len(service.events(phase="final")) >= before + 3, 40)
+    before = len(verified_events(service))
+    wait_for(lambda: len(verified_events(service)) >= before + 3, 40)
     # events after the gap have the right time in the file
-    for event in service.events(phase="final")[-3:]:
+    for event in verified_events(service)[-3:]:
         assert event["onset_s"] % 2.5 == pytest.approx(SHOT_S, abs=0.15)
 
 

@@ -27,7 +27,7 @@ LISTEN = [sys.executable, "-m", "streamdet", "listen", "--metrics", "off", "--th
 
 
 def onsets(out: bytes) -> list[float]:
-    return [e["onset_s"] for e in records(out)]
+    return [e["onset_s"] for e in records(out) if e["verified"]]
 
 
 def test_stdin_as_wav_and_as_raw_pcm_is_analysed_to_its_end(wav, scene):

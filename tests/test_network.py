@@ -77,8 +77,12 @@ def assert_detects_shots(daemon, url, wait=25):
         "threshold = 0.5\nretry_first_s = 0.5\nretry_most_s = 1\nopen_s = 10\n"
         f'[[sources]]\nname = "net"\nurl = "{url}"\n'
     )
-    wait_for(lambda: len(service.events(phase="onset")) >= 3, wait + 20)
-    apart = np.diff([e["onset_s"] for e in service.events(phase="onset")][:3])
+
+    def verified():
+        return [e["onset_s"] for e in service.events(phase="final") if e["verified"]]
+
+    wait_for(lambda: len(verified()) >= 3, wait + 20)
+    apart = np.diff(verified()[:3])
     around = np.diff([*SHOTS_S, SHOTS_S[0] + 8])
     assert all(min(abs(around - a)) < 0.25 for a in apart)
     assert service.stop() == 0

@@ -15,7 +15,7 @@ from streamdet.outputs.queue import RecordFilter
 
 def save_two_stages(folder, bias):
     """The default detector with a verifier that answers the same to everything."""
-    first, verifier = bundles.load(), make_verifier(VerifierConfig(), threshold=0.3)
+    first, verifier = bundles.load(), make_verifier(VerifierConfig(), threshold=0.45)
     assert isinstance(first.frontend, FrontendConfig)
     assert isinstance(first.model, ModelConfig)
     verifier.params["head"] = {
@@ -47,7 +47,7 @@ def test_a_file_lists_verified_events_with_both_scores(wav, agreeing):
         assert event["verified"] is True
         assert event["score"] == pytest.approx(0.9526, abs=1e-4)
         assert event["threshold"] == 0.5
-        assert 0.3 <= event["stage_score"] <= 1.0
+        assert 0.45 <= event["stage_score"] <= 1.0
     table = streamdet("file", wav, "--model", agreeing, "--explain", "--format", "table")
     assert table.stdout.count(b"first stage") == 3
 
@@ -58,6 +58,11 @@ def test_a_file_leaves_out_what_the_verifier_refuses_unless_it_is_off(wav, refus
     assert len(events) == 3
     assert {event["threshold"] for event in events} == {0.8}
     assert all("verified" not in event for event in events)
+
+
+def test_at_a_threshold_below_that_of_candidates_the_verifier_still_decides(wav, refusing):
+    done = streamdet("file", wav, "--model", refusing, "--threshold", "0.1")
+    assert (done.returncode, done.stdout) == (0, b"")
 
 
 def test_scores_of_a_file_are_final_ones(wav, agreeing, tmp_path):
@@ -89,7 +94,7 @@ def test_the_self_test_needs_the_second_stage_to_agree(agreeing, refusing):
 def test_model_info_names_the_second_stage(agreeing):
     out = streamdet("model", "info", agreeing).stdout.decode()
     assert "second stage: " in out
-    assert "0.3000" in out
+    assert "0.4500" in out
 
 
 def test_a_daemon_sends_onsets_at_once_and_verified_events_where_they_are_wanted(

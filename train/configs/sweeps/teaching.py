@@ -4,7 +4,7 @@
     python -m train mixtures .cache/val-small --reels 20 --bursts 0
     python -m train sweep teaching --val .cache/val-small
 
-Each run has 1,500 steps, a quarter of the recipe's. Compare the rows with each other, not
+Each run has 1,000 steps, a sixth of the recipe's. Compare the rows with each other, not
 with the shipped bundle.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from train.configs.third import CONFIG
 
 BASE = replace(
-    CONFIG, verifier="", steps=1_500, warmup=100, validate_every=1_500, checkpoint_every=500
+    CONFIG, verifier="", steps=1_000, warmup=100, validate_every=1_000, checkpoint_every=500
 )
 
 TRIALS = {
