@@ -1,0 +1,200 @@
+"""False alarms per second at any threshold, also at rates that were never observed.
+
+Where events are frequent, the rate above a level is counted. Above the start of the tail, where
+they are rare, it is that of a Poisson process of peaks over a threshold whose excesses have a
+generalised Pareto distribution (Coles, *An Introduction to Statistical Modeling of Extreme Values*,
+2001, chapters 4 and 7):
+
+    rate(x) = rate(u) * (1 + shape * (x - u) / scale) ** (-1 / shape)
+
+The likelihood is that of binned counts, each level with its own exposure, because levels above the
+threshold in force are not observed while it is in force. (Probability-weighted moments, Hosking &
+Wallis 1987, are simpler, but assume that all levels are observed equally long.) A prior keeps the
+shape near 0 (Martins & Stedinger, *Generalized maximum-likelihood GEV quantile estimators*, Water
+Resources Research 36, 2000). Shape and scale are the means of the posterior, which change smoothly
+with the data, on grids of which each lies around the mean of the one before.
+
+Reported events give a lower bound of the rate (`background.reported_rates`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from streamdet.detection import background
+from streamdet.detection.background import BackgroundConfig, BackgroundState
+
+DAY_S = 86_400.0
+_LEAST_EXPOSURE_S = 1.0
+"""A level that was observed for less than this tells nothing."""
+_ROUNDS, _NODES = 4, 15
+"""Grids of shapes and scales, and the nodes of each along one axis."""
+_LEAST_RATE = 1e-12
+"""Events per second; below this, rates are the same."""
+
+
+@dataclass(frozen=True)
+class TailConfig:
+    """Parameters of the tail.
+
+    It starts where at most ``rate`` events per second and at most ``share`` of the events at the
+    busiest level are left, but has at least ``least_events`` events where there are so many, and
+    starts at or above ``lowest``, a logit. With two stages that is the candidate threshold: only
+    above it do all scores come from the second stage.
+
+    The shape is at most ``shape_limit`` from 0, with a standard deviation of ``shape_sd`` before
+    any data. The scale is ``scale`` logits, times or divided by e within a standard deviation.
+    """
+
+    lowest: float = background.LOWEST
+    rate: float = 1.0 / 60.0
+    share: float = 0.2
+    least_events: float = 20.0
+    shape_limit: float = 0.5
+    shape_sd: float = 0.1
+    scale: float = 1.0
+
+
+class TailFit(NamedTuple):
+    """The tail starts at the logit ``start`` with ``rate`` events per second. ``shape`` and
+    ``scale`` (logits) are means of the posterior. ``events``: how many it was fitted to."""
+
+    start: float
+    rate: float
+    shape: float
+    scale: float
+    events: float
+
+
+class RateCurve(NamedTuple):
+    """``rates`` (COUNT,) float64: false alarms per second above each of `background.levels`, never
+    rising. ``tail``: None if there are no events at all."""
+
+    rates: np.ndarray
+    tail: TailFit | None
+
+
+def estimate_rates(config: BackgroundConfig, tail: TailConfig, state: BackgroundState) -> RateCurve:
+    """The false alarms per second of a background at every level."""
+    # a higher level can have more starts: at a low threshold, all is one event
+    starts = _running_max(state.starts)
+    peaks = np.where(state.exposure >= _LEAST_EXPOSURE_S, starts - np.append(starts[1:], 0.0), 0.0)
+    intensity = peaks / np.maximum(state.exposure, _LEAST_EXPOSURE_S)
+    counted = np.cumsum(intensity[::-1])[::-1]
+    fit = None
+    if counted[0] > 0.0:
+        start = _tail_start(tail, starts, counted)
+        fit, rates = _fit_tail(tail, peaks[start:], state.exposure[start:], start)
+        counted = np.concatenate([np.maximum(counted[:start], rates[0]), rates])
+    rates = np.maximum(counted, background.reported_rates(config, state))
+    return RateCurve(_running_max(np.maximum(rates, _LEAST_RATE)), fit)
+
+
+def threshold_for(curve: RateCurve, budget: float) -> float:
+    """The lowest probability at which false alarms are at most ``budget`` per second.
+
+    A larger budget never gives a higher threshold. At most the probability of the highest level.
+    """
+    levels = background.levels()
+    enough = np.flatnonzero(curve.rates <= budget)
+    if not len(enough):
+        return background.sigmoid(levels[-1])
+    i = int(enough[0])
+    if i == 0:
+        return background.sigmoid(levels[0])
+    above, below = math.log(curve.rates[i - 1]), math.log(curve.rates[i])
+    share = (above - math.log(max(budget, _LEAST_RATE))) / (above - below)
+    return background.sigmoid(levels[i - 1] + background.STEP * min(1.0, share))
+
+
+def expected_per_day(curve: RateCurve, threshold: float) -> float:
+    """The false alarms per day expected at a probability; the inverse of `threshold_for`."""
+    logs = np.log(curve.rates)
+    at = float(background.logit(threshold))
+    return DAY_S * math.exp(float(np.interp(at, background.levels(), logs)))
+
+
+def _running_max(rates: np.ndarray) -> np.ndarray:
+    """Each value, or the highest one at a higher level."""
+    return np.maximum.accumulate(rates[::-1])[::-1]
+
+
+def _tail_start(tail: TailConfig, starts: np.ndarray, counted: np.ndarray) -> int:
+    """The index of the level at which the tail starts."""
+    rare = min(tail.rate, tail.share * float(counted[0]))
+    start = int(np.count_nonzero(counted > rare))
+    enough = int(np.count_nonzero(starts >= tail.least_events))
+    lowest = math.ceil((tail.lowest - background.LOWEST) / background.STEP - 1e-9)
+    return max(0, lowest, min(start, enough - 1, background.COUNT - 1))
+
+
+def _fit_tail(
+    tail: TailConfig, peaks: np.ndarray, exposure: np.ndarray, start: int
+) -> tuple[TailFit, np.ndarray]:
+    """The tail from level ``start`` on, and its rate at each level from there.
+
+    ``peaks`` and ``exposure`` (n,): the events with their highest score in the bin above each of
+    these levels, and the seconds in which it was observed.
+    """
+    excess = background.STEP * np.arange(len(peaks))
+    events = float(peaks.sum())
+    low = np.array([-tail.shape_limit, math.log(tail.scale) - 3.0])
+    high = np.array([tail.shape_limit, math.log(tail.scale) + 2.0])
+    first, last, mean = low, high, (low + high) / 2.0
+    for _ in range(_ROUNDS):
+        shape, log_scale = (
+            axis.reshape(-1, 1)
+            for axis in np.meshgrid(*np.linspace(first, last, _NODES).T, indexing="ij")
+        )
+        bins = _bins(_survival(excess, shape, np.exp(log_scale)))
+        weights = _posterior(tail, bins, peaks, exposure, shape, log_scale)
+        points = np.concatenate([shape, log_scale], axis=1)
+        mean = weights @ points
+        spread = np.sqrt(weights @ (points - mean) ** 2)
+        width = np.maximum(3.0 * spread, 1.5 * (last - first) / (_NODES - 1))
+        first, last = np.maximum(low, mean - width), np.minimum(high, mean + width)
+    mean_shape, mean_scale = float(mean[0]), math.exp(float(mean[1]))
+    survival = _survival(excess, np.array([[mean_shape]]), np.array([[mean_scale]]))[0]
+    rates = survival * events / max(float(_bins(survival) @ exposure), 1e-300)
+    at = background.LOWEST + background.STEP * start
+    return TailFit(at, float(rates[0]), mean_shape, mean_scale, events), rates
+
+
+def _posterior(
+    tail: TailConfig,
+    bins: np.ndarray,
+    peaks: np.ndarray,
+    exposure: np.ndarray,
+    shape: np.ndarray,
+    log_scale: np.ndarray,
+) -> np.ndarray:
+    """The weights (m,) of (m, 1) shapes and scales, whose peaks have the probabilities ``bins``
+    (m, n). The rate of all peaks is the most likely one for each."""
+    seen = peaks > 0.0
+    log_likelihood = np.log(np.maximum(bins[:, seen], 1e-300)) @ peaks[seen]
+    log_likelihood -= float(peaks.sum()) * np.log(np.maximum(bins @ exposure, 1e-300))
+    offset = log_scale - math.log(tail.scale)
+    log_posterior = log_likelihood - 0.5 * ((shape / tail.shape_sd) ** 2 + offset**2)[:, 0]
+    weights = np.exp(log_posterior - log_posterior.max())
+    return weights / weights.sum()
+
+
+def _bins(survival: np.ndarray) -> np.ndarray:
+    """The probability between each level and the next, the last one without end."""
+    return survival - np.append(survival[..., 1:], np.zeros_like(survival[..., :1]), axis=-1)
+
+
+def _survival(excess: np.ndarray, shape: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The generalised Pareto survival function: (n,) excesses, (m, 1) shapes and scales to
+    (m, n)."""
+    z = excess / scale
+    flat = np.abs(shape) < 1e-6
+    safe = np.where(flat, 1.0, shape)
+    curved = np.maximum(1.0 + safe * z, 0.0)
+    with np.errstate(divide="ignore"):
+        logs = np.where(flat, -z, -np.log(curved) / safe)
+    return np.exp(np.where(np.isnan(logs), -np.inf, logs))
