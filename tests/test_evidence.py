@@ -54,7 +54,7 @@ def test_a_clip_reaches_from_before_the_onset_to_after_the_end(daemon, wav, scen
     service = daemon(trial(wav.parent, wav, source=""))
     folder = wav.parent
     assert service.process.wait(60) == 0
-    events = [e for e in service.events() if e["phase"] == "final"]
+    events = [e for e in service.events(phase="final") if e["verified"]]
     records_by_id = {e["id"]: e for e in stored(folder)}
     assert records_by_id.keys() == {e["id"] for e in events}
     clips = clips_of(folder)

@@ -2,7 +2,7 @@
 
     python -m train teach wide  # trains teacher_head_1
 
-Time: 13 min on one core, once the scenes are answered. Event error rate on val: 0.375 on rare
+Time: 13 min on one core, once the scenes are answered. Score on val: event error rate 0.375 on rare
 shots, 0.325 on film-like reels and 0.035 in the city.
 """
 
