@@ -155,7 +155,8 @@ def test_sigint_closes_the_open_event_and_exits_with_0(listener, sound, tmp_path
 
 
 def test_phase_final_prints_one_line_per_event_and_duration_stops(listener, sound, rapid):
-    service = listener("--threshold", "0.6", "--phase", "final", "--duration", "8")
+    options = ("--phase", "final", "--tell", "verified", "--duration", "8")
+    service = listener("--threshold", "0.6", *options)
     play(rapid, sound)
     assert service.process.wait(60) == 0
     assert [e["phase"] for e in service.events()] == ["final"]
