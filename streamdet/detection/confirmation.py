@@ -64,7 +64,7 @@ def init(config: DecisionConfig, grid: FrameGrid) -> ConfirmationState:
     none = np.zeros(0, np.float32)
     pending = np.zeros(_to_frames(LOOK_AHEAD_S, grid), np.float32)
     return ConfirmationState(
-        (), 0, _make_silence(grid, none), pending, none, decision.init(config, grid), None
+        (), 0, _make_silence(grid, 0), pending, none, decision.init(config, grid), None
     )
 
 
@@ -88,7 +88,7 @@ def step(
     candidates = [_update_score(candidate, verified) for candidate in candidates]
     waiting, pending = [state.waiting, *frames], np.concatenate([state.pending, verified.scores])
     if ending:
-        waiting.append(_make_silence(grid, np.zeros(ahead, np.float32)))
+        waiting.append(_make_silence(grid, ahead))
     joined = ScoredFrames(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
     count = min(len(joined.level), len(pending))
     judged = ScoredFrames(*(x[:count] for x in joined))
@@ -172,12 +172,10 @@ def _refuse(detection: Detection, threshold: float, score: float) -> Detection:
     )
 
 
-def _make_silence(grid: FrameGrid, gunshot: np.ndarray) -> ScoredFrames:
-    """Frames of silence with these gunshot scores."""
-    count = len(gunshot)
-    scores = np.zeros((count, len(grid.labels)), np.float32)
-    scores[:, 0] = gunshot
-    return ScoredFrames(scores, np.zeros((count, grid.stride)), np.zeros(count))
+def _make_silence(grid: FrameGrid, count: int) -> ScoredFrames:
+    """Frames of silence."""
+    shapes = ((count, len(grid.labels)), (count, grid.stride), (count,))
+    return ScoredFrames(*(np.zeros(shape, np.float32) for shape in shapes))
 
 
 def _to_frames(seconds: float, grid: FrameGrid) -> int:
