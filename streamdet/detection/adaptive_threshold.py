@@ -68,7 +68,7 @@ def init(config: ThresholdConfig, prior: Prior | None = None) -> ThresholdState:
 
 
 def resume(config: ThresholdConfig, state: BackgroundState) -> ThresholdState:
-    """The state with an earlier background, its threshold chosen anew."""
+    """The state with an earlier background; the threshold is chosen again."""
     curve = estimate_rates(config.background, config.tail, state)
     return ThresholdState(state, curve, budget_threshold(config, curve), state.second)
 
