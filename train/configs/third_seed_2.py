@@ -1,0 +1,10 @@
+"""`third` with seed 2, to see how much its figures depend on the seed.
+
+python -m train recipe third_seed_2 my-bundle
+"""
+
+from dataclasses import replace
+
+from train.configs.third import CONFIG as THIRD
+
+CONFIG = replace(THIRD, name="streamdet-third-seed-2", verifier="third_verifier_seed_2", seed=2)
