@@ -101,7 +101,7 @@ def reference(bundle, scene):
 @settings(max_examples=12, deadline=None)
 def test_the_shipped_detector_scores_the_same_in_every_form(engines, scene, reference, kind, sizes):
     found = run_stream(engines[kind].stream(), scene, sizes)
-    for a, b, most in zip(found, reference, (1e-5, 1e-3, 1e-5), strict=True):
+    for a, b, most in zip(found, reference, (1e-5, 1e-3, 1e-5, 1e-4), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, atol=most)
 

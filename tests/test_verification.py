@@ -40,26 +40,51 @@ def test_numpy_scores_as_jax_does(config):
     network = verifiers.VerifierNetwork(config)
     expected = jax.nn.sigmoid(
         verifiers.apply(network, verifier.params, jax.numpy.asarray(frames[None]))
-    )[0]
-    scores = NumpyVerifier(config, verifier.params).score(frames)
+    )[0, :, 0]
+    numpy_network = NumpyVerifier(config, verifier.params)
+    core = slice(config.before, config.before + config.core)
+    scores = numpy_network.score(numpy_network.encode(frames)[None], core)
+    np.testing.assert_allclose(scores[0], expected[core], atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [SMALL, VerifierConfig()])
+def test_windows_that_overlap_score_as_jax_scores_each(config):
+    verifier = make_verifier(config)
+    log_mel = np.random.default_rng(1).normal(size=(200, config.stride, config.bands))
+    log_mel = log_mel.astype(np.float32)
+    starts = [0, 3, 3 + config.core, 200 - config.window]
+    scores = WindowScorer(FrontendConfig(), verifier).score_windows(log_mel, starts)
+    windows = np.stack([log_mel[at : at + config.window] for at in starts])
+    network = verifiers.VerifierNetwork(config, inside=True)
+    logits = verifiers.apply(
+        network, verifier.params, windows.reshape(len(starts), -1, config.bands)
+    )
+    first = config.before - config.reach[0]
+    expected = jax.nn.sigmoid(logits[:, first : first + config.core, 0])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def run_chunked(samples, scores, sizes):
+class LevelScorer:
+    """A verifier whose scores depend on all frames of a window."""
+
+    config, silence = SMALL, 0.0
+
+    def score_windows(self, log_mel, starts):
+        windows = np.stack([log_mel[at : at + SMALL.window] for at in starts])
+        levels, core = windows.mean(axis=(2, 3)), slice(SMALL.before, SMALL.before + SMALL.core)
+        return levels[:, core] + windows.mean(axis=(1, 2, 3))[:, None]
+
+
+def run_chunked(log_mel, scores, sizes):
     """All final scores, fed in chunks of these numbers of frames."""
-
-    def score_window(window):
-        frames = np.abs(window).reshape(-1, GRID.frame).mean(axis=1)
-        start = verification.LEAD + SMALL.before
-        return frames[start : start + SMALL.core] + window.sum() / 1e4
-
-    state, out, windows = verification.init(), [], 0
+    scorer = LevelScorer()
+    state, out, windows = verification.init(scorer), [], 0
     first = 0
     for size in [*sizes, len(scores)]:
         last = min(first + size, len(scores))
         state, final = verification.step(
-            SMALL, GRID, 0.5, score_window, state, samples[first * GRID.frame : last * GRID.frame],
-            scores[first:last], ending=last == len(scores) and first < last,
+            scorer, 0.5, state, log_mel[first:last], scores[first:last],
+            ending=last == len(scores) and first < last,
         )  # fmt: skip
         assert final.start == sum(map(len, out))
         out.append(final.scores)
@@ -77,10 +102,10 @@ def run_chunked(samples, scores, sizes):
 )
 def test_chunks_change_no_score_and_quiet_frames_keep_theirs(count, sizes, seed, loud):
     rng = np.random.default_rng(seed)
-    samples = rng.normal(size=count * GRID.frame).astype(np.float32)
+    log_mel = rng.normal(size=(count, SMALL.stride, SMALL.bands)).astype(np.float32)
     scores = (rng.random(count) * np.where(rng.random(count) < loud, 1.0, 0.5)).astype(np.float32)
-    whole, windows = run_chunked(samples, scores, [])
-    chunked, chunked_windows = run_chunked(samples, scores, sizes)
+    whole, windows = run_chunked(log_mel, scores, [])
+    chunked, chunked_windows = run_chunked(log_mel, scores, sizes)
     np.testing.assert_allclose(chunked, whole, atol=1e-6)
     assert len(whole) == count
     assert windows == chunked_windows <= -(-count // 1)
@@ -89,21 +114,17 @@ def test_chunks_change_no_score_and_quiet_frames_keep_theirs(count, sizes, seed,
 
 
 def test_frames_without_a_candidate_are_final_at_once_and_candidates_after_their_window():
+    scorer = LevelScorer()
+    ones = np.ones((20 + SMALL.window, SMALL.stride, SMALL.bands), np.float32)
     state, final = verification.step(
-        SMALL, GRID, 0.5, lambda window: np.full(SMALL.core, 0.9, np.float32),
-        verification.init(), np.zeros(20 * GRID.frame, np.float32),
-        np.array([0.1] * 19 + [0.6], np.float32),
-    )  # fmt: skip
+        scorer, 0.5, verification.init(scorer), ones[:20], np.array([0.1] * 19 + [0.6], np.float32)
+    )
     assert len(final.scores) == 19
     after = SMALL.core + SMALL.after - 1
     for frame in range(after):
-        zeros = np.zeros(GRID.frame, np.float32)
-        state, final = verification.step(
-            SMALL, GRID, 0.5, lambda window: np.full(SMALL.core, 0.9, np.float32), state, zeros,
-            np.zeros(1, np.float32),
-        )  # fmt: skip
+        state, final = verification.step(scorer, 0.5, state, ones[:1], np.zeros(1, np.float32))
         assert bool(len(final.scores)) == (frame == after - 1)
-    np.testing.assert_allclose(final.scores[: SMALL.core], 0.9)
+    np.testing.assert_allclose(final.scores[: SMALL.core], 2.0, atol=1e-6)
 
 
 def detect(scorer, threshold=0.5, block=1600):
@@ -125,9 +146,9 @@ class FixedScorer(WindowScorer):
         super().__init__(FrontendConfig(), make_verifier(VerifierConfig()))
         self.score = score
 
-    def score_window(self, samples):
-        assert len(samples) == (self.config.window + verification.LEAD) * GRID.frame
-        return np.full(self.config.core, self.score, np.float32)
+    def score_windows(self, log_mel, starts):
+        assert starts[-1] + self.config.window <= len(log_mel)
+        return np.full((len(starts), self.config.core), self.score, np.float32)
 
 
 def test_an_event_has_an_onset_at_once_then_the_verifiers_then_its_end():

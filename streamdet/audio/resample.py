@@ -55,7 +55,9 @@ class MonoResampler:
 
     def _downmix(self, samples: np.ndarray) -> np.ndarray:
         mono = downmix(samples, self._channel)
-        if not np.isfinite(mono).all():
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = mono.sum(dtype=np.float32)  # faster than a test of every sample
+        if not np.isfinite(total) and not np.isfinite(mono).all():
             mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
         if self._gain != 1.0:
             mono = mono * self._gain

@@ -19,11 +19,13 @@ ArrayT = TypeVar("ArrayT", np.ndarray, "jax.Array")
 
 class BlockAnalysis(NamedTuple):
     """Results of one block, all float32: ``scores`` (streams, t, labels) in [0, 1], ``flux``
-    (streams, t, stride) in dB, ``level`` (streams, t) mean square."""
+    (streams, t, stride) in dB, ``level`` (streams, t) mean square, ``log_mel`` (streams, t, stride,
+    bands), or (streams, 0, 0, 0) from a tagger."""
 
     scores: jax.Array
     flux: jax.Array
     level: jax.Array
+    log_mel: jax.Array
 
 
 def flux_db(history: ArrayT, to_db: float, stride: int) -> ArrayT:

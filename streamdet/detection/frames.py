@@ -24,10 +24,15 @@ class FrameGrid:
         return self.hop * self.stride
 
 
+NO_LOG_MEL = np.zeros((0, 0, 0), np.float32)
+
+
 class ScoredFrames(NamedTuple):
     """``t`` frames of one stream, all float32: ``scores`` (t, labels) in [0, 1], ``flux``
-    (t, stride) in dB, ``level`` (t,) mean square."""
+    (t, stride) in dB, ``level`` (t,) mean square, ``log_mel`` (t, stride, bands) or `NO_LOG_MEL`.
+    """
 
     scores: np.ndarray
     flux: np.ndarray
     level: np.ndarray
+    log_mel: np.ndarray = NO_LOG_MEL

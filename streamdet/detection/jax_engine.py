@@ -33,12 +33,13 @@ class FrontendStageState(NamedTuple):
 
 
 class StageOutput(NamedTuple):
-    """``x``: (streams, t, width) float32, log-mel frames or the encoder's features; ``flux`` and
-    ``level`` as in `BlockAnalysis`."""
+    """``x``: (streams, t, width) float32, log-mel frames or the encoder's features; ``flux``,
+    ``level`` and ``log_mel`` as in `BlockAnalysis`."""
 
     x: jax.Array
     flux: jax.Array
     level: jax.Array
+    log_mel: jax.Array
 
 
 FrontConfig = FrontendConfig | VggishConfig
@@ -77,7 +78,9 @@ def frontend_stage(
     history = jnp.concatenate([state.flux_history, frames], axis=1)
     flux = flux_db(history, front.scale * POWER_TO_DB, model.stride)
     level = mean_square(samples, flux.shape[1])
-    return FrontendStageState(carried, history[:, -FLUX_LAG:]), StageOutput(frames, flux, level)
+    log_mel = frames.reshape(*flux.shape, front.bands)
+    output = StageOutput(frames, flux, level, log_mel)
+    return FrontendStageState(carried, history[:, -FLUX_LAG:]), output
 
 
 def encoder_stage(
@@ -103,7 +106,7 @@ def recurrent_head_stage(
     """The third stage: features to scores."""
     del front
     state, logits = recurrent_head.run_head(model, params, state, features.x)
-    return state, BlockAnalysis(jax.nn.sigmoid(logits), features.flux, features.level)
+    return state, BlockAnalysis(jax.nn.sigmoid(logits), *features[1:])
 
 
 class NetworkStages(NamedTuple):
@@ -244,5 +247,5 @@ class JaxEngine(Engine[JaxEngineState]):
 
 
 def _scored_frames(analysis: StageValue, rows: range | np.ndarray) -> list[ScoredFrames]:
-    scores, flux, level = (np.asarray(x) for x in analysis)
-    return [ScoredFrames(scores[i], flux[i], level[i]) for i in rows]
+    columns = [np.asarray(x) for x in analysis]
+    return [ScoredFrames(*(x[i] for x in columns)) for i in rows]

@@ -52,7 +52,8 @@ class NumpyEngine(Engine[NumpyEngineState]):
         level = mean_square(samples, flux.shape[1])
         scores = 0.5 * (1.0 + np.tanh(0.5 * logits))
         state = NumpyEngineState(network, history[:, -FLUX_LAG:])
-        return state, [ScoredFrames(scores[i], flux[i], level[i]) for i in range(len(samples))]
+        log_mel = frames.reshape(*flux.shape, -1)
+        return state, [ScoredFrames(*row) for row in zip(scores, flux, level, log_mel, strict=True)]
 
     def step_rows(
         self, state: NumpyEngineState, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray

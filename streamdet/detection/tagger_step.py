@@ -62,4 +62,5 @@ def step(
     level = mean_square(samples, count)
     filled = jnp.minimum(state.filled + count, window - 1)
     state = TaggerStreamState(carried, history[:, -FLUX_LAG:], embeddings[:, count:], filled)
-    return state, BlockAnalysis(jnp.concatenate([gunshot, scores], axis=-1), flux, level)
+    none = jnp.zeros((streams, 0, 0, 0), jnp.float32)
+    return state, BlockAnalysis(jnp.concatenate([gunshot, scores], axis=-1), flux, level, none)

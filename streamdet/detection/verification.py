@@ -10,31 +10,35 @@ Windows depend on frame numbers alone, so any chunking of a stream gives the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from streamdet.detection.frames import FrameGrid
 from streamdet.model.config import VerifierConfig
 
-LEAD = 1
-"""Scored frames before a window whose samples are part of its first log-mel frames."""
 
-ScoreWindow = Callable[[np.ndarray], np.ndarray]
-"""``(n,) float32`` samples of LEAD frames and a window to the gunshot probabilities of its core,
-(core,)."""
+class Scorer(Protocol):
+    """What scores windows: `streamdet.detection.window_scorer.WindowScorer`."""
+
+    @property
+    def config(self) -> VerifierConfig: ...  # noqa: D102 - described there
+
+    @property
+    def silence(self) -> float: ...  # noqa: D102 - described there
+
+    def score_windows(self, log_mel: np.ndarray, starts: list[int]) -> np.ndarray: ...  # noqa: D102
 
 
 class VerificationState(NamedTuple):
     """Positions are scored frames since the stream began.
 
-    ``samples`` begin at frame ``first`` and ``scores`` at frame ``verified``, the first frame
-    without a final score. ``core_end`` is the end of the last core.
+    ``log_mel`` (t, stride, bands) begin at frame ``first`` and ``scores`` at frame ``verified``,
+    the first frame without a final score. ``core`` (core,) are the scores of the last core, which
+    ends at ``core_end``.
     """
 
     first: int
-    samples: np.ndarray
+    log_mel: np.ndarray
     verified: int
     scores: np.ndarray
     core_end: int
@@ -50,69 +54,74 @@ class VerifiedScores(NamedTuple):
     windows: int
 
 
-def init() -> VerificationState:
-    """The state before the first frame."""
-    empty = np.zeros(0, np.float32)
-    return VerificationState(0, empty, 0, empty, 0, empty)
+def init(scorer: Scorer) -> VerificationState:
+    """The state before the first frame; before it there is silence."""
+    empty, before = np.zeros(0, np.float32), scorer.config.before
+    return VerificationState(-before, _make_silence(scorer, before), 0, empty, 0, empty)
 
 
 def step(
-    config: VerifierConfig,
-    grid: FrameGrid,
+    scorer: Scorer,
     threshold: float,
-    score_window: ScoreWindow,
     state: VerificationState,
-    samples: np.ndarray,
+    log_mel: np.ndarray,
     scores: np.ndarray,
     *,
     ending: bool = False,
 ) -> tuple[VerificationState, VerifiedScores]:
-    """Add ``(n,)`` samples and the ``(t,)`` first-stage gunshot scores of the frames they complete.
+    """Add ``t`` frames: their ``(t, stride, bands)`` log-mel frames and the ``(t,)`` gunshot scores
+    of the first stage.
 
     ``threshold`` is that of candidates. Returns the scores that are final now. With ``ending`` all
     are: what is missing of the last window is silence.
     """
-    lead = config.before + LEAD
-    samples = np.concatenate([state.samples, samples])
+    config = scorer.config
+    first, verified = state.first, state.verified
     scores = np.concatenate([state.scores, scores])
-    final, windows, core_end, core = [], 0, state.core_end, state.core
-    verified, known = state.verified, state.verified + len(scores)
-    while verified < known:
-        if verified < core_end:
-            taken = min(core_end, known) - verified
-            final.append(core[:taken])
-            core = core[taken:]
-        else:
-            ahead = scores[verified - state.verified :]
-            candidates = np.flatnonzero(ahead >= threshold)
-            taken = int(candidates[0]) if len(candidates) else len(ahead)
-            if not taken:
-                end = verified + config.core + config.after
-                if known < end and not ending:
-                    break
-                window = _cut_window(grid, samples, state.first, verified - lead, end)
-                core, core_end = score_window(window), verified + config.core
-                windows += 1
-                continue
-            final.append(ahead[:taken])
-        verified += taken
-    first = max(state.first, verified - lead)
-    kept = samples[(first - state.first) * grid.frame :]
-    result = VerifiedScores(
-        state.verified, np.concatenate([*final, np.zeros(0, np.float32)]), windows
+    joined = [state.log_mel, log_mel]
+    if ending:
+        joined.append(_make_silence(scorer, config.core + config.after))
+    log_mel = np.concatenate(joined)
+    starts, end = _find_windows(config, threshold, state, scores, ending=ending)
+    cores = [(state.core_end - len(state.core), state.core)]
+    if starts:
+        scored = scorer.score_windows(log_mel, [at - config.before - first for at in starts])
+        cores += zip(starts, scored, strict=True)
+    final = scores[: end - verified].copy()
+    for start, core in cores:
+        covered = final[max(0, start - verified) : max(0, start + len(core) - verified)]
+        skipped = max(0, verified - start)
+        covered[:] = core[skipped : skipped + len(covered)]
+    kept, (start, core) = max(first, end - config.before), cores[-1]
+    state = VerificationState(
+        kept, log_mel[kept - first :], end, scores[end - verified :], start + len(core), core
     )
-    remaining = scores[verified - state.verified :]
-    return VerificationState(first, kept, verified, remaining, core_end, core), result
+    return state, VerifiedScores(verified, final, len(starts))
 
 
-def _cut_window(
-    grid: FrameGrid, samples: np.ndarray, first: int, start: int, end: int
-) -> np.ndarray:
-    """The samples of the frames ``start`` to ``end - 1``; silence where there are none."""
-    window = np.zeros((end - start) * grid.frame, np.float32)
-    at = (first - start) * grid.frame
-    source = samples[max(0, -at) :]
-    at = max(0, at)
-    count = min(len(source), len(window) - at)
-    window[at : at + count] = source[:count]
-    return window
+def _find_windows(
+    config: VerifierConfig,
+    threshold: float,
+    state: VerificationState,
+    scores: np.ndarray,
+    *,
+    ending: bool,
+) -> tuple[list[int], int]:
+    """The candidates whose windows can be scored, and the first frame whose score is not final."""
+    known = state.verified + len(scores)
+    candidates = state.verified + np.flatnonzero(scores >= threshold)
+    starts, core_end = [], state.core_end
+    for at in map(int, candidates):
+        if at < core_end:
+            continue
+        if known < at + config.core + config.after and not ending:
+            return starts, at
+        starts.append(at)
+        core_end = at + config.core
+    return starts, known
+
+
+def _make_silence(scorer: Scorer, count: int) -> np.ndarray:
+    """Log-mel frames of digital silence, (count, stride, bands)."""
+    shape = (count, scorer.config.stride, scorer.config.bands)
+    return np.full(shape, scorer.silence, np.float32)

@@ -1,35 +1,55 @@
-"""Scores windows of samples with a bundle's verifier, in numpy."""
+"""Scores windows of log-mel frames with a bundle's verifier, in numpy."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from streamdet.detection.verification import LEAD
-from streamdet.model import numpy_network
 from streamdet.model.bundle import Bundle, Verifier
 from streamdet.model.config import FrontendConfig
 from streamdet.model.numpy_verifier import NumpyVerifier
 
+_LONGEST_SPAN = 256
+"""Scored frames that windows may share at once; it limits memory."""
+
 
 class WindowScorer:
-    """A verifier and its frontend. It has no state, so all streams of a thread can share it.
+    """A verifier. It has no state, so all streams of a thread can share it.
 
     ``config`` is the shape of the verifier, ``threshold`` the score of the first stage that makes a
-    frame a candidate.
+    frame a candidate, and ``silence`` the value of log-mel frames of digital silence.
     """
 
     def __init__(self, frontend: FrontendConfig, verifier: Verifier) -> None:
         self.config, self.threshold = verifier.config, verifier.candidate_threshold
-        self._frontend, self._network = frontend, NumpyVerifier(verifier.config, verifier.params)
+        self.silence = (math.log(frontend.floor) - frontend.mean) / frontend.scale
+        self._network = NumpyVerifier(verifier.config, verifier.params)
 
-    def score_window(self, samples: np.ndarray) -> np.ndarray:
-        """Score a window: the samples of LEAD and ``config.window`` frames to the gunshot
-        probabilities of the core, (core,) float32."""
-        config, front = self.config, self._frontend
-        tail = np.zeros((1, front.window - front.hop), np.float32)
-        _, frames = numpy_network.log_mel(front, tail, samples[None])
-        frames = frames[0, LEAD * config.stride :].astype(np.float32)
-        return self._network.score(frames)[config.before : config.before + config.core, 0]
+    def score_windows(self, log_mel: np.ndarray, starts: list[int]) -> np.ndarray:
+        """Score the windows that begin at ``starts``, ascending, in ``(t, stride, bands) float32``
+        log-mel frames: the gunshot probabilities of their cores, (windows, core) float32."""
+        config, features = self.config, []
+        left, right = config.reach
+        length = config.window - left - right
+        for group in _group(starts, config.window):
+            span = log_mel[group[0] : group[-1] + config.window]
+            encoded = self._network.encode(span.reshape(-1, config.bands))[left:]
+            features += [encoded[at - group[0] :][:length] for at in group]
+        core = slice(config.before - left, config.before - left + config.core)
+        return self._network.score(np.stack(features), core)
+
+
+def _group(starts: list[int], window: int) -> list[list[int]]:
+    """Windows that overlap, whose features are computed together."""
+    groups: list[list[int]] = []
+    for at in starts:
+        group = groups[-1] if groups else []
+        if group and at - group[-1] < window and at - group[0] < _LONGEST_SPAN:
+            group.append(at)
+        else:
+            groups.append([at])
+    return groups
 
 
 def create_scorer(bundle: Bundle, *, verify: bool = True) -> WindowScorer | None:

@@ -99,6 +99,7 @@ class VerifierConfig:
     each direction.
 
     A window has ``before`` scored frames, the ``core`` whose scores count, and ``after`` frames.
+    Its first and last frames are the context of the convolutions (`reach`).
     """
 
     bands: int = 64
@@ -126,6 +127,14 @@ class VerifierConfig:
     def window(self) -> int:
         """Scored frames in a window."""
         return self.before + self.core + self.after
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Scored frames before and after one that its convolutions look at."""
+        frames, step = 0, 1
+        for _, kernel, _, stride, _ in self.conv:
+            frames, step = frames + kernel // 2 * step, step * stride
+        return -(-frames // step), max(0, -(-(frames + 1 - step) // step))
 
     def band_counts(self) -> list[int]:
         """The number of positions over the bands, before and after each convolution."""

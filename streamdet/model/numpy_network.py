@@ -230,36 +230,56 @@ def run_lstm(
     recurrent, cells = layer["recurrent_kernel"], cell.shape[1]
     out = np.empty((*x.shape[:2], cells), np.float32)
     for tick in range(x.shape[1]):
-        gates = hidden @ recurrent
+        gates = _multiply_rows(hidden, recurrent)
         gates += projected[:, tick]
         hidden, cell = _apply_gates(gates, cell)
         out[:, tick] = hidden
     return (hidden, cell), out
 
 
-def run_lstm_both_ways(forward: Params, backward: Params, x: Array) -> Array:
-    """Run two LSTMs with `reorder_gates` weights from zero states over ``(t, width)``, one of them
-    from the end; returns ``(t, 2 * cells)``. Both take each step together, which saves calls."""
+def run_lstm_both_ways(forward: Params, backward: Params, x: Array, core: slice) -> Array:
+    """Run two LSTMs with `reorder_gates` weights from zero states over ``(n, t, width)``, one of
+    them from the end; returns the frames in ``core``, (n, core, 2 * cells).
+
+    Each runs as far as the core needs. They take their last steps together, which saves calls.
+    """
     layers = (forward, backward)
-    ways = zip(layers, (x, x[::-1]), strict=True)
-    projected = np.stack([way @ p["input_kernel"] + p["bias"] for p, way in ways], axis=1)
-    recurrent = np.stack([p["recurrent_kernel"] for p in layers])
-    hidden = cell = np.zeros((2, recurrent.shape[1]), np.float32)
-    out = np.empty((len(x), *hidden.shape), np.float32)
-    for tick in range(len(x)):
-        gates = (hidden[:, None] @ recurrent)[:, 0]
-        gates += projected[tick]
+    ways = (x[:, : core.stop], x[:, core.start :][:, ::-1])
+    count, common = core.stop - core.start, min(way.shape[1] for way in ways)
+    cells = forward["recurrent_kernel"].shape[0]
+    zeros = np.zeros((len(x), cells), np.float32)
+    states, projected = [], []
+    for layer, way in zip(layers, ways, strict=True):
+        alone = way.shape[1] - common
+        states.append(run_lstm(layer, zeros, zeros, way[:, :alone])[0])
+        projected.append(way[:, alone:] @ layer["input_kernel"] + layer["bias"])
+    gate_inputs = np.ascontiguousarray(np.stack(projected).transpose(2, 0, 1, 3))
+    recurrent = np.stack([layer["recurrent_kernel"] for layer in layers])
+    hidden, cell = (np.stack(both) for both in zip(*states, strict=True))
+    out = np.empty((common, *hidden.shape), np.float32)
+    for tick in range(common):
+        gates = _multiply_rows(hidden, recurrent)
+        gates += gate_inputs[tick]
         hidden, cell = _apply_gates(gates, cell)
         out[tick] = hidden
-    return np.concatenate([out[:, 0], out[::-1, 1]], axis=-1)
+    both = (out[-count:, 0], out[-count:, 1][::-1])
+    return np.concatenate(both, axis=-1).swapaxes(0, 1)
+
+
+def _multiply_rows(rows: Array, matrix: Array) -> Array:
+    """``(..., n, cells) @ (..., cells, k)``. Up to 3 rows are faster one by one: for several at
+    once, BLAS copies the matrix first."""
+    if rows.shape[-2] > 3:
+        return rows @ matrix
+    return (rows[..., None, :] @ matrix[..., None, :, :])[..., 0, :]
 
 
 def _apply_gates(gates: Array, cell: Array) -> tuple[Array, Array]:
-    """New hidden and cell values, ``(streams, cells)``; ``gates`` are changed."""
-    cells = cell.shape[1]
+    """New hidden and cell values, ``(..., cells)``; ``gates`` are changed."""
+    cells = cell.shape[-1]
     np.tanh(gates, out=gates)
-    sigmoids = gates[:, : 3 * cells]
+    sigmoids = gates[..., : 3 * cells]
     sigmoids += 1.0
     sigmoids *= 0.5
-    cell = sigmoids[:, cells : 2 * cells] * cell + sigmoids[:, :cells] * gates[:, 3 * cells :]
-    return sigmoids[:, 2 * cells :] * np.tanh(cell), cell
+    cell = sigmoids[..., cells : 2 * cells] * cell + sigmoids[..., :cells] * gates[..., 3 * cells :]
+    return sigmoids[..., 2 * cells :] * np.tanh(cell), cell

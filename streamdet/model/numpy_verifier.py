@@ -26,26 +26,38 @@ class NumpyVerifier:
             layer = self._params[direction]
             self._params[direction] = {name: reorder_gates(x) for name, x in layer.items()}
 
-    def score(self, frames: Array) -> Array:
-        """``(t, bands) float32`` log-mel frames of one window to ``(t / stride, labels)``
-        probabilities. t must be a multiple of the stride."""
-        config, params, x = self.config, self._params, frames[..., None]
-        for i, (_, time, bands, step, band_step) in enumerate(config.conv):
+    def encode(self, frames: Array) -> Array:
+        """``(t, bands) float32`` log-mel frames to ``(t / stride, dense)`` features. t must be a
+        multiple of the stride. `VerifierConfig.reach` frames at the ends depend on what is there
+        beyond them, which counts as zeros."""
+        params, x = self._params, frames[..., None]
+        for i, (_, time, bands, step, band_step) in enumerate(self.config.conv):
             x = _convolve(params[f"conv_{i}"], x, (time, bands), (step, band_step))
             x = np.maximum(normalise(x, params[f"norm_{i}"]), 0.0)
         x = x.reshape(len(x), -1) @ params["dense"]["kernel"] + params["dense"]["bias"]
-        x = np.maximum(normalise(x, params["dense_norm"]), 0.0)
-        x = run_lstm_both_ways(params["forward"], params["backward"], x)
-        logits = x @ params["head"]["kernel"] + params["head"]["bias"]
+        return np.maximum(normalise(x, params["dense_norm"]), 0.0)
+
+    def score(self, features: Array, core: slice) -> Array:
+        """``(windows, t, dense) float32`` features to the gunshot probabilities of the frames in
+        ``core``: (windows, core) float32."""
+        params = self._params
+        x = run_lstm_both_ways(params["forward"], params["backward"], features, core)
+        logits = x @ params["head"]["kernel"][:, 0] + params["head"]["bias"][0]
         return 1.0 / (1.0 + np.exp(-logits))
 
 
 def _convolve(layer: Params, x: Array, kernel: tuple[int, int], strides: tuple[int, int]) -> Array:
     """A convolution of ``(t, bands, channels)`` as one matrix product over shifted copies."""
-    (time, bands), (step, band_step) = kernel, strides
+    (time, bands), (step, band_step), channels = kernel, strides, x.shape[2]
     padded = np.pad(x, ((time // 2,) * 2, (bands // 2,) * 2, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(0, 1))
-    windows = windows[::step, ::band_step].transpose(0, 1, 3, 4, 2)
-    rows = windows.reshape(-1, layer["kernel"].shape[0])
-    out = rows @ layer["kernel"] + layer["bias"]
-    return out.reshape(*windows.shape[:2], -1)
+    ticks, positions = (len(x) - 1) // step + 1, (x.shape[1] - 1) // band_step + 1
+    tick, band, channel = padded.strides
+    # the bands and channels under the kernel are adjacent, so they are copied together
+    windows = np.lib.stride_tricks.as_strided(
+        padded,
+        (ticks, positions, time, bands * channels),
+        (tick * step, band * band_step, tick, channel),
+        writeable=False,
+    )
+    out = windows.reshape(ticks * positions, -1) @ layer["kernel"] + layer["bias"]
+    return out.reshape(ticks, positions, -1)

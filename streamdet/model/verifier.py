@@ -46,10 +46,15 @@ class TapConv(nn.Module):
 
 
 class VerifierNetwork(nn.Module):
-    """The verifier as a Flax module. Most callers use `apply` and `init_params`."""
+    """The verifier as a Flax module. Most callers use `apply` and `init_params`.
+
+    With ``inside``, as it is served, the frames at both ends whose convolutions reach beyond them
+    (`VerifierConfig.reach`) are left out after the convolutions.
+    """
 
     config: VerifierConfig
     dropout: float = 0.0
+    inside: bool = False
 
     @nn.compact
     def __call__(self, frames: jax.Array, *, train: bool = False) -> jax.Array:
@@ -61,6 +66,9 @@ class VerifierNetwork(nn.Module):
             x = nn.relu(nn.LayerNorm(name=f"norm_{i}")(x))
         x = drop(x.reshape(*x.shape[:2], -1))
         x = nn.relu(nn.LayerNorm(name="dense_norm")(nn.Dense(config.dense, name="dense")(x)))
+        if self.inside:
+            left, right = config.reach
+            x = x[:, left : x.shape[1] - right]
         x, zeros = drop(x), jnp.zeros((x.shape[0], config.cells))
         start = LstmState(zeros, zeros)
         _, forward = Lstm(config.cells, name="forward")(start, x)

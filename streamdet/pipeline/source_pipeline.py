@@ -26,7 +26,7 @@ from streamdet.detection import confirmation, decision, verification
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import ScoreStream, StreamProvider
 from streamdet.detection.event import Detection
-from streamdet.detection.frames import FrameGrid, ScoredFrames
+from streamdet.detection.frames import NO_LOG_MEL, FrameGrid, ScoredFrames
 from streamdet.detection.verification import VerifiedScores
 from streamdet.detection.window_scorer import WindowScorer
 from streamdet.pipeline.score_history import ScoreHistory
@@ -54,9 +54,8 @@ class _ChannelMix:
         self._threshold = threshold
         self.final = np.zeros(0, np.float32)
         self._resampler, self._scorer = resampler, scorer
-        self._samples: list[np.ndarray] = []
-        self._taken: list[np.ndarray] = []
-        self._state = verification.init()
+        self._taken: list[ScoredFrames] = []
+        self._state = None if scorer is None else verification.init(scorer)
 
     def feed(self, samples: np.ndarray) -> None:
         """Analyse samples of the source."""
@@ -71,29 +70,24 @@ class _ChannelMix:
         """Take the oldest frames."""
         frames = self.waiting.popleft()
         if self._scorer is not None:
-            self._taken.append(frames.scores[:, 0])
-        return frames
+            self._taken.append(frames)
+        return frames._replace(log_mel=NO_LOG_MEL)
 
-    def verify(self, grid: FrameGrid, *, ending: bool) -> int:
+    def verify(self, *, ending: bool) -> int:
         """Add the scores that are final now to ``final``; returns the number of windows scored."""
-        scorer = self._scorer
-        if scorer is None:
+        if self._scorer is None or self._state is None:
             return 0
-        samples, scores = (
-            np.concatenate(self._samples or [_NONE]),
-            np.concatenate(self._taken or [_NONE]),
-        )
-        self._samples, self._taken = [], []
+        log_mel = [self._state.log_mel[:0], *(frames.log_mel for frames in self._taken)]
+        scores = [_NONE, *(frames.scores[:, 0] for frames in self._taken)]
+        self._taken = []
         self._state, verified = verification.step(
-            scorer.config, grid, self._threshold, scorer.score_window, self._state, samples,
-            scores, ending=ending,
+            self._scorer, self._threshold, self._state, np.concatenate(log_mel),
+            np.concatenate(scores), ending=ending,
         )  # fmt: skip
         self.final = np.concatenate([self.final, verified.scores])
         return verified.windows
 
     def _analyse(self, samples: np.ndarray) -> None:
-        if self._scorer is not None:
-            self._samples.append(samples)
         self.waiting.extend(self.stream.feed(samples))
 
 
@@ -254,7 +248,7 @@ class SourcePipeline:
         self, detections: list[Detection], frames: list[ScoredFrames], *, ending: bool
     ) -> list[Detection]:
         """Replace candidates by what is known of them now."""
-        self.windows += sum(mix.verify(self.grid, ending=ending) for mix in self._mixes)
+        self.windows += sum(mix.verify(ending=ending) for mix in self._mixes)
         count = min(len(mix.final) for mix in self._mixes)
         scores = np.maximum.reduce([mix.final[:count] for mix in self._mixes])
         for mix in self._mixes:

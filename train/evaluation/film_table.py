@@ -178,10 +178,8 @@ class _WindowDetector:
 
     def _score_file(self, path: Path) -> np.ndarray:
         """The gunshot scores of a file, (frames,) float32: final ones if there is a verifier."""
-        grid = self.engine.grid
-        samples = read_samples(path, grid.rate)
-        frames = score_samples(self.engine, samples)
-        return verify_frames(self.scorer, grid, samples, frames)[0].scores[:, 0]
+        frames = score_samples(self.engine, read_samples(path, self.engine.grid.rate))
+        return verify_frames(self.scorer, frames)[0].scores[:, 0]
 
 
 def _describe_data(bundle: Bundle) -> str:

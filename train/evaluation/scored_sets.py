@@ -22,7 +22,7 @@ from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import SourceError
 from streamdet.detection import verification
 from streamdet.detection.engine import Engine, frames_per_block
-from streamdet.detection.frames import FrameGrid, ScoredFrames
+from streamdet.detection.frames import NO_LOG_MEL, FrameGrid, ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.window_scorer import WindowScorer, create_scorer
 from streamdet.model.bundle import Bundle
@@ -134,7 +134,7 @@ def score_scenes(
         name = f"{path.parent.name}/{path.name}"
         samples = read_samples(path, engine.grid.rate)
         samples = samples if transform is None else transform(samples)
-        frames, stage = verify_frames(scorer, engine.grid, samples, score_samples(engine, samples))
+        frames, stage = verify_frames(scorer, score_samples(engine, samples))
         events, others = tuple(truth.get(name, [])), tuple(contents.get(name, []))
         scored.append(ScoredFile(name, path, frames, events, others, stage))
     return scored
@@ -181,7 +181,7 @@ def compute_peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0
     peaks = []
     for path in paths:
         samples = np.concatenate([lead, read_samples(path, engine.grid.rate)])
-        frames, _ = verify_frames(scorer, engine.grid, samples, score_samples(engine, samples))
+        frames, _ = verify_frames(scorer, score_samples(engine, samples))
         peaks.append(float(frames.scores[:, 0].max(initial=0.0)))
     return peaks
 
@@ -203,22 +203,25 @@ def score_samples(engine: Engine, samples: np.ndarray) -> ScoredFrames:
     stream = engine.stream()
     frames = stream.feed(samples) + stream.finish()
     if not frames:
-        return ScoredFrames(*(np.zeros((0, 1), np.float32) for _ in ScoredFrames._fields))
+        none = np.zeros((0, 1), np.float32)
+        return ScoredFrames(none, none, none)
     return ScoredFrames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
 
 
 def verify_frames(
-    scorer: WindowScorer | None, grid: FrameGrid, samples: np.ndarray, frames: ScoredFrames
+    scorer: WindowScorer | None, frames: ScoredFrames
 ) -> tuple[ScoredFrames, StageScores | None]:
-    """Replace the gunshot scores of all frames of some samples by final ones, if there is a
-    verifier; also returns those of the first stage."""
+    """Replace the gunshot scores of all frames by final ones, if there is a verifier; also returns
+    those of the first stage. The frames' log-mel frames are dropped."""
+    log_mel, frames = frames.log_mel, frames._replace(log_mel=NO_LOG_MEL)
     if scorer is None:
         return frames, None
     stage = frames.scores[:, 0].copy()
+    if not len(stage):
+        return frames, StageScores(stage, scorer.threshold, 0)
     _, final = verification.step(
-        scorer.config, grid, scorer.threshold, scorer.score_window, verification.init(), samples,
-        stage, ending=True,
-    )  # fmt: skip
+        scorer, scorer.threshold, verification.init(scorer), log_mel, stage, ending=True
+    )
     scores = frames.scores.copy()
     scores[:, 0] = final.scores
     return frames._replace(scores=scores), StageScores(stage, scorer.threshold, final.windows)
