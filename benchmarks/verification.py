@@ -1,4 +1,5 @@
-"""The cost of the verifier: time of a window, and of an hour of film with and without it.
+"""The cost of the verifier: time of a window, of an hour of film with and without it, and of a
+quiet live stream.
 
 The film is the first hour of the val reels in .cache/val (`python -m train mixtures .cache/val`). A
 bundle in .cache/second (`python -m train recipe second .cache/second`) is measured too.
@@ -27,16 +28,20 @@ from benchmarks.measure import (
     summarise_latency,
 )
 from streamdet import demo
+from streamdet.audio.source import Block
 from streamdet.constants import RATE
+from streamdet.detection.decision import DecisionConfig
+from streamdet.detection.operating_point import choose_threshold
 from streamdet.detection.window_scorer import create_scorer
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform
+from streamdet.pipeline.source_pipeline import SourcePipeline
 
 REELS = ROOT / ".cache" / "val" / "film"
 BEFORE = ROOT / ".cache" / "second"
-REPEATS, WINDOWS, WARM = 5, 300, 20
+REPEATS, WINDOWS, WARM, QUIET_S = 5, 300, 20, 60
 CORES: int | None = 1
 ENVIRONMENT = ONE_CORE
 
@@ -85,6 +90,25 @@ def measure_film(path: Path, seconds: float, model: str, verify: str) -> dict[st
     }
 
 
+def measure_quiet_stream(model: str, verify: str) -> dict[str, Any]:
+    """The CPU time of the pipeline of a quiet live stream, as a share of a core."""
+    bundle = bundles.load(Path(model))
+    scorer = create_scorer(bundle, verify=verify == "on")
+    decision = DecisionConfig(choose_threshold(bundle, verify=verify == "on"))
+    noise = np.random.default_rng(1).standard_normal((QUIET_S * RATE, 1)).astype(np.float32) * 1e-3
+    size, shares = round(engine_choice.LIVE_BLOCK_S * RATE), []
+    with limit_cores(1):
+        for _ in range(REPEATS):
+            pipeline = SourcePipeline(
+                engine_choice.live_engine(bundle, Platform.numpy), decision, RATE, 1, scorer=scorer
+            )
+            began = time.process_time()
+            for start in range(0, len(noise), size):
+                pipeline.feed(Block(start, noise[start : start + size]))
+            shares.append((time.process_time() - began) / QUIET_S)
+    return {"bundle": Path(model).name, "verify": verify, "share_of_core": summarise(shares)}
+
+
 def main() -> None:
     """Print the results as JSON."""
     if not REELS.is_dir():
@@ -95,7 +119,14 @@ def main() -> None:
     runs += [(str(BEFORE), "off")] if BEFORE.is_dir() else []
     with join_reels() as (path, seconds):
         rows = [measure_film(path, seconds, *run) for run in runs]
-    print_json({"window": measure_windows(bundles.load()), "film_s": seconds, "rows": rows})
+    print_json(
+        {
+            "window": measure_windows(bundles.load()),
+            "film_s": seconds,
+            "film": rows,
+            "quiet": [measure_quiet_stream(*run) for run in runs],
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ class ScoreHistory:
     def revise(self, start: int, scores: np.ndarray) -> None:
         """Replace the gunshot scores of the stored frames from sample ``start`` on: (t,)."""
         frame = self._grid.frame
-        for block in self._blocks:
+        for block in reversed(self._blocks):
             at = (block.start - start) // frame
+            if at + len(block.scores) <= 0:
+                break
             first, last = max(0, -at), min(len(block.scores), len(scores) - at)
             if first < last:
                 block.scores[first:last, 0] = scores[at + first : at + last]
