@@ -81,7 +81,9 @@ def test_every_key_can_be_set_by_the_environment_and_by_a_flag():
     (source,) = whole.pop("sources")
     for kind in ("url", "pipe", "file"):
         del source[kind]
-    del source["operating_point"], whole["operating_point"], whole["webhook"]["url_file"]
+    for key in ("operating_point", "false_alarms"):
+        del source[key], whole[key]
+    del whole["webhook"]["url_file"]
     rows = {(name,): value for name, value in whole.items() if not isinstance(value, dict)}
     for name, table in whole.items():
         if isinstance(table, dict):

@@ -91,6 +91,7 @@ def listen(
     ] = None,
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
+    false_alarms: options.FalseAlarmsOption = None,
     verify: Annotated[
         options.Switch | None,
         typer.Option(
@@ -233,6 +234,7 @@ def listen(
     option_source = listen_options.option_source(locations, source_options)
     option_layers = listen_options.option_layers({
         "--threshold": threshold, "--operating-point": operating_point,
+        "--false-alarms": false_alarms,
         "--verify": verify, "--tell": tell, "--metrics": metrics,
         "--phase": phase, "--model": model, "--platform": platform, "--ring": ring,
         "--stall": stall, "--log": log, "--store": store, "--clips": clips,

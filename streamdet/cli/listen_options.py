@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _MAX_NAME = 64
 _CONFIG_KEYS = {
     "--threshold": "threshold", "--operating-point": "operating_point",
+    "--false-alarms": "false_alarms",
     "--verify": "verify", "--tell": "stdout.tell", "--metrics": "http.address",
     "--phase": "stdout.phase", "--model": "model",
     "--platform": "platform", "--ring": "ring_s", "--stall": "stall_s", "--log": "log.format",

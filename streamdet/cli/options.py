@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
     from streamdet.detection.engine import StreamProvider
     from streamdet.model.bundle import Bundle
+    from streamdet.pipeline.budget_threshold import BudgetSetup
     from streamdet.pipeline.channels import ChannelMode
     from streamdet.scoring.labels import ShotLabel
 
@@ -43,6 +44,16 @@ OperatingPointOption = Annotated[
         help="Named threshold of the bundle: sensitive, balanced or strict. "
         "`streamdet model info` shows the measured precision and recall of each.",
         show_default="the bundle's default",
+    ),
+]  # fmt: skip
+
+FalseAlarmsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--false-alarms", metavar="BUDGET",
+        help="Allow this many false alarms per hour, day or week, such as 1/day or 2/h. The "
+        "threshold follows from the background of each source or file.",
+        show_default="a fixed threshold",
     ),
 ]  # fmt: skip
 
@@ -171,6 +182,27 @@ def decision_for(
     except ThresholdError as error:
         flags = " and ".join("--" + option.replace("_", "-") for option in error.options)
         raise CommandError(f"{flags}: {error.problem}") from error
+
+
+def budget_for(
+    bundle: Bundle, false_alarms: str | None, *others: object, verify: bool = True
+) -> BudgetSetup | None:
+    """The budget of ``--false-alarms``, None without it. ``others``: the values of ``--threshold``
+    and ``--operating-point``, which it excludes."""
+    if false_alarms is None:
+        return None
+    if any(value is not None for value in others):
+        raise CommandError("--false-alarms: give it without --threshold and --operating-point")
+    from streamdet.budget import parse_budget
+    from streamdet.detection.background_format import BackgroundError
+    from streamdet.pipeline.budget_threshold import set_up_budget
+
+    try:
+        return set_up_budget(bundle, parse_budget(false_alarms), verify=verify)
+    except BackgroundError as error:
+        raise CommandError(f"--false-alarms: {bundle.name}: {error}") from error
+    except ValueError as error:
+        raise CommandError(f"--false-alarms: {error}") from error
 
 
 def create_engine(build: Callable[[], EngineT]) -> EngineT:

@@ -6,6 +6,7 @@ import re
 from string import Template
 from urllib.parse import urlsplit
 
+from streamdet.budget import parse_budget
 from streamdet.config import schedule
 
 TEMPLATE_FIELDS = frozenset(
@@ -77,6 +78,22 @@ def check_hours(text: str) -> str:
     """Allow the hours of `streamdet.config.schedule`."""
     schedule.parse_hours(text)
     return text
+
+
+def check_budget(text: str) -> str:
+    """Allow the budgets of `streamdet.budget`."""
+    parse_budget(text)
+    return text
+
+
+def check_one_threshold(threshold: object, operating_point: object, false_alarms: object) -> None:
+    """Allow at most one of the three keys that set a threshold."""
+    keys = {
+        "threshold": threshold, "operating_point": operating_point, "false_alarms": false_alarms,
+    }  # fmt: skip
+    given = [key for key, value in keys.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"set {' or '.join(given)}, not {'both' if len(given) == 2 else 'all'}")
 
 
 def _join(words: frozenset[str]) -> str:

@@ -27,6 +27,7 @@ Name = Annotated[str, AfterValidator(checks.check_name)]
 Address = Annotated[str, AfterValidator(checks.check_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
+Budget = Annotated[str, AfterValidator(checks.check_budget)]
 Phases = Literal["both", "onset", "final"]
 RecordKinds = Literal["events", "incidents", "both"]
 Tell = Literal["onset", "verified"]
@@ -47,6 +48,7 @@ class SourceConfig(ConfigTable):
     gain_db: Annotated[float, Field(ge=-60, le=60)] = 0.0
     threshold: Probability | None = None
     operating_point: str | None = None
+    false_alarms: Budget | None = None
     active: tuple[Annotated[str, AfterValidator(checks.check_hours)], ...] = ()
     stall_s: Seconds | None = None
     rate: Annotated[int, Field(ge=4_000, le=384_000)] = 16_000
@@ -61,8 +63,7 @@ class SourceConfig(ConfigTable):
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
             raise ValueError(f"set exactly one of {', '.join(KINDS)}, not {found}")
-        if self.threshold is not None and self.operating_point is not None:
-            raise ValueError("set threshold or operating_point, not both")
+        checks.check_one_threshold(self.threshold, self.operating_point, self.false_alarms)
         return self
 
     @property
@@ -172,6 +173,14 @@ class SpoolConfig(ConfigTable):
     max_bytes: Bytes = 64_000_000
 
 
+class BackgroundTable(ConfigTable):
+    """The backgrounds of sources with a budget of false alarms: where they are kept over restarts,
+    and after how many seconds they count half."""
+
+    folder: Path | None = None
+    half_life_s: Annotated[float, Field(ge=600, le=2_592_000)] = 86_400.0
+
+
 class StoreConfig(ConfigTable):
     """The store of events and reviews. ``keep_events`` 0 means no limit."""
 
@@ -221,6 +230,7 @@ class Config(ConfigTable):
     platform: Literal["auto", "numpy", "cpu", "gpu", "tpu"] = "auto"
     threshold: Probability | None = None
     operating_point: str | None = None
+    false_alarms: Budget | None = None
     verify: bool = True
     ring_s: Annotated[float, Field(ge=1, le=600)] = 10.0
     stall_s: Annotated[float, Field(ge=0.5, le=3_600)] = 5.0
@@ -238,6 +248,7 @@ class Config(ConfigTable):
     webhook: WebhookConfig | None = None
     command: CommandConfig | None = None
     spool: SpoolConfig = SpoolConfig()
+    background: BackgroundTable = BackgroundTable()
     store: StoreConfig | None = None
     clips: ClipsConfig | None = None
     web: WebConfig | None = None
@@ -246,8 +257,7 @@ class Config(ConfigTable):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Config:
-        if self.threshold is not None and self.operating_point is not None:
-            raise ValueError("set threshold or operating_point, not both")
+        checks.check_one_threshold(self.threshold, self.operating_point, self.false_alarms)
         if self.retry_first_s > self.retry_most_s:
             raise ValueError("retry_first_s must not be above retry_most_s")
         for name in ("clips", "web"):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,11 @@ from streamdet.config.schema import (
     SourceConfig,
     WebhookConfig,
 )
+from streamdet.daemon.backgrounds import build_budget
+from streamdet.daemon.folders import spool_folder
 from streamdet.daemon.metrics import Metrics
 from streamdet.daemon.supervision import RetryPolicy
+from streamdet.detection import adaptive_threshold
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.operating_point import ThresholdError, choose_threshold
@@ -64,8 +66,13 @@ def build_engine(config: Config, bundle: Bundle) -> Engine:
 
 
 def build_decision(config: Config, bundle: Bundle, source: SourceConfig) -> DecisionConfig:
-    """The threshold of a source: its own keys take precedence over the general ones."""
+    """The threshold of a source: its own keys take precedence over the general ones.
+
+    For a source with a budget it is that of the bundle's prior.
+    """
     verify = config.verify
+    if (budget := build_budget(config, bundle, source)) is not None:
+        return DecisionConfig(adaptive_threshold.init(budget.config, budget.prior).threshold)
     for prefix, table in ((f"sources.{source.name}.", source), ("", config)):
         if table.threshold is not None or table.operating_point is not None:
             try:
@@ -139,17 +146,6 @@ def create_live_source(
         source.name, source.file or Path(), ring_s, wake, realtime=source.realtime,
         loop=source.loop,
     )  # fmt: skip
-
-
-def spool_folder(config: Config, environment: Mapping[str, str] | None = None) -> Path:
-    """The configured spool folder, else the one of systemd or of the user's state directory."""
-    if config.spool.folder is not None:
-        return config.spool.folder
-    environment = os.environ if environment is None else environment
-    if state := environment.get("STATE_DIRECTORY"):
-        return Path(state.split(":")[0]) / "spool"
-    home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "streamdet" / "spool"
 
 
 OUTPUT_NAMES = ("stdout", "jsonl", "mqtt", "webhook", "command")

@@ -4,7 +4,7 @@ event through them."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, SourceConfig
-from streamdet.daemon import builders
+from streamdet.daemon import builders, folders
+from streamdet.daemon.backgrounds import BackgroundFiles, build_budget
 from streamdet.daemon.builders import QueuedOutput
 from streamdet.daemon.event_storage import EventStorage
 from streamdet.daemon.health import HealthStatus
@@ -94,6 +95,7 @@ class DaemonComponents:
         batch = StreamBatch(builders.build_engine(config, self.bundle))
         self.metrics = Metrics(batch.engine.model, [source.name for source in config.sources])
         self.use_model(self.bundle, batch, verify=config.verify)
+        self.backgrounds = self.create_background_files(config)
         self.sources = [self.create_source(config, source) for source in config.sources]
         self.closed_counts: list[SourceCounts] = []
         self.outputs: dict[str, QueuedOutput] = {}
@@ -135,8 +137,14 @@ class DaemonComponents:
             self.outputs["store"] = OutputQueue("store", output, length, on_change=on_change)
             self.metrics.add_sink("store")
 
+    def create_background_files(self, config: Config) -> BackgroundFiles:
+        """The files of the backgrounds; opens nothing."""
+        return BackgroundFiles(folders.background_folder(config), self._background_failed)
+
     def create_source(self, config: Config, source: SourceConfig) -> ManagedSource:
         """A source, not open yet."""
+        setup = build_budget(config, self.bundle, source)
+        budget = None if setup is None else self.backgrounds.load(source.name, setup)
         return ManagedSource(
             source,
             builders.build_retry_policy(config, source),
@@ -144,6 +152,7 @@ class DaemonComponents:
             lambda: builders.create_live_source(config, source, self.callbacks.wake),
             10.0 ** (config.silence_dbfs / 20.0),
             self.random,
+            budget,
         )
 
     def create_output(self, name: str, config: Config) -> QueuedOutput:
@@ -228,6 +237,22 @@ class DaemonComponents:
         if self.storage is not None and self.storage.recorder is not None:
             self.storage.recorder.abandon(source)
         source.release()
+        self.save_backgrounds([source])
+
+    def save_backgrounds(self, sources: Iterable[ManagedSource]) -> None:
+        """Save the backgrounds of those of the sources that have a budget."""
+        self.backgrounds.save((s.name, s.budget) for s in sources if s.budget is not None)
+
+    def apply_verdicts(self) -> None:
+        """Pass the reviewers' new verdicts to the backgrounds."""
+        if self.storage is None:
+            return
+        verdicts = self.storage.new_verdicts
+        budgets = [source.budget for source in self.sources if source.budget is not None]
+        while verdicts:
+            event, verdict = verdicts.popleft()
+            for budget in budgets:
+                budget.review(event, {"true": True, "false": False}.get(verdict))
 
     def publish_detections(self, source: ManagedSource, detections: list[Detection]) -> None:
         """Send detections as events to all outputs, and count them.
@@ -291,6 +316,10 @@ class DaemonComponents:
     def _report_problem(self, kind: str, message: str) -> None:
         self.metrics.errors.labels("store").inc()
         self.log.emit(kind, message, "warning")
+
+    def _background_failed(self, source: str, message: str) -> None:
+        self.metrics.errors.labels("store").inc()
+        self.log.emit("background_failed", message, "warning", source=source)
 
     def _output_changed(self, name: str, fault: str | None) -> None:
         if fault is None:

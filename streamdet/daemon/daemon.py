@@ -142,6 +142,7 @@ class Daemon:
         for source in components.sources:
             components.close_source(source)
         components.update_incident(time.monotonic(), ending=True)
+        components.backgrounds.close()
         for source in components.sources:
             source.join(_POLL_S)
         if components.page is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from streamdet.config.schema import ClipsConfig
@@ -22,7 +23,7 @@ SPEECH = 0.5
 """From this score of the label "speech" on, ``redact_speech`` shortens a clip."""
 WINDOWS = {"24h": 1.0, "30d": 30.0}
 """The windows of the precision metrics, in days."""
-_MAX_WAITING = 64
+_MAX_WAITING, _MAX_VERDICTS = 64, 500
 _COUNT_S, _LIMITS_S = 1.0, 600.0
 _SPECTROGRAM_S, _POLL_S = 1.0, 0.2
 
@@ -34,7 +35,8 @@ class EventStorage:
     """Opens the event store and the clip folder; raises StoreError or ClipError if it cannot.
 
     ``verdict_counts``: as `EventStore.verdict_counts`. ``recent_verdicts``: (true, false) of each
-    window and source. ``clip_results``: number of clips by (source, result). ``clip_bytes``: size
+    window and source. ``new_verdicts``: (event id, verdict), those that nobody has taken yet, at
+    most 500. ``clip_results``: number of clips by (source, result). ``clip_bytes``: size
     of all clips. ``on_attached`` is called from the storage thread with the id of each event that
     has got its clip or spectrogram.
     """
@@ -53,6 +55,8 @@ class EventStorage:
         self.on_attached: Callable[[str], None] = lambda _: None
         self._queue: queue.Queue[EventClip] = queue.Queue(_MAX_WAITING)
         self._report_problem: ReportProblem = lambda _, __: None
+        self.new_verdicts: deque[tuple[str, str]] = deque(maxlen=_MAX_VERDICTS)
+        self._last_verdict = 0
         self._limited = self._counted = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="streamdet-storage", daemon=True)
@@ -110,6 +114,9 @@ class EventStorage:
             self._counted = now
             self.verdict_counts = self.store.verdict_counts()
             self.recent_verdicts = self._count_recent_verdicts()
+            for number, *verdict in self.store.verdicts_after(self._last_verdict, _MAX_VERDICTS):
+                self._last_verdict = number
+                self.new_verdicts.append((verdict[0], verdict[1]))
         if not self._limited or now - self._limited >= _LIMITS_S:
             self._limited = now
             removed = self.store.prune(self._table.keep_days, self._table.keep_events or None)

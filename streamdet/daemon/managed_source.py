@@ -22,6 +22,7 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.event import Detection, Event, ModelId, event_from_detection
 from streamdet.detection.stream_batch import StreamBatch
 from streamdet.detection.window_scorer import WindowScorer
+from streamdet.pipeline.budget_threshold import BudgetThreshold
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
 _MAX_READ_S = 0.5
@@ -59,8 +60,9 @@ class ManagedSource:
         create_live_source: Callable[[], LiveSource],
         silence_level: float,
         random: Random,
+        budget: BudgetThreshold | None = None,
     ) -> None:
-        self.config, self.policy, self.decision = config, policy, decision
+        self.config, self.policy, self.decision, self.budget = config, policy, decision, budget
         self.condition = supervision.initial_condition(time.monotonic())
         self.counts = SourceCounts()
         self.level = 0.0
@@ -90,6 +92,11 @@ class ManagedSource:
     def name(self) -> str:
         """The source's name in events and metrics."""
         return self.config.name
+
+    @property
+    def threshold(self) -> float:
+        """The probability that opens an event now: the budget's, else the configured one."""
+        return self.decision.threshold if self.budget is None else self.budget.threshold
 
     @property
     def format(self) -> str:
@@ -183,13 +190,16 @@ class ManagedSource:
         self._fault = None
         return detections
 
-    def restart_pipeline(self, decision: DecisionConfig) -> list[Detection]:
+    def restart_pipeline(
+        self, decision: DecisionConfig, budget: BudgetThreshold | None
+    ) -> list[Detection]:
         """Continue with a new pipeline, for another batch or decision, from its initial state.
 
         Returns the detections that this ends. The stream stays open.
         """
-        self.decision = decision
-        return [] if self._pipeline is None else self._finish_pipeline()
+        detections = [] if self._pipeline is None else self._finish_pipeline()
+        self.decision, self.budget = decision, budget
+        return detections
 
     def release(self) -> None:
         """Drop the closed stream. Call it once the events of `close` have been published."""
@@ -210,6 +220,8 @@ class ManagedSource:
         if onset is not None:
             if detection.phase == "final":
                 del self._open_events[placed.first_onset]
+                if self.budget is not None:
+                    self.budget.identify(detection.onset, onset.id)
             unix_s = onset.unix_s
             if unix_s is not None:
                 unix_s += (placed.onset - onset.detection.onset) / rate
@@ -250,7 +262,7 @@ class ManagedSource:
         try:
             self._pipeline = SourcePipeline(
                 batch, self.decision, live.rate, live.channels, config.channel,
-                gain_db=config.gain_db, scorer=scorer,
+                gain_db=config.gain_db, scorer=scorer, budget=self.budget,
             )  # fmt: skip
         except ChannelError as error:
             self._fault, self._reason = f"channel: {error}", "bad"

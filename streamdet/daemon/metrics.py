@@ -69,6 +69,14 @@ class Metrics:
             "Events reviewed as true or false.",
             window=tuple(WINDOWS),
         )
+        self.threshold = self._gauge("threshold", "The score that opens an event.")
+        self.expected_false_alarms = self._gauge(
+            "expected_false_alarms_per_day",
+            "False alarms expected at the threshold; NaN for a source without a budget.",
+        )
+        self.background = self._gauge(
+            "background_seconds", "Audio without events that the threshold follows from."
+        )
         self.clips_made = self._counter("clips", "Clips, by result.", result=CLIPS)
         self.overflows = self._counter("input_overflows", "Times that the input lost samples.")
         self.dropped = self._counter(

@@ -80,6 +80,13 @@ class MetricsPublisher:
         m.dropped.labels(name, "backlog").inc(dropped_s)
         m.reconnects.labels(name).inc(counts.reopened - before.reopened)
         m.clipped.labels(name).inc(counts.clipped - before.clipped)
+        m.threshold.labels(name).set(source.threshold)
+        if (budget := source.budget) is not None:
+            m.expected_false_alarms.labels(name).set(budget.state.expected_per_day)
+            m.background.labels(name).set(budget.background_s)
+        else:
+            m.expected_false_alarms.labels(name).set(float("nan"))
+            m.background.labels(name).set(0.0)
         m.backlog.labels(name).set(source.backlog_s)
         m.rms.labels(name).set(source.level if source.condition.receiving else 0.0)
         if source.last_audio is not None:

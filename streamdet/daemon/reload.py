@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, SourceConfig
 from streamdet.daemon import builders
+from streamdet.daemon.backgrounds import build_budget
 from streamdet.daemon.builders import QueuedOutput
 from streamdet.daemon.components import DaemonComponents, ReviewPage
 from streamdet.daemon.event_storage import EventStorage
@@ -22,6 +23,7 @@ from streamdet.daemon.log import DaemonLog
 from streamdet.daemon.managed_source import ManagedSource
 from streamdet.detection.stream_batch import StreamBatch
 from streamdet.model.bundle import Bundle
+from streamdet.pipeline.budget_threshold import BudgetSetup, BudgetThreshold
 
 _TIMEOUT_S = 2.0
 """How long a replaced output may take to deliver what it has queued."""
@@ -158,8 +160,13 @@ def _swap(components: DaemonComponents, parts: _NewParts) -> None:
         components.log = DaemonLog(new.log.format, new.log.repeat_s)
     if parts.batch is not None:
         for source in components.sources:
-            components.publish_detections(source, source.restart_pipeline(source.decision))
+            ended = source.restart_pipeline(source.decision, source.budget)
+            components.publish_detections(source, ended)
         components.use_model(parts.bundle, parts.batch, verify=new.verify)
+    if new.background != old.background:
+        components.save_backgrounds(components.sources)
+        components.backgrounds.close()
+        components.backgrounds = components.create_background_files(new)
     _swap_sources(components, new)  # first, so that their last events reach the old outputs
     _swap_outputs(components, parts.outputs)
     if new.http != old.http:
@@ -213,8 +220,11 @@ def _swap_sources(components: DaemonComponents, config: Config) -> None:
         decision = builders.build_decision(config, components.bundle, source_config)
         source = removed.get(source_config.name)
         if source is not None and _can_stay_open(components.config, config, source, source_config):
-            if decision != source.decision:
-                components.publish_detections(source, source.restart_pipeline(decision))
+            setup = build_budget(config, components.bundle, source_config)
+            if decision != source.decision or _is_changed(source.budget, setup):
+                budget = _next_budget(components, source, setup)
+                ended = source.restart_pipeline(decision, budget)
+                components.publish_detections(source, ended)
             source.config = source_config
             del removed[source.name]
         else:
@@ -231,11 +241,32 @@ def _swap_sources(components: DaemonComponents, config: Config) -> None:
     components.sources = sources
 
 
+def _is_changed(budget: BudgetThreshold | None, setup: BudgetSetup | None) -> bool:
+    if budget is None or setup is None:
+        return (budget is None) != (setup is None)
+    return (budget.setup.config, budget.setup.model) != (setup.config, setup.model)
+
+
+def _next_budget(
+    components: DaemonComponents, source: ManagedSource, setup: BudgetSetup | None
+) -> BudgetThreshold | None:
+    """The threshold for a changed budget. It keeps the background while the scores are the same."""
+    if setup is None:
+        components.save_backgrounds([source])
+        return None
+    if source.budget is None or source.budget.setup.model != setup.model:
+        return components.backgrounds.load(source.name, setup)
+    source.budget.change_budget(setup)
+    return source.budget
+
+
 def _can_stay_open(
     old: Config, new: Config, source: ManagedSource, source_config: SourceConfig
 ) -> bool:
     """Whether nothing but the threshold and ``required`` of a source has changed."""
-    ignored = {"threshold": None, "operating_point": None, "required": True}
+    ignored = {
+        "threshold": None, "operating_point": None, "false_alarms": None, "required": True,
+    }  # fmt: skip
     same_table = source.config.model_copy(update=ignored) == source_config.model_copy(
         update=ignored
     )

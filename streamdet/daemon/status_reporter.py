@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from streamdet.daemon import health
+from streamdet.daemon.backgrounds import SAVE_S
 from streamdet.daemon.components import DaemonComponents
 from streamdet.daemon.metrics_publisher import MetricsPublisher
 from streamdet.daemon.systemd import SystemdNotifier
@@ -19,7 +20,7 @@ class StatusReporter:
     def __init__(self, components: DaemonComponents, notifier: SystemdNotifier) -> None:
         self._components, self._notifier = components, notifier
         self._publisher = MetricsPublisher(components.metrics)
-        self._last_report = 0.0
+        self._last_report, self._last_save = 0.0, time.monotonic()
         self._wall_offset = time.time() - time.monotonic()
         self.ready = False
 
@@ -39,6 +40,10 @@ class StatusReporter:
             return
         self._last_report = now
         self._check_clock(now)
+        self._components.apply_verdicts()
+        if now - self._last_save >= SAVE_S:
+            self._last_save = now
+            self._components.save_backgrounds(self._components.sources)
         self.publish_metrics()
         self._report_losses()
         self._notify(now, last_step)

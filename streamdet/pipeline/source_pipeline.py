@@ -11,7 +11,6 @@ the loudest channel. The decision then takes the higher score of each frame.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,73 +21,21 @@ import numpy as np
 from streamdet.audio.loudest import LoudestChannel
 from streamdet.audio.resample import MonoResampler
 from streamdet.audio.source import Block
-from streamdet.detection import confirmation, decision, verification
+from streamdet.detection import confirmation, decision
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.engine import ScoreStream, StreamProvider
+from streamdet.detection.engine import StreamProvider
 from streamdet.detection.event import Detection
-from streamdet.detection.frames import NO_LOG_MEL, FrameGrid, ScoredFrames
+from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.detection.verification import VerifiedScores
 from streamdet.detection.window_scorer import WindowScorer
+from streamdet.pipeline.budget_threshold import BudgetThreshold
+from streamdet.pipeline.channel_mix import NO_SCORES, ChannelMix
 from streamdet.pipeline.score_history import ScoreHistory
-
-_NONE = np.zeros(0, np.float32)
 
 ScoreCallback = Callable[[float, float, np.ndarray], None]
 """Called with (start_s, frame_s, ``(t,)`` gunshot scores) for all frames, in order."""
 MIX = "mix"
 """The ``channel`` of a detection in the mean of several channels."""
-
-
-class _ChannelMix:
-    """One mono signal of a source: its frames that the other mix does not have yet, and its final
-    scores likewise, if there is a verifier. ``threshold`` is that of candidates."""
-
-    def __init__(
-        self,
-        resampler: MonoResampler,
-        stream: ScoreStream,
-        scorer: WindowScorer | None,
-        threshold: float,
-    ) -> None:
-        self.stream, self.waiting = stream, deque[ScoredFrames]()
-        self._threshold = threshold
-        self.final = np.zeros(0, np.float32)
-        self._resampler, self._scorer = resampler, scorer
-        self._taken: list[ScoredFrames] = []
-        self._state = None if scorer is None else verification.init(scorer)
-
-    def feed(self, samples: np.ndarray) -> None:
-        """Analyse samples of the source."""
-        self._analyse(self._resampler.feed(samples))
-
-    def finish(self) -> None:
-        """Analyse what is buffered."""
-        self._analyse(self._resampler.finish())
-        self.waiting.extend(self.stream.finish())
-
-    def take(self) -> ScoredFrames:
-        """Take the oldest frames."""
-        frames = self.waiting.popleft()
-        if self._scorer is not None:
-            self._taken.append(frames)
-        return frames._replace(log_mel=NO_LOG_MEL)
-
-    def verify(self, *, ending: bool) -> int:
-        """Add the scores that are final now to ``final``; returns the number of windows scored."""
-        if self._scorer is None or self._state is None:
-            return 0
-        log_mel = [self._state.log_mel[:0], *(frames.log_mel for frames in self._taken)]
-        scores = [_NONE, *(frames.scores[:, 0] for frames in self._taken)]
-        self._taken = []
-        self._state, verified = verification.step(
-            self._scorer, self._threshold, self._state, np.concatenate(log_mel),
-            np.concatenate(scores), ending=ending,
-        )  # fmt: skip
-        self.final = np.concatenate([self.final, verified.scores])
-        return verified.windows
-
-    def _analyse(self, samples: np.ndarray) -> None:
-        self.waiting.extend(self.stream.feed(samples))
 
 
 class SourcePipeline:
@@ -102,6 +49,9 @@ class SourcePipeline:
     ``scorer`` is the bundle's verifier; None does without. With one, ``config.threshold`` applies
     to its scores, and scores that are kept or passed to ``on_scores`` are final ones. `windows`
     counts those that it has scored.
+
+    ``budget`` sets the threshold instead of ``config``, between two blocks of the engine, and gets
+    all final scores.
 
     Raises ChannelError where the source has no such ``channel``.
     """
@@ -119,12 +69,11 @@ class SourcePipeline:
         loudest: bool = False,
         on_scores: ScoreCallback | None = None,
         scorer: WindowScorer | None = None,
+        budget: BudgetThreshold | None = None,
     ) -> None:
         self.engine, self.config, self.rate = engine, config, rate
-        self.scorer, self.windows = scorer, 0
-        # a threshold below that of candidates needs the verifier's scores from there on
-        self._candidate = 1.0 if scorer is None else min(scorer.threshold, config.threshold)
-        self._decision = config if scorer is None else config.for_candidates(self._candidate)
+        self.scorer, self.windows, self._budget = scorer, 0, budget
+        self._use_threshold(config.threshold if budget is None else budget.threshold)
         self._channels, self._channel, self._gain_db = channels, channel, gain_db
         self._two_mixes = loudest and channel is None and channels > 1
         self._on_scores = on_scores
@@ -204,9 +153,9 @@ class SourcePipeline:
         if self._two_mixes:
             self._mixes.append(self._new_mix(1, None))
 
-    def _new_mix(self, channels: int, channel: int | None) -> _ChannelMix:
+    def _new_mix(self, channels: int, channel: int | None) -> ChannelMix:
         resampler = MonoResampler(self.rate, channels, self.grid.rate, channel, self._gain_db)
-        return _ChannelMix(resampler, self.engine.stream(), self.scorer, self._candidate)
+        return ChannelMix(resampler, self.engine.stream(), self.scorer)
 
     def _feed_mixes(self, all_channels: np.ndarray, loudest: np.ndarray) -> None:
         mean, single = self._mixes
@@ -227,7 +176,6 @@ class SourcePipeline:
     def _decide(self, *, ending: bool = False) -> list[Detection]:
         """Decide on the frames that all mixes have. ``ending``: no more follow."""
         detections: list[Detection] = []
-        added: list[ScoredFrames] = []
         while all(mix.waiting for mix in self._mixes):
             by_mix = [mix.take() for mix in self._mixes]
             frames = by_mix[0]
@@ -235,20 +183,52 @@ class SourcePipeline:
                 frames = ScoredFrames(*(np.maximum(*pair) for pair in zip(*by_mix, strict=True)))
             self._record(frames, by_mix)
             self._state, new = decision.step(self._decision, self.grid, self._state, frames)
-            detections += new
-            added.append(frames)
+            detections += self._confirm(new, [frames])
         if ending:
             self._state, closed = decision.finish(self._decision, self.grid, self._state)
-            detections += closed
-        if self.scorer is not None and (added or ending):
-            detections = self._verify(detections, added, ending=ending)
+            detections += self._confirm(closed, [], ending=True)
+            if self._budget is not None:
+                self._budget.finish()
+        return detections
+
+    def _use_threshold(self, threshold: float) -> None:
+        """Decide at ``threshold``. One below that of candidates needs the verifier's scores from
+        there on."""
+        self.config = self._decision = replace(self.config, threshold=threshold)
+        if self.scorer is not None:
+            self._decision = self.config.for_candidates(min(self.scorer.threshold, threshold))
+
+    def _confirm(
+        self, detections: list[Detection], frames: list[ScoredFrames], *, ending: bool = False
+    ) -> list[Detection]:
+        """The detections that are reported now. Passes the final scores to the budget.
+
+        ``detections`` and ``frames`` are those of the first stage for one block of the engine.
+        """
+        scores = frames[0].scores[:, 0] if frames else NO_SCORES
+        if self.scorer is not None:
+            detections, scores = self._verify(detections, frames, ending=ending)
+        if self._budget is not None:
+            busy = self._is_busy()
+            self._budget.add(self.grid, scores, detections, event_open=busy, base=self._base)
+            if self._budget.threshold != self.config.threshold:
+                self._use_threshold(self._budget.threshold)
         return [self._locate(d) for d in detections]
+
+    def _is_busy(self) -> bool:
+        """Whether a candidate or an event is open, or a frame waits for its final score."""
+        waits, confirmed = self._known < self._state.frame, self._confirmation
+        return self._state.event is not None or (
+            self.scorer is not None
+            and (waits or bool(confirmed.candidates) or confirmed.decision.event is not None)
+        )
 
     def _verify(
         self, detections: list[Detection], frames: list[ScoredFrames], *, ending: bool
-    ) -> list[Detection]:
-        """Replace candidates by what is known of them now."""
-        self.windows += sum(mix.verify(ending=ending) for mix in self._mixes)
+    ) -> tuple[list[Detection], np.ndarray]:
+        """The detections that are reported now, and the (t,) scores that are final now."""
+        candidate = self._decision.threshold
+        self.windows += sum(mix.verify(candidate, ending=ending) for mix in self._mixes)
         count = min(len(mix.final) for mix in self._mixes)
         scores = np.maximum.reduce([mix.final[:count] for mix in self._mixes])
         for mix in self._mixes:
@@ -260,7 +240,7 @@ class SourcePipeline:
             self.config, self.grid, self._confirmation, detections, frames,
             VerifiedScores(start, scores, 0), ending=ending,
         )  # fmt: skip
-        return reported
+        return reported, scores
 
     def _record(self, frames: ScoredFrames, by_mix: list[ScoredFrames]) -> None:
         start = self.next_frame

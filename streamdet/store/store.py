@@ -184,6 +184,17 @@ class EventStore:
             )
             return {source: (true, false) for source, true, false in rows}
 
+    def verdicts_after(self, number: int, limit: int) -> list[tuple[int, str, str]]:
+        """Return the newest ``limit`` verdicts given after verdict ``number``, in order, as
+        (number, event id, verdict)."""
+        with self._locked():
+            rows = self._db.execute(
+                "SELECT number, event, verdict FROM verdicts WHERE number > ? "
+                "ORDER BY number DESC LIMIT ?",
+                (number, limit),
+            ).fetchall()
+        return rows[::-1]
+
     def prune(self, days: float | None = None, max_events: int | None = None) -> list[str]:
         """Delete events older than ``days``, and all but the newest ``max_events``.
 

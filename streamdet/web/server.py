@@ -165,14 +165,14 @@ class DaemonPage:
         first_frame = max(frame, round((first_sample - 1) / history.rate * grid.rate))
         self._positions[source.name] = (history.taken, pipeline.next_frame)
         return LiveSnapshot(
-            source.name, source.condition.state, source.level, source.decision.threshold, samples,
+            source.name, source.condition.state, source.level, source.threshold, samples,
             history.rate, pipeline.history.since(first_frame), grid.frame / grid.rate,
         )  # fmt: skip
 
 
 def _disconnected_snapshot(source: ManagedSource, frame_s: float) -> LiveSnapshot:
     return LiveSnapshot(
-        source.name, source.condition.state, 0.0, source.decision.threshold,
+        source.name, source.condition.state, 0.0, source.threshold,
         np.zeros(0, np.float32), RATE, [], frame_s,
     )  # fmt: skip
 
@@ -192,7 +192,7 @@ def open_page(config: Config, storage: EventStorage, components: DaemonComponent
 
     def threshold(name: str) -> float | None:
         matching = [source for source in list(components.sources) if source.name == name]
-        return matching[0].decision.threshold if matching else None
+        return matching[0].threshold if matching else None
 
     def model() -> str:
         return f"{components.model.name}/{components.model.version}"

@@ -1,0 +1,143 @@
+"""The threshold of one live source that has a budget of false alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamdet.detection import adaptive_threshold, background_format
+from streamdet.detection.adaptive_threshold import ThresholdConfig, ThresholdState
+from streamdet.detection.background import (
+    BackgroundConfig,
+    BackgroundState,
+    EventSpan,
+    Prior,
+    identify,
+    logit,
+    review,
+)
+from streamdet.detection.event import Detection
+from streamdet.detection.false_alarm_rate import DAY_S, TailConfig
+from streamdet.detection.frames import FrameGrid
+from streamdet.detection.operating_point import choose_threshold
+from streamdet.model.bundle import Bundle
+
+
+class BudgetSetup(NamedTuple):
+    """A budget for the scores of one bundle. ``model`` identifies those scores."""
+
+    config: ThresholdConfig
+    prior: Prior
+    model: str
+
+
+def set_up_budget(
+    bundle: Bundle, budget: float, half_life_s: float = 86_400.0, *, verify: bool = True
+) -> BudgetSetup:
+    """The setup of a ``budget`` in events per second. Raises BackgroundError if the card's prior is
+    invalid."""
+    frame_s = bundle.frontend.hop * bundle.model.stride / bundle.frontend.sample_rate
+    verifier = bundle.verifier if verify else None
+    only_first = bundle.verifier is not None and not verify
+    tail = TailConfig()
+    if verifier is not None:
+        tail = TailConfig(lowest=float(logit(verifier.candidate_threshold)))
+    prior = background_format.read_prior(
+        bundle.card, choose_threshold(bundle, verify=verify), first_stage=only_first
+    )
+    config = ThresholdConfig(budget, BackgroundConfig(frame_s, half_life_s), tail)
+    return BudgetSetup(config, prior, bundle.sha256 + ("/first" if only_first else ""))
+
+
+class BudgetThreshold:
+    """The threshold in force and the background that it follows from.
+
+    It belongs to a source, and outlives its pipelines. `SourcePipeline` feeds it.
+    """
+
+    def __init__(self, setup: BudgetSetup, saved: Mapping[str, Any] | None = None) -> None:
+        """``saved``: an earlier `record`. Raises BackgroundError if it does not fit."""
+        self._setup = setup
+        if saved is None:
+            self._state = adaptive_threshold.init(setup.config, setup.prior)
+        else:
+            known = background_format.from_json(setup.config.background, saved, setup.model)
+            self._state = adaptive_threshold.resume(setup.config, known)
+
+    @property
+    def setup(self) -> BudgetSetup:
+        """What it was made with."""
+        return self._setup
+
+    @property
+    def state(self) -> ThresholdState:
+        """All that is known."""
+        return self._state
+
+    @property
+    def threshold(self) -> float:
+        """The probability in force."""
+        return self._state.threshold
+
+    @property
+    def background_s(self) -> float:
+        """Seconds of the source's own background that count, after forgetting."""
+        return self._state.background.seconds
+
+    def add(
+        self,
+        grid: FrameGrid,
+        scores: np.ndarray,
+        detections: list[Detection],
+        *,
+        event_open: bool,
+        base: int = 0,
+    ) -> None:
+        """Add the ``(t,)`` final gunshot scores of the next frames, and the detections reported
+        with them, in samples since the stream began. ``base``: where in the source it began."""
+        spans = [
+            EventSpan(
+                d.onset // grid.frame,
+                -(-d.offset // grid.frame),
+                float(logit(d.score)),
+                base + d.onset,
+            )
+            for d in detections
+            if d.phase == "final" and d.offset is not None and d.verified is not False
+        ]
+        self._state = adaptive_threshold.step(
+            self._setup.config, self._state, scores, spans, event_open=event_open
+        )
+
+    def finish(self) -> None:
+        """End the stream; the next scores are those of another one."""
+        self._state = adaptive_threshold.finish(self._setup.config, self._state)
+
+    def identify(self, onset: int, key: str) -> None:
+        """Give the event with this onset, in samples of the source, its id."""
+        self._use(identify(self._state.background, onset, key))
+
+    def review(self, key: str, verdict: bool | None) -> None:
+        """Set the verdict of an event; it takes effect with the next estimate."""
+        self._use(review(self._state.background, key, verdict))
+
+    def change_budget(self, setup: BudgetSetup) -> None:
+        """Take over another budget or half-life for the same scores."""
+        self._setup = setup
+        self._state = adaptive_threshold.resume(setup.config, self._state.background)
+
+    def record(self) -> dict[str, Any]:
+        """The background as JSON, with the threshold and the budget for information."""
+        tail, state = self._state.curve.tail, self._state
+        return {
+            **background_format.to_json(state.background, self._setup.model),
+            "threshold": round(state.threshold, 6),
+            "budget_per_day": self._setup.config.budget * DAY_S,
+            "expected_per_day": state.expected_per_day,
+            "tail": None if tail is None else tail._asdict(),
+        }
+
+    def _use(self, known: BackgroundState) -> None:
+        self._state = self._state._replace(background=known)
