@@ -174,7 +174,7 @@ def test_a_daemon_adapts_exports_and_keeps_its_thresholds(create, wav, tmp_path)
         wait_for(lambda: daemon.components.sources[0].counts.analysed_s > 3, 40)
         threshold = metric(daemon, "threshold", source="trial")
         assert threshold == pytest.approx(daemon.components.sources[0].threshold)
-        assert metric(daemon, "expected_false_alarms_per_day", source="trial") > 0.0
+        assert (metric(daemon, "expected_false_alarms_per_day", source="trial") or 0.0) > 0.0
         stricter = config_of(wav, **{**tables, "false_alarms": "1/week"})
         reload(daemon, stricter)
         assert daemon.components.sources[0].threshold > threshold

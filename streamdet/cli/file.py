@@ -45,6 +45,7 @@ def file(
     ],
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
+    false_alarms: options.FalseAlarmsOption = None,
     verify: options.VerifyOption = options.Switch.on,
     output_format: Annotated[
         OutputFormat | None,
@@ -179,6 +180,9 @@ def file(
     A file that cannot be read is reported on stderr, and the others are still analysed. Of a
     damaged or truncated file the readable part is analysed.
 
+    With --false-alarms each file is read twice: first for the threshold of its own background, then
+    for the events. The threshold does not depend on the other files.
+
     Output formats and their suffixes:
 
     \b
@@ -203,6 +207,7 @@ def file(
 
     \b
       streamdet file movie.wav --operating-point sensitive --format csv
+      streamdet file day.flac --false-alarms 1/day
       streamdet file movie.mov --output movie.edl --output movie.srt
       streamdet file movie.mov --output report.html --excerpts
       streamdet file *.flac --scores scores/ > events.jsonl
@@ -220,6 +225,11 @@ def file(
     _check_inputs(paths)
     bundle = options.load_bundle(model)
     second_stage = verify is options.Switch.on
+    budget = options.budget_for(
+        bundle, false_alarms, threshold, operating_point, verify=second_stage
+    )
+    if budget is not None and "-" in paths:
+        raise CommandError("--false-alarms: not available for stdin, which is read only once")
     decision = options.decision_for(bundle, threshold, operating_point, verify=second_stage)
     channel_mode = options.parse_channel_option(channels)
     inputs = InputOptions(
@@ -249,7 +259,7 @@ def file(
         _open_recorder(store, clips if store is not None else None, truth, track) as recorder,
     ):
         scorer = create_scorer(bundle, verify=second_stage)
-        pipeline = FilePipeline(engine, decision, channel_mode, scorer)
+        pipeline = FilePipeline(engine, decision, channel_mode, scorer, budget)
         task = FileTask(pipeline, inputs, outputs, recorder, reports, scores, explain)
         code = analyse_files(paths, task, batch)
         reports.finish()

@@ -129,9 +129,19 @@ class FileAnalysis:
             return
         name = "stdin" if self.path == "-" else self.path
         source, sample_count = _open_source(self.path, task.inputs)
-        bar_task = bar.add_task(name, total=sample_count)
+        passes = 1 if task.pipeline.budget is None else 2
+        bar_task = bar.add_task(name, total=sample_count and sample_count * passes)
         try:
-            yield from task.pipeline.analyse(
+            pipeline = task.pipeline
+            if passes == 2:
+                pipeline = pipeline.with_file_threshold(
+                    source,
+                    progress=lambda samples: bar.advance(bar_task, samples),
+                    stopped=lambda: bool(self._interrupts),
+                )
+                source.close()
+                source, _ = _open_source(self.path, task.inputs)
+            yield from pipeline.analyse(
                 source,
                 name,
                 start_unix_s=task.inputs.start_unix_s,

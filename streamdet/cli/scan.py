@@ -128,6 +128,7 @@ def scan(
     labels: options.LabelsOption = None,
     threshold: options.ThresholdOption = None,
     operating_point: options.OperatingPointOption = None,
+    false_alarms: options.FalseAlarmsOption = None,
     verify: options.VerifyOption = options.Switch.on,
     model: options.ModelOption = None,
     platform: Annotated[
@@ -173,12 +174,16 @@ def scan(
     except PlatformError as error:
         raise CommandError(str(error)) from error
     second_stage = verify is options.Switch.on
+    budget = options.budget_for(
+        bundle, false_alarms, threshold, operating_point, verify=second_stage
+    )
     settings = ScanSettings(
         options.decision_for(bundle, threshold, operating_point, verify=second_stage),
         options.parse_channel_option(channels),
         track,
         run_on.value,
         second_stage,
+        None if budget is None else budget.config.budget,
     )
     truth = options.read_labels(labels)
     sidecars = scan_inputs.sidecar_writer(sidecar, sidecar_dir, fps)

@@ -115,6 +115,10 @@ class ChannelPipelines:
         times, scores = zip(*(p.history.recent() for p in self._pipelines), strict=True)
         return times[0], np.maximum.reduce(scores)
 
+    def gunshot_scores(self) -> list[np.ndarray]:
+        """All gunshot scores with ``keep_scores``: (t,) float32 of each pipeline."""
+        return [pipeline.scores()[1][:, 0] for pipeline in self._pipelines]
+
     def write_scores(self, path: Path) -> None:
         """Write all scores to ``path``, or with "each" to ``<stem>.<channel>.npz`` beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamdet.audio.source import Source, SourceError
@@ -11,7 +12,9 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import StreamProvider
 from streamdet.detection.event import Detection, Event, ModelId
 from streamdet.detection.window_scorer import WindowScorer
+from streamdet.pipeline.budget_threshold import BudgetSetup
 from streamdet.pipeline.channels import ChannelMode, ChannelPipelines
+from streamdet.pipeline.file_threshold import choose_file_threshold
 from streamdet.pipeline.source_pipeline import ScoreCallback
 
 
@@ -25,17 +28,53 @@ class FileEvent:
 
 @dataclass(frozen=True)
 class FilePipeline:
-    """An engine, a decision and a verifier, if any, for one file after another."""
+    """An engine, a decision and a verifier, if any, for one file after another.
+
+    With a ``budget`` of false alarms, `with_file_threshold` replaces the decision's threshold for
+    each file.
+    """
 
     engine: StreamProvider
     decision: DecisionConfig
     channels: ChannelMode = "auto"
     scorer: WindowScorer | None = None
+    budget: BudgetSetup | None = None
 
     @property
     def model(self) -> ModelId:
         """The bundle in use."""
         return self.engine.model
+
+    def with_file_threshold(
+        self,
+        source: Source,
+        *,
+        progress: Callable[[int], None] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> FilePipeline:
+        """This pipeline with the threshold of a file's own background, the first of two passes.
+
+        Without a budget it reads nothing. The second pass needs the source opened again. A fault of
+        the source ends this pass, and the second one raises it.
+        """
+        if self.budget is None:
+            return self
+        pipelines = ChannelPipelines(
+            self.engine, self.decision, source.rate, source.channels, self.channels,
+            keep_scores=True, scorer=self.scorer,
+        )  # fmt: skip
+        try:
+            with suppress(SourceError):
+                for block in source.blocks():
+                    pipelines.feed(block)
+                    progress(len(block.samples))
+                    if stopped():
+                        break
+            pipelines.finish()
+        finally:
+            pipelines.close()
+        threshold = choose_file_threshold(self.budget, pipelines.gunshot_scores())
+        return replace(self, decision=replace(self.decision, threshold=threshold), budget=None)
 
     def analyse(
         self,

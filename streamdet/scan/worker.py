@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.window_scorer import create_scorer
 from streamdet.model.bundle import Bundle
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.budget_threshold import set_up_budget
 from streamdet.pipeline.channels import ChannelMode
 from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.jax_setup import configure_jax
@@ -37,13 +38,17 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """Everything besides the model that affects the events of a file."""
+    """Everything besides the model that affects the events of a file.
+
+    ``false_alarms``: the budget of each file in events per second, which replaces the threshold.
+    """
 
     decision: DecisionConfig
     channels: ChannelMode = "auto"
     track: str | None = None
     platform: str = Platform.cpu.value
     verify: bool = True
+    false_alarms: float | None = None
 
     def key(self, bundle: Bundle) -> str:
         """A SHA-256 over these settings, the model and the version of streamdet.
@@ -78,7 +83,10 @@ class FileWorker:
         engine = engine_choice.scan_engine(bundle, Platform(settings.platform), configure_jax)
         engine.warm_up()
         scorer = create_scorer(bundle, verify=settings.verify)
-        self._pipeline = FilePipeline(engine, settings.decision, settings.channels, scorer)
+        budget = None
+        if settings.false_alarms is not None:
+            budget = set_up_budget(bundle, settings.false_alarms, verify=settings.verify)
+        self._pipeline = FilePipeline(engine, settings.decision, settings.channels, scorer, budget)
         self._track = settings.track
 
     def analyse(self, file: MediaFile) -> FileResult:
@@ -103,10 +111,14 @@ class FileWorker:
         state: FileState = "analysed"
         fault = ""
         try:
-            source = PrefetchedSource(media.open_media(path, track=self._track))
+            pipeline = self._pipeline
+            if pipeline.budget is not None:
+                with closing(self._open(path)) as first_pass:
+                    pipeline = pipeline.with_file_threshold(first_pass)
+            source = self._open(path)
             rate = source.rate
             try:
-                for found in self._pipeline.analyse(source, file.name, progress=add_samples):
+                for found in pipeline.analyse(source, file.name, progress=add_samples):
                     events.append(found.event.record())  # noqa: PERF401 - partial if it raises
             finally:
                 source.close()
@@ -116,6 +128,9 @@ class FileWorker:
         except ChannelError as error:
             state, fault = "failed", f"{file.name}: {error}"
         return FileResult(file, state, "", samples / rate, tuple(events), fault)
+
+    def _open(self, path: Path) -> PrefetchedSource:
+        return PrefetchedSource(media.open_media(path, track=self._track))
 
 
 def file_digest(path: Path) -> str:
