@@ -180,8 +180,8 @@ def file(
     A file that cannot be read is reported on stderr, and the others are still analysed. Of a
     damaged or truncated file the readable part is analysed.
 
-    With --false-alarms each file is read twice: first for the threshold of its own background, then
-    for the events. The threshold does not depend on the other files.
+    With --false-alarms each file is read twice: for the threshold of its own background, then
+    for its events.
 
     Output formats and their suffixes:
 

@@ -19,6 +19,7 @@ from streamdet.cli import (
     review,
     scan,
     selftest,
+    thresholds,
 )
 from streamdet.cli.errors import EXIT_CODE_MEANINGS, INTERRUPTED, CommandError
 from streamdet.text import plain_validation
@@ -38,6 +39,7 @@ app.command("listen")(listen.listen)
 app.command("review")(review.review)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)
+app.command("thresholds")(thresholds.thresholds)
 app.add_typer(events.app, name="events")
 app.add_typer(config.app, name="config")
 app.add_typer(model.app, name="model")
