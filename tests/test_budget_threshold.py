@@ -12,7 +12,6 @@ from test_daemon import config_of, create, log, metric, reload, running  # noqa:
 from streamdet.audio.source import Block
 from streamdet.config.layers import ConfigError
 from streamdet.daemon.backgrounds import BackgroundFiles, read_records
-from streamdet.detection import verification
 from streamdet.detection.adaptive_threshold import ThresholdConfig
 from streamdet.detection.background import BackgroundConfig, logit, sigmoid
 from streamdet.detection.background_format import read_prior
@@ -40,7 +39,8 @@ class SampleStream(BlockStream):
     def _run(self, block):
         scores = block[0, :: GRID.frame, None].copy()
         zeros = np.zeros(len(scores), np.float32)
-        return [ScoredFrames(scores, np.zeros((len(scores), 4), np.float32), zeros)]
+        log_mel = np.broadcast_to(scores[:, :, None], (len(scores), 2, 64))
+        return [ScoredFrames(scores, np.zeros((len(scores), 4), np.float32), zeros, log_mel)]
 
     def _drain(self):
         return []
@@ -71,10 +71,13 @@ class SampleVerifier:
 
     config, threshold = VerifierConfig(conv=((4, 5, 5, 2, 4),), before=10, core=4, after=5), 0.2
 
-    def score_window(self, samples):
-        start = verification.LEAD + self.config.before
-        scores = samples[:: GRID.frame][start : start + self.config.core]
-        return scores if round(1_000 * float(samples.max())) % 2 else scores / 2.0
+    silence = 0.0
+
+    def score_windows(self, log_mel, starts):
+        windows = np.stack([log_mel[at : at + self.config.window, 0, 0] for at in starts])
+        odd = np.round(1_000 * windows.max(axis=1)) % 2 == 1
+        cores = windows[:, self.config.before :][:, : self.config.core]
+        return np.where(odd[:, None], cores, cores / 2.0)
 
 
 def run(samples, sizes, setup=SETUP, scorer=None):

@@ -83,7 +83,7 @@ def run_chunked(log_mel, scores, sizes):
     for size in [*sizes, len(scores)]:
         last = min(first + size, len(scores))
         state, final = verification.step(
-            scorer, 0.5, state, log_mel[first:last], scores[first:last],
+            scorer, 0.5, state, [log_mel[first:last]], scores[first:last],
             ending=last == len(scores) and first < last,
         )  # fmt: skip
         assert final.start == sum(map(len, out))
@@ -117,12 +117,16 @@ def test_frames_without_a_candidate_are_final_at_once_and_candidates_after_their
     scorer = LevelScorer()
     ones = np.ones((20 + SMALL.window, SMALL.stride, SMALL.bands), np.float32)
     state, final = verification.step(
-        scorer, 0.5, verification.init(scorer), ones[:20], np.array([0.1] * 19 + [0.6], np.float32)
+        scorer,
+        0.5,
+        verification.init(scorer),
+        [ones[:20]],
+        np.array([0.1] * 19 + [0.6], np.float32),
     )
     assert len(final.scores) == 19
     after = SMALL.core + SMALL.after - 1
     for frame in range(after):
-        state, final = verification.step(scorer, 0.5, state, ones[:1], np.zeros(1, np.float32))
+        state, final = verification.step(scorer, 0.5, state, [ones[:1]], np.zeros(1, np.float32))
         assert bool(len(final.scores)) == (frame == after - 1)
     np.testing.assert_allclose(final.scores[: SMALL.core], 2.0, atol=1e-6)
 

@@ -26,6 +26,9 @@ TAIL_S = 0.6
 LOOK_AHEAD_S = 0.12
 """Final scores may rise this much before the onset, because the verifier knows what follows. So the
 second decision looks for the onset among frames that are this much later too."""
+_MOST_TOLD = 16
+_IDLE_STEPS = 25
+"""Steps in which nothing happens are decided together, at most so many. It saves time."""
 HISTORY_S = 24.0
 """More than the longest event and its look-ahead."""
 
@@ -47,25 +50,25 @@ class Candidate:
 class ConfirmationState(NamedTuple):
     """``candidates`` that may still become events, in order. ``judged``: frames that the second
     decision has had. ``waiting``: the following frames. ``pending``: the final scores for them,
-    ``LOOK_AHEAD_S`` earlier. ``stage``: the first stage's scores of the last judged frames.
-    ``reported``: the onset that the open event was reported with first."""
+    ``LOOK_AHEAD_S`` earlier; both in one or several parts. ``stage``: the first stage's scores of
+    the last judged frames. ``reported``: the onset that the open event was reported with first.
+    ``told``: the first onsets of the last events, which identify them."""
 
     candidates: tuple[Candidate, ...]
     judged: int
-    waiting: ScoredFrames
-    pending: np.ndarray
+    waiting: tuple[ScoredFrames, ...]
+    pending: tuple[np.ndarray, ...]
     stage: np.ndarray
     decision: DecisionState
     reported: int | None
+    told: tuple[int, ...] = ()
 
 
 def init(config: DecisionConfig, grid: FrameGrid) -> ConfirmationState:
     """The state before the first frame."""
     none = np.zeros(0, np.float32)
-    pending = np.zeros(_to_frames(LOOK_AHEAD_S, grid), np.float32)
-    return ConfirmationState(
-        (), 0, _make_silence(grid, 0), pending, none, decision.init(config, grid), None
-    )
+    pending = (np.zeros(_to_frames(LOOK_AHEAD_S, grid), np.float32),)
+    return ConfirmationState((), 0, (), pending, none, decision.init(config, grid), None)
 
 
 def step(
@@ -83,42 +86,71 @@ def step(
     ``config`` is that of the second decision. Returns the detections to report. With ``ending`` no
     more scores follow.
     """
-    ahead = _to_frames(LOOK_AHEAD_S, grid)
+    state = state._replace(
+        waiting=(*state.waiting, *frames), pending=(*state.pending, verified.scores)
+    )
+    idle = not (detections or state.candidates or state.decision.event or ending)
+    few, highest = len(state.pending) < _IDLE_STEPS, verified.scores.max(initial=0.0)
+    if idle and few and highest < config.threshold:
+        return state, []
+    return _judge(config, grid, state, detections, verified, ending=ending)
+
+
+def settle(config: DecisionConfig, grid: FrameGrid, state: ConfirmationState) -> ConfirmationState:
+    """Decide on the frames that wait, before another ``config`` applies. None is in an event."""
+    nothing = VerifiedScores(0, np.zeros(0, np.float32), 0)
+    return _judge(config, grid, state, [], nothing, ending=False)[0]
+
+
+def _judge(
+    config: DecisionConfig,
+    grid: FrameGrid,
+    state: ConfirmationState,
+    detections: list[Detection],
+    verified: VerifiedScores,
+    *,
+    ending: bool,
+) -> tuple[ConfirmationState, list[Detection]]:
+    """Decide on all frames that have final scores."""
+    ahead, waiting = _to_frames(LOOK_AHEAD_S, grid), list(state.waiting)
     candidates, reported = _add_candidates(grid, state.candidates, detections)
     candidates = [_update_score(candidate, verified) for candidate in candidates]
-    waiting, pending = [state.waiting, *frames], np.concatenate([state.pending, verified.scores])
-    if ending:
-        waiting.append(_make_silence(grid, ahead))
+    waiting.append(_make_silence(grid, ahead if ending else 0))
     joined = ScoredFrames(*(np.concatenate(column) for column in zip(*waiting, strict=True)))
-    count = min(len(joined.level), len(pending))
+    final = np.concatenate(state.pending)
+    count = min(len(joined.level), len(final))
     judged = ScoredFrames(*(x[:count] for x in joined))
     stage = np.concatenate([state.stage, judged.scores[:, 0]])
     end = state.judged + count
     scores = judged.scores.copy()
-    scores[:, 0] = pending[:count]
+    scores[:, 0] = final[:count]
     second, events = decision.step(config, grid, state.decision, judged._replace(scores=scores))
     if ending:
         second, closed = decision.finish(config, grid, second)
         events += closed
-    anchor = state.reported
+    anchor, told = state.reported, state.told
     for event in events:
         if event.phase == "onset":
             opened = event.detected // grid.frame - 1 - ahead
             candidates, anchor = _take_candidate(candidates, opened)
+            anchor = None if anchor in told else anchor
+            told = (*told, event.onset if anchor is None else anchor)[-_MOST_TOLD:]
         event = _shift_offset(event, ahead * grid.frame)
         span = (event.onset, event.detected if event.offset is None else event.offset)
         first, last = (at // grid.frame - (end - len(stage)) for at in span)
-        stage_score = float(stage[max(0, first) : last + 1].max(initial=0.0))
+        stage_score = float(stage[max(0, first) : last].max(initial=0.0))
         reported.append(replace(event, stage_score=stage_score, verified=True, reported=anchor))
     remaining: list[Candidate] = []
     for candidate in candidates:
         if candidate.last is None or (end - ahead <= candidate.last and not ending):
             remaining.append(candidate)
-        elif not candidate.used and candidate.final is not None:
+        elif not candidate.used and candidate.final and candidate.onset.onset not in told:
             reported.append(_refuse(candidate.final, config.threshold, candidate.score))
     rest = ScoredFrames(*(x[count:] for x in joined))
     kept = stage[-_to_frames(HISTORY_S, grid) :]
-    state = ConfirmationState(tuple(remaining), end, rest, pending[count:], kept, second, anchor)
+    state = ConfirmationState(
+        tuple(remaining), end, (rest,), (final[count:],), kept, second, anchor, told
+    )
     return state, reported
 
 

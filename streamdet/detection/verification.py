@@ -10,6 +10,7 @@ Windows depend on frame numbers alone, so any chunking of a stream gives the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -32,13 +33,13 @@ class Scorer(Protocol):
 class VerificationState(NamedTuple):
     """Positions are scored frames since the stream began.
 
-    ``log_mel`` (t, stride, bands) begin at frame ``first`` and ``scores`` at frame ``verified``,
-    the first frame without a final score. ``core`` (core,) are the scores of the last core, which
-    ends at ``core_end``.
+    ``log_mel``, arrays (t, stride, bands), begin at frame ``first`` and ``scores`` at frame
+    ``verified``, the first frame without a final score. ``core`` (core,) are the scores of the last
+    core, which ends at ``core_end``.
     """
 
     first: int
-    log_mel: np.ndarray
+    log_mel: tuple[np.ndarray, ...]
     verified: int
     scores: np.ndarray
     core_end: int
@@ -57,20 +58,20 @@ class VerifiedScores(NamedTuple):
 def init(scorer: Scorer) -> VerificationState:
     """The state before the first frame; before it there is silence."""
     empty, before = np.zeros(0, np.float32), scorer.config.before
-    return VerificationState(-before, _make_silence(scorer, before), 0, empty, 0, empty)
+    return VerificationState(-before, (_make_silence(scorer, before),), 0, empty, 0, empty)
 
 
 def step(
     scorer: Scorer,
     threshold: float,
     state: VerificationState,
-    log_mel: np.ndarray,
+    log_mel: Sequence[np.ndarray],
     scores: np.ndarray,
     *,
     ending: bool = False,
 ) -> tuple[VerificationState, VerifiedScores]:
-    """Add ``t`` frames: their ``(t, stride, bands)`` log-mel frames and the ``(t,)`` gunshot scores
-    of the first stage.
+    """Add ``t`` frames: their log-mel frames, in one or several arrays (n, stride, bands), and the
+    ``(t,)`` gunshot scores of the first stage.
 
     ``threshold`` is that of candidates. Returns the scores that are final now. With ``ending`` all
     are: what is missing of the last window is silence.
@@ -78,23 +79,27 @@ def step(
     config = scorer.config
     first, verified = state.first, state.verified
     scores = np.concatenate([state.scores, scores])
-    joined = [state.log_mel, log_mel]
+    parts = [*state.log_mel, *log_mel]
     if ending:
-        joined.append(_make_silence(scorer, config.core + config.after))
-    log_mel = np.concatenate(joined)
+        parts.append(_make_silence(scorer, config.core + config.after))
     starts, end = _find_windows(config, threshold, state, scores, ending=ending)
     cores = [(state.core_end - len(state.core), state.core)]
     if starts:
-        scored = scorer.score_windows(log_mel, [at - config.before - first for at in starts])
+        places = [at - config.before - first for at in starts]
+        scored = scorer.score_windows(np.concatenate(parts), places)
         cores += zip(starts, scored, strict=True)
     final = scores[: end - verified].copy()
     for start, core in cores:
         covered = final[max(0, start - verified) : max(0, start + len(core) - verified)]
         skipped = max(0, verified - start)
         covered[:] = core[skipped : skipped + len(covered)]
-    kept, (start, core) = max(first, end - config.before), cores[-1]
+    start, core = cores[-1]
+    unused = 0
+    while unused < len(parts) and first + len(parts[unused]) <= end - config.before:
+        first += len(parts[unused])
+        unused += 1
     state = VerificationState(
-        kept, log_mel[kept - first :], end, scores[end - verified :], start + len(core), core
+        first, tuple(parts[unused:]), end, scores[end - verified :], start + len(core), core
     )
     return state, VerifiedScores(verified, final, len(starts))
 

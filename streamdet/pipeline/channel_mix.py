@@ -51,13 +51,12 @@ class ChannelMix:
         """
         if self._scorer is None or self._state is None:
             return 0
-        log_mel = [self._state.log_mel[:0], *(frames.log_mel for frames in self._taken)]
-        scores = [NO_SCORES, *(frames.scores[:, 0] for frames in self._taken)]
+        new = [(frames.log_mel, frames.scores[:, 0]) for frames in self._taken]
+        log_mel, scores = zip(*new, strict=True) if new else ((), (NO_SCORES,))
         self._taken = []
         self._state, verified = verification.step(
-            self._scorer, threshold, self._state, np.concatenate(log_mel), np.concatenate(scores),
-            ending=ending,
-        )  # fmt: skip
+            self._scorer, threshold, self._state, log_mel, np.concatenate(scores), ending=ending
+        )
         self.final = np.concatenate([self.final, verified.scores])
         return verified.windows
 

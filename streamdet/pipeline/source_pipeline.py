@@ -212,6 +212,10 @@ class SourcePipeline:
             busy = self._is_busy()
             self._budget.add(self.grid, scores, detections, event_open=busy, base=self._base)
             if self._budget.threshold != self.config.threshold:
+                if self.scorer is not None:
+                    self._confirmation = confirmation.settle(
+                        self.config, self.grid, self._confirmation
+                    )
                 self._use_threshold(self._budget.threshold)
         return [self._locate(d) for d in detections]
 

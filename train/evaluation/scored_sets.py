@@ -220,7 +220,7 @@ def verify_frames(
     if not len(stage):
         return frames, StageScores(stage, scorer.threshold, 0)
     _, final = verification.step(
-        scorer, scorer.threshold, verification.init(scorer), log_mel, stage, ending=True
+        scorer, scorer.threshold, verification.init(scorer), [log_mel], stage, ending=True
     )
     scores = frames.scores.copy()
     scores[:, 0] = final.scores
