@@ -41,8 +41,8 @@ OperatingPointOption = Annotated[
     str | None,
     typer.Option(
         "--operating-point", metavar="NAME",
-        help="Named threshold of the bundle: sensitive, balanced or strict. "
-        "`streamdet model info` shows the measured precision and recall of each.",
+        help="Fixed threshold of the bundle: sensitive, balanced or strict, with 1 false alarm an "
+        "hour, a day or a week in varied ambience. `streamdet model info` shows their figures.",
         show_default="the bundle's default",
     ),
 ]  # fmt: skip
