@@ -9,12 +9,15 @@ for event in streamdet.detect("movie.mkv"):
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamdet.audio.source import Block, SourceError
+from streamdet.budget import parse_budget
+from streamdet.detection.background_format import BackgroundError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection, Event
@@ -23,6 +26,7 @@ from streamdet.detection.window_scorer import WindowScorer, create_scorer
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.budget_threshold import BudgetSetup, set_up_budget
 from streamdet.pipeline.channels import ChannelMode, ChannelPipelines, parse_channels
 from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
@@ -39,6 +43,7 @@ def detect(
     model: str | Path | None = None,
     threshold: float | None = None,
     operating_point: str | None = None,
+    false_alarms: str | None = None,
     channels: ChannelMode = "auto",
     track: str | None = None,
     start_s: float = 0.0,
@@ -56,6 +61,8 @@ def detect(
         model: The folder of a bundle, or the name of a shipped one. Default: the shipped default.
         threshold: The score that opens an event, between 0 and 1.
         operating_point: A named threshold of the bundle, instead of ``threshold``.
+        false_alarms: How many false alarms to allow, such as "1/day", instead of ``threshold``. The
+            file is read twice, first for the threshold of its own background.
         channels: "auto" analyses the mean of all channels and the loudest channel together;
             "mix" the mean; "each" every channel on its own; a number one channel, from 1.
         track: The audio track, by number from 1 or by language code.
@@ -73,13 +80,18 @@ def detect(
     """
     from streamdet.audio import media
 
-    bundle, decision, scorer = _load(model, threshold, operating_point, verify)
+    bundle, decision, scorer, budget = _load(
+        model, threshold, operating_point, false_alarms, verify
+    )
     source = media.open_media(Path(path), start_s, end_s, track)
     try:
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
         engine = engine_choice.file_engine(bundle, Platform(platform), seconds)
-        pipeline = FilePipeline(engine, decision, parse_channels(str(channels)), scorer)
+        pipeline = FilePipeline(engine, decision, parse_channels(str(channels)), scorer, budget)
+        if budget is not None:
+            with closing(media.open_media(Path(path), start_s, end_s, track)) as first_pass:
+                pipeline = pipeline.with_file_threshold(first_pass)
         for found in pipeline.analyse(source, str(path), start_unix_s=start_unix_s):
             yield found.event
     finally:
@@ -102,6 +114,8 @@ class Detector:
         channels: The number of channels.
         hear: Which channels to analyse, as the argument ``channels`` of `detect`.
         name: The source name in the events.
+        false_alarms: How many false alarms to allow, such as "1/day". The threshold follows from
+            the background of the stream so far, as that of a live source does.
         model, threshold, operating_point, verify, platform: As for `detect`.
 
     Raises:
@@ -117,16 +131,20 @@ class Detector:
         model: str | Path | None = None,
         threshold: float | None = None,
         operating_point: str | None = None,
+        false_alarms: str | None = None,
         hear: ChannelMode = "auto",
         name: str = "stream",
         verify: bool = True,
         platform: str = "auto",
     ) -> None:
-        bundle, decision, scorer = _load(model, threshold, operating_point, verify)
+        bundle, decision, scorer, budget = _load(
+            model, threshold, operating_point, false_alarms, verify
+        )
         self._engine: Engine = engine_choice.live_engine(bundle, Platform(platform))
         self._pipelines = ChannelPipelines(
-            self._engine, decision, rate, channels, parse_channels(str(hear)), scorer=scorer
-        )
+            self._engine, decision, rate, channels, parse_channels(str(hear)), scorer=scorer,
+            budget=budget,
+        )  # fmt: skip
         self._rate, self._channels, self._name = rate, channels, name
         self._samples = 0
         self._finished = False
@@ -192,8 +210,20 @@ def to_pandas(events: Iterable[Event]) -> pd.DataFrame:
 
 
 def _load(
-    model: str | Path | None, threshold: float | None, operating_point: str | None, verify: bool
-) -> tuple[Bundle, DecisionConfig, WindowScorer | None]:
+    model: str | Path | None,
+    threshold: float | None,
+    operating_point: str | None,
+    false_alarms: str | None,
+    verify: bool,
+) -> tuple[Bundle, DecisionConfig, WindowScorer | None, BudgetSetup | None]:
     bundle = bundles.load(None if model is None else Path(model))
+    budget = None
+    if false_alarms is not None:
+        if threshold is not None or operating_point is not None:
+            raise ValueError("false_alarms: give it without threshold and operating_point")
+        try:
+            budget = set_up_budget(bundle, parse_budget(false_alarms), verify=verify)
+        except BackgroundError as error:
+            raise BundleError(f"{bundle.name}: {error}") from error
     chosen = choose_threshold(bundle, threshold, operating_point, verify=verify)
-    return bundle, DecisionConfig(chosen), create_scorer(bundle, verify=verify)
+    return bundle, DecisionConfig(chosen), create_scorer(bundle, verify=verify), budget

@@ -25,6 +25,19 @@ def test_a_file_gives_the_events_of_the_command(wav):
     assert [e.onset_s for e in part] == pytest.approx(demo.ONSETS_S[1:2], abs=0.05)
 
 
+def test_a_budget_gives_the_threshold_of_the_background(wav, scene):
+    done = streamdet("file", wav, "--false-alarms", "1/h")
+    found = list(package.detect(wav, false_alarms="1/h"))
+    assert [e.record() for e in found] == records(done.stdout)
+    strict = list(package.detect(wav, false_alarms="1/week"))
+    assert strict[0].detection.threshold > found[0].detection.threshold
+    pair = np.stack([scene, scene], axis=1)
+    for hear in ("auto", "each"):
+        detector = package.Detector(16_000, 2, false_alarms="1/day", hear=hear)
+        events = detector.feed(pair) + detector.finish()
+        assert len(events) == (6 if hear == "each" else 3)
+
+
 @pytest.fixture(scope="module")
 def whole_scene(scene):
     detector = package.Detector(16_000, threshold=0.6)
@@ -49,9 +62,10 @@ def test_invalid_options_and_files_raise_clear_errors(wav, tmp_path):
         list(package.detect(tmp_path / "none.wav"))
     with pytest.raises(package.BundleError):
         package.Detector(16_000, model=tmp_path)
-    for wrong in ({"threshold": 2.0}, {"operating_point": "wild"},
-                  {"threshold": 0.5, "operating_point": "strict"}):  # fmt: skip
-        with pytest.raises(ValueError, match=r"threshold|operating_point"):
+    for wrong in ({"threshold": 2.0}, {"operating_point": "wild"}, {"false_alarms": "daily"},
+                  {"threshold": 0.5, "operating_point": "strict"},
+                  {"false_alarms": "1/day", "operating_point": "strict"}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"threshold|operating_point|false alarms"):
             package.Detector(16_000, **wrong)
     detector = package.Detector(16_000, 2)
     with pytest.raises(ValueError, match="expected"):

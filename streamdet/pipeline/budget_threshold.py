@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,10 @@ class BudgetSetup(NamedTuple):
     config: ThresholdConfig
     prior: Prior
     model: str
+
+    def shared_by(self, count: int) -> BudgetSetup:
+        """The setup of each of ``count`` streams that share the budget."""
+        return self._replace(config=replace(self.config, budget=self.config.budget / count))
 
 
 def set_up_budget(

@@ -12,6 +12,7 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import StreamProvider
 from streamdet.detection.event import Detection, Event, ModelId, event_from_detection
 from streamdet.detection.window_scorer import WindowScorer
+from streamdet.pipeline.budget_threshold import BudgetSetup, BudgetThreshold
 from streamdet.pipeline.source_pipeline import ScoreCallback, SourcePipeline
 
 ChannelMode = int | Literal["auto", "mix", "each"]
@@ -35,7 +36,10 @@ MARGIN_S = 0.2
 
 
 class ChannelPipelines:
-    """The `SourcePipeline` of a source, or one for each of its channels."""
+    """The `SourcePipeline` of a source, or one for each of its channels.
+
+    With a ``budget``, the threshold of each follows from its own background. They share the budget.
+    """
 
     def __init__(
         self,
@@ -48,9 +52,11 @@ class ChannelPipelines:
         keep_scores: bool = False,
         on_scores: ScoreCallback | None = None,
         scorer: WindowScorer | None = None,
+        budget: BudgetSetup | None = None,
     ) -> None:
         numbers = {"auto": [None], "mix": [None], "each": list(range(1, channels + 1))}
         self._each = mode == "each"
+        setup = None if budget is None else budget.shared_by(channels if self._each else 1)
         self._pipelines = [
             SourcePipeline(
                 engine,
@@ -62,6 +68,7 @@ class ChannelPipelines:
                 loudest=mode == "auto",
                 on_scores=on_scores,
                 scorer=scorer,
+                budget=None if setup is None else BudgetThreshold(setup),
             )
             for number in (numbers[mode] if isinstance(mode, str) else [mode])
         ]

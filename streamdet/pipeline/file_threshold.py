@@ -27,13 +27,12 @@ def choose_file_threshold(setup: BudgetSetup, streams: list[np.ndarray]) -> floa
     threshold, so it is found in a few rounds from that of the prior. At most a fifth of the file is
     left out so, or what a live source leaves out. All frames weigh the same.
     """
-    known = setup.config.background
+    config = setup.shared_by(max(1, len(streams))).config
+    known = config.background
     seconds = known.frame_s * sum(map(len, streams))
     skip_s = max(known.skip_s, _SKIP_SHARE * seconds)
     known = replace(known, half_life_s=math.inf, skip_s=skip_s, skip_share=0.0)
-    config = replace(
-        setup.config, background=known, budget=setup.config.budget / max(1, len(streams))
-    )
+    config = replace(config, background=known)
     threshold = adaptive_threshold.init(config, setup.prior).threshold
     for _ in range(_MAX_ROUNDS):
         state = background.init(known, setup.prior)
