@@ -14,7 +14,7 @@ from streamdet.config.layers import ConfigError
 from streamdet.daemon.backgrounds import BackgroundFiles, read_records
 from streamdet.detection.adaptive_threshold import ThresholdConfig
 from streamdet.detection.background import BackgroundConfig, logit, sigmoid
-from streamdet.detection.background_format import read_prior
+from streamdet.detection.background_format import read_prior, read_shots
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import BlockStream
 from streamdet.detection.event import ModelId
@@ -30,6 +30,7 @@ SETUP = BudgetSetup(
     ThresholdConfig(4.0 / DAY_S, BackgroundConfig(0.04, skip_s=60.0), interval_s=20.0),
     read_prior({}, 0.5),
     "model",
+    read_shots({}),
 )
 
 

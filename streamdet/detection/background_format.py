@@ -8,6 +8,11 @@ the scores of its first stage where the second is off:
 
 ``starts`` are the events that began above each level in ``seconds`` of varied ambience without
 gunshots. `describe_prior` makes it from a background that forgets nothing.
+
+The key ``shot_scores``, or ``stage_shot_scores``, has the highest scores of shots in validation
+scenes, counted between each level and the next: `describe_shots` makes it.
+
+    {"lowest": -14.0, "step": 0.1, "counts": [...]}
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ SCHEMA = "streamdet.background/1"
 PRIOR_WEIGHT_S = 3_600.0
 """The weight of a prior whose card states none."""
 _KEY_LENGTH = 200
+_SHOT_WIDTH = 0.3
 
 
 class BackgroundError(ValueError):
@@ -102,6 +108,35 @@ def read_prior(card: Mapping[str, Any], threshold: float, *, first_stage: bool =
         return Prior(_read_levels(record["starts"]) / seconds, weight_s)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BackgroundError(f"invalid background: {error!r}") from error
+
+
+def describe_shots(scores: np.ndarray) -> dict[str, Any]:
+    """The shots of a card, from the highest score of each, (n,) probabilities."""
+    bins = np.floor((background.logit(scores) - LOWEST) / STEP).astype(int)
+    counts = np.bincount(np.clip(bins, 0, COUNT - 1), minlength=COUNT)
+    return {**_levels(), "counts": counts.tolist()}
+
+
+def read_shots(card: Mapping[str, Any], *, first_stage: bool = False) -> np.ndarray:
+    """The share of shots whose highest score is between each level and the next, (COUNT,) float64,
+    smoothed over `_SHOT_WIDTH` logits. Raises BackgroundError.
+
+    If the card has none: the same for all scores from 0.5 to 0.999.
+    """
+    levels = background.levels()
+    record = card.get("stage_shot_scores" if first_stage else "shot_scores")
+    if record is None:
+        shares = ((levels >= 0.0) & (levels < 7.0)).astype(np.float64)
+        return shares / shares.sum()
+    try:
+        _check_levels(record)
+        counts = _read_levels(record["counts"])
+        if not counts.any():
+            raise ValueError("no shots")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BackgroundError(f"invalid shot_scores: {error!r}") from error
+    smoothed = np.exp(-0.5 * ((levels[:, None] - levels) / _SHOT_WIDTH) ** 2) @ counts
+    return smoothed / smoothed.sum()
 
 
 def _levels() -> dict[str, float]:

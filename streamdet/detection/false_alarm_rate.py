@@ -14,6 +14,11 @@ shape near 0 (Martins & Stedinger, *Generalized maximum-likelihood GEV quantile 
 Resources Research 36, 2000). Shape and scale are the means of the posterior, which change smoothly
 with the data, on grids of which each lies around the mean of the one before.
 
+Where shots may be among the peaks, these are a mixture of background and of shots, whose scores are
+distributed as in validation scenes. The number of each is the most likely one (expectation
+maximisation: Dempster, Laird & Rubin, JRSS B 39, 1977), and only the background counts. Which of
+the two the highest peaks are is uncertain, so the rates are means of the posterior then.
+
 Reported events give a lower bound of the rate (`background.reported_rates`).
 """
 
@@ -33,6 +38,7 @@ _LEAST_EXPOSURE_S = 1.0
 """A level that was observed for less than this tells nothing."""
 _ROUNDS, _NODES = 4, 15
 """Grids of shapes and scales, and the nodes of each along one axis."""
+_MIXTURE_STEPS = 30
 _LEAST_RATE = 1e-12
 """Events per second; below this, rates are the same."""
 
@@ -78,8 +84,17 @@ class RateCurve(NamedTuple):
     tail: TailFit | None
 
 
-def estimate_rates(config: BackgroundConfig, tail: TailConfig, state: BackgroundState) -> RateCurve:
-    """The false alarms per second of a background at every level."""
+def estimate_rates(
+    config: BackgroundConfig,
+    tail: TailConfig,
+    state: BackgroundState,
+    shots: np.ndarray | None = None,
+) -> RateCurve:
+    """The false alarms per second of a background at every level.
+
+    ``shots`` (COUNT,): the share of shots whose highest score is between each level and the next,
+    if there may be shots among the events of the background.
+    """
     # a higher level can have more starts: at a low threshold, all is one event
     starts = _running_max(state.starts)
     peaks = np.where(state.exposure >= _LEAST_EXPOSURE_S, starts - np.append(starts[1:], 0.0), 0.0)
@@ -88,7 +103,8 @@ def estimate_rates(config: BackgroundConfig, tail: TailConfig, state: Background
     fit = None
     if counted[0] > 0.0:
         start = _tail_start(tail, starts, counted)
-        fit, rates = _fit_tail(tail, peaks[start:], state.exposure[start:], start)
+        shots = None if shots is None else shots[start:]
+        fit, rates = _fit_tail(tail, peaks[start:], state.exposure[start:], start, shots)
         counted = np.concatenate([np.maximum(counted[:start], rates[0]), rates])
     rates = np.maximum(counted, background.reported_rates(config, state))
     return RateCurve(_running_max(np.maximum(rates, _LEAST_RATE)), fit)
@@ -133,7 +149,11 @@ def _tail_start(tail: TailConfig, starts: np.ndarray, counted: np.ndarray) -> in
 
 
 def _fit_tail(
-    tail: TailConfig, peaks: np.ndarray, exposure: np.ndarray, start: int
+    tail: TailConfig,
+    peaks: np.ndarray,
+    exposure: np.ndarray,
+    start: int,
+    shots: np.ndarray | None,
 ) -> tuple[TailFit, np.ndarray]:
     """The tail from level ``start`` on, and its rate at each level from there.
 
@@ -145,21 +165,28 @@ def _fit_tail(
     low = np.array([-tail.shape_limit, math.log(tail.scale) - 3.0])
     high = np.array([tail.shape_limit, math.log(tail.scale) + 2.0])
     first, last, mean = low, high, (low + high) / 2.0
+    rates = np.zeros(len(peaks))
     for _ in range(_ROUNDS):
         shape, log_scale = (
             axis.reshape(-1, 1)
             for axis in np.meshgrid(*np.linspace(first, last, _NODES).T, indexing="ij")
         )
-        bins = _bins(_survival(excess, shape, np.exp(log_scale)))
-        weights = _posterior(tail, bins, peaks, exposure, shape, log_scale)
+        survival = _survival(excess, shape, np.exp(log_scale))
+        bins = mixed = _bins(survival)
+        false = np.full(len(bins), events)
+        if shots is not None:
+            mixed, false = _mix(bins, shots, peaks, exposure)
+        weights = _posterior(tail, mixed, peaks, exposure, shape, log_scale)
+        rates = (weights * false / np.maximum(bins @ exposure, 1e-300)) @ survival
         points = np.concatenate([shape, log_scale], axis=1)
         mean = weights @ points
         spread = np.sqrt(weights @ (points - mean) ** 2)
         width = np.maximum(3.0 * spread, 1.5 * (last - first) / (_NODES - 1))
         first, last = np.maximum(low, mean - width), np.minimum(high, mean + width)
     mean_shape, mean_scale = float(mean[0]), math.exp(float(mean[1]))
-    survival = _survival(excess, np.array([[mean_shape]]), np.array([[mean_scale]]))[0]
-    rates = survival * events / max(float(_bins(survival) @ exposure), 1e-300)
+    if shots is None:
+        survival = _survival(excess, np.array([[mean_shape]]), np.array([[mean_scale]]))[0]
+        rates = survival * events / max(float(_bins(survival) @ exposure), 1e-300)
     at = background.LOWEST + background.STEP * start
     return TailFit(at, float(rates[0]), mean_shape, mean_scale, events), rates
 
@@ -181,6 +208,24 @@ def _posterior(
     log_posterior = log_likelihood - 0.5 * ((shape / tail.shape_sd) ** 2 + offset**2)[:, 0]
     weights = np.exp(log_posterior - log_posterior.max())
     return weights / weights.sum()
+
+
+def _mix(
+    bins: np.ndarray, shots: np.ndarray, peaks: np.ndarray, exposure: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (m, n) of background peaks, mixed with the most likely share of shots; also
+    returns how many of the peaks are background, (m,)."""
+    seconds, shot_seconds = bins @ exposure, float(shots @ exposure)
+    share = np.full((len(bins), 1), 0.5)
+    background_peaks = np.zeros(len(bins))
+    for _ in range(_MIXTURE_STEPS):
+        part = share * bins
+        mixed = part + (1.0 - share) * shots
+        background_peaks = (part / np.maximum(mixed, 1e-300)) @ peaks
+        rate = background_peaks / np.maximum(seconds, 1e-300)
+        shot_rate = (float(peaks.sum()) - background_peaks) / max(shot_seconds, 1e-300)
+        share = (rate / np.maximum(rate + shot_rate, 1e-300))[:, None]
+    return share * bins + (1.0 - share) * shots, background_peaks
 
 
 def _bins(survival: np.ndarray) -> np.ndarray:

@@ -27,11 +27,13 @@ from streamdet.model.bundle import Bundle
 
 
 class BudgetSetup(NamedTuple):
-    """A budget for the scores of one bundle. ``model`` identifies those scores."""
+    """A budget for the scores of one bundle. ``model`` identifies those scores. ``shots`` (COUNT,):
+    how the highest scores of shots are distributed (`background_format.read_shots`)."""
 
     config: ThresholdConfig
     prior: Prior
     model: str
+    shots: np.ndarray
 
     def shared_by(self, count: int) -> BudgetSetup:
         """The setup of each of ``count`` streams that share the budget."""
@@ -53,7 +55,8 @@ def set_up_budget(
         bundle.card, choose_threshold(bundle, verify=verify), first_stage=only_first
     )
     config = ThresholdConfig(budget, BackgroundConfig(frame_s, half_life_s), tail)
-    return BudgetSetup(config, prior, bundle.sha256 + ("/first" if only_first else ""))
+    shots = background_format.read_shots(bundle.card, first_stage=only_first)
+    return BudgetSetup(config, prior, bundle.sha256 + ("/first" if only_first else ""), shots)
 
 
 class BudgetThreshold:
