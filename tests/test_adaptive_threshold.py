@@ -105,7 +105,7 @@ def test_a_review_as_false_raises_the_threshold_at_once_and_a_true_one_does_not(
     for verdict in (True, None, False):
         reviewed = known
         for i in range(0, 600, 200):
-            reviewed = background.review(reviewed, str(i), verdict)
+            reviewed = background.review(reviewed, {str(i): verdict})
         thresholds[verdict] = at(adaptive_threshold.resume(settings, reviewed))
     assert thresholds[True] == thresholds[None] < 5.0 <= thresholds[False]
 

@@ -180,11 +180,11 @@ def test_an_unreviewed_burst_counts_once_and_reviews_decide():
 
     state = state._replace(reports=burst)
     assert rate(state) == pytest.approx(once, rel=0.1)
-    true = background.review(state, "e0", True)
+    true = background.review(state, {"e0": True})
     assert rate(true) < rate(state)
-    false = background.review(background.review(state, "e0", False), "e1", False)
+    false = background.review(state, {"e0": False, "e1": False})
     assert rate(false) > 2.0 * rate(state) / config.false_share * 0.9
-    assert background.review(state, "unknown", False).reports == state.reports
+    assert background.review(state, {"unknown": False}).reports == state.reports
     hours = tuple(background.Report(1_800 * i, 3.0, i) for i in range(5))
     assert rate(state._replace(reports=hours)) == pytest.approx(5 * once, rel=0.1)
 

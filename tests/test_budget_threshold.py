@@ -1,10 +1,13 @@
 """Budgets of false alarms of live sources: the pipeline, the daemon, its state on disk."""
 
 import json
+from contextlib import closing
 
+import httpx
 import numpy as np
 import pytest
-from conftest import wait_for
+from conftest import streamdet, wait_for
+from daemons import free_port
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_daemon import config_of, create, log, metric, reload, running  # noqa: F401 - fixtures
@@ -24,6 +27,9 @@ from streamdet.model import bundle as bundles
 from streamdet.model.config import VerifierConfig
 from streamdet.pipeline.budget_threshold import BudgetSetup, BudgetThreshold, set_up_budget
 from streamdet.pipeline.source_pipeline import SourcePipeline
+from streamdet.store.store import EventStore
+from streamdet.store.verdict import Verdict
+from streamdet.web.server import open_page
 
 GRID = FrameGrid(1_000, 10, 4, ("gunshot",))
 SETUP = BudgetSetup(
@@ -118,7 +124,7 @@ def test_events_carry_the_threshold_in_force_and_are_remembered():
     reports = budget.state.background.reports
     assert [r.onset for r in reports] == [d.onset for d in found if d.phase == "final"]
     budget.identify(reports[0].onset, "id")
-    budget.review("id", False)
+    budget.review({"id": False})
     assert budget.state.background.reports[0][3:] == ("id", False)
 
 
@@ -190,6 +196,40 @@ def test_a_daemon_adapts_exports_and_keeps_its_thresholds(create, wav, tmp_path)
     again = create(**tables)
     assert again.components.sources[0].budget.state.background.second == record["second"]
     again.components.close_unstarted()
+
+
+def test_reviews_reach_the_background_of_a_running_daemon(create, rapid, tmp_path):  # noqa: F811
+    port, path = free_port(), tmp_path / "events.db"
+    tables = {
+        "false_alarms": "1/h",
+        "background": {"folder": str(tmp_path / "state")},
+        "store": {"path": str(path)},
+        "sources": [{"name": "trial", "file": str(rapid), "loop": True}],
+    }
+
+    def verdicts(daemon):
+        budget = daemon.components.sources[0].budget
+        return {r.key: r.verdict for r in budget.state.background.reports if r.key}
+
+    daemon = create(page=open_page, web={"address": f"127.0.0.1:{port}"}, **tables)
+    with running(daemon):
+        wait_for(lambda: len(verdicts(daemon)) >= 3, 60)
+        page, command, store = list(verdicts(daemon))[:3]
+        url = f"http://127.0.0.1:{port}/api/events/{page}/verdict"
+        httpx.post(url, json={"verdict": "true"}, headers={"X-Streamdet": "1"}).raise_for_status()
+        streamdet("review", "--store", path, "--event", command, "--verdict", "false")
+        with closing(EventStore(path)) as events:
+            events.review(store, Verdict("false"))
+        given = {page: True, command: False, store: False}
+        wait_for(lambda: given.items() <= verdicts(daemon).items(), 20)
+    with closing(EventStore(path)) as events:  # while no daemon runs
+        events.review(page, Verdict("unsure"))
+        events.review(store, Verdict("true"))
+    daemon = create(**tables)
+    assert given.items() <= verdicts(daemon).items()
+    with running(daemon):
+        given |= {page: None, store: True}
+        wait_for(lambda: given.items() <= verdicts(daemon).items(), 20)
 
 
 def test_a_budget_and_a_threshold_are_an_error(wav):

@@ -4,7 +4,7 @@ event through them."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -28,6 +28,7 @@ from streamdet.detection.stream_batch import StreamBatch
 from streamdet.model.bundle import Bundle
 from streamdet.outputs.queue import OutputQueue
 from streamdet.outputs.store import StoreOutput
+from streamdet.pipeline.budget_threshold import BudgetSetup, BudgetThreshold
 
 CURVE_S = 0.5
 """The store keeps the scores from this long before an event to this long after it."""
@@ -96,6 +97,7 @@ class DaemonComponents:
         self.metrics = Metrics(batch.engine.model, [source.name for source in config.sources])
         self.use_model(self.bundle, batch, verify=config.verify)
         self.backgrounds = self.create_background_files(config)
+        self._applied_verdicts: Mapping[str, bool | None] | None = None
         self.sources = [self.create_source(config, source) for source in config.sources]
         self.closed_counts: list[SourceCounts] = []
         self.outputs: dict[str, QueuedOutput] = {}
@@ -144,7 +146,7 @@ class DaemonComponents:
     def create_source(self, config: Config, source: SourceConfig) -> ManagedSource:
         """A source, not open yet."""
         setup = build_budget(config, self.bundle, source)
-        budget = None if setup is None else self.backgrounds.load(source.name, setup)
+        budget = None if setup is None else self.load_background(source.name, setup)
         return ManagedSource(
             source,
             builders.build_retry_policy(config, source),
@@ -239,20 +241,23 @@ class DaemonComponents:
         source.release()
         self.save_backgrounds([source])
 
+    def load_background(self, name: str, setup: BudgetSetup) -> BudgetThreshold:
+        """The threshold of a source, with its saved background and the verdicts given since."""
+        self._applied_verdicts = None
+        return self.backgrounds.load(name, setup)
+
     def save_backgrounds(self, sources: Iterable[ManagedSource]) -> None:
         """Save the backgrounds of those of the sources that have a budget."""
         self.backgrounds.save((s.name, s.budget) for s in sources if s.budget is not None)
 
     def apply_verdicts(self) -> None:
-        """Pass the reviewers' new verdicts to the backgrounds."""
-        if self.storage is None:
+        """Pass the reviewers' verdicts to the backgrounds, if there are new ones or new events."""
+        if self.storage is None or self.storage.verdicts is self._applied_verdicts:
             return
-        verdicts = self.storage.new_verdicts
-        budgets = [source.budget for source in self.sources if source.budget is not None]
-        while verdicts:
-            event, verdict = verdicts.popleft()
-            for budget in budgets:
-                budget.review(event, {"true": True, "false": False}.get(verdict))
+        self._applied_verdicts = self.storage.verdicts
+        for source in self.sources:
+            if source.budget is not None:
+                source.budget.review(self._applied_verdicts)
 
     def publish_detections(self, source: ManagedSource, detections: list[Detection]) -> None:
         """Send detections as events to all outputs, and count them.
@@ -282,6 +287,7 @@ class DaemonComponents:
             else:
                 source.counts.rounds += detection.rounds
                 self.metrics.record_final(event)
+                self._applied_verdicts = None  # it may have been reviewed before its end
 
     def _offer(self, record: dict[str, Any]) -> None:
         """Offer a record to all outputs but the store, which gets more than the record."""

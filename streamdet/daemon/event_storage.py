@@ -9,8 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from streamdet.config.schema import ClipsConfig
 from streamdet.config.schema import StoreConfig as StoreTable
@@ -24,6 +23,7 @@ SPEECH = 0.5
 WINDOWS = {"24h": 1.0, "30d": 30.0}
 """The windows of the precision metrics, in days."""
 _MAX_WAITING, _MAX_VERDICTS = 64, 500
+_IS_TRUE = {"true": True, "false": False}
 _COUNT_S, _LIMITS_S = 1.0, 600.0
 _SPECTROGRAM_S, _POLL_S = 1.0, 0.2
 
@@ -35,8 +35,8 @@ class EventStorage:
     """Opens the event store and the clip folder; raises StoreError or ClipError if it cannot.
 
     ``verdict_counts``: as `EventStore.verdict_counts`. ``recent_verdicts``: (true, false) of each
-    window and source. ``new_verdicts``: (event id, verdict), those that nobody has taken yet, at
-    most 500. ``clip_results``: number of clips by (source, result). ``clip_bytes``: size
+    window and source. ``verdicts``: the newest 500 by event id, None for unsure; a new mapping
+    after each change. ``clip_results``: number of clips by (source, result). ``clip_bytes``: size
     of all clips. ``on_attached`` is called from the storage thread with the id of each event that
     has got its clip or spectrogram.
     """
@@ -55,8 +55,7 @@ class EventStorage:
         self.on_attached: Callable[[str], None] = lambda _: None
         self._queue: queue.Queue[EventClip] = queue.Queue(_MAX_WAITING)
         self._report_problem: ReportProblem = lambda _, __: None
-        self.new_verdicts: deque[tuple[str, str]] = deque(maxlen=_MAX_VERDICTS)
-        self._last_verdict = 0
+        self.verdicts: Mapping[str, bool | None] = {}
         self._limited = self._counted = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="streamdet-storage", daemon=True)
@@ -114,9 +113,10 @@ class EventStorage:
             self._counted = now
             self.verdict_counts = self.store.verdict_counts()
             self.recent_verdicts = self._count_recent_verdicts()
-            for number, *verdict in self.store.verdicts_after(self._last_verdict, _MAX_VERDICTS):
-                self._last_verdict = number
-                self.new_verdicts.append((verdict[0], verdict[1]))
+            latest = self.store.latest_verdicts(_MAX_VERDICTS).items()
+            verdicts = {event: _IS_TRUE.get(verdict) for event, verdict in latest}
+            if verdicts != self.verdicts:
+                self.verdicts = verdicts
         if not self._limited or now - self._limited >= _LIMITS_S:
             self._limited = now
             removed = self.store.prune(self._table.keep_days, self._table.keep_events or None)

@@ -255,7 +255,7 @@ def _next_budget(
         components.save_backgrounds([source])
         return None
     if source.budget is None or source.budget.setup.model != setup.model:
-        return components.backgrounds.load(source.name, setup)
+        return components.load_background(source.name, setup)
     source.budget.change_budget(setup)
     return source.budget
 

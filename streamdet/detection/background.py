@@ -25,7 +25,7 @@ so any chunking of a stream gives the same state.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -223,11 +223,11 @@ def identify(state: BackgroundState, onset: int, key: str) -> BackgroundState:
     return state
 
 
-def review(state: BackgroundState, key: str, verdict: bool | None) -> BackgroundState:
-    """Set the verdict of a reported event: True, False, or None for none. Unknown events, which
-    have been forgotten, change nothing."""
+def review(state: BackgroundState, verdicts: Mapping[str, bool | None]) -> BackgroundState:
+    """Set the verdicts of reported events, by id: True, False, or None for none. Unknown events,
+    which have been forgotten, change nothing."""
     reports = tuple(
-        report._replace(verdict=verdict) if key and report.key == key else report
+        report._replace(verdict=verdicts.get(report.key, report.verdict))
         for report in state.reports
     )
     return state._replace(reports=reports)

@@ -127,9 +127,9 @@ class BudgetThreshold:
         """Give the event with this onset, in samples of the source, its id."""
         self._use(identify(self._state.background, onset, key))
 
-    def review(self, key: str, verdict: bool | None) -> None:
-        """Set the verdict of an event; it takes effect with the next estimate."""
-        self._use(review(self._state.background, key, verdict))
+    def review(self, verdicts: Mapping[str, bool | None]) -> None:
+        """Set the verdicts of events, by id. They take effect with the next estimate."""
+        self._use(review(self._state.background, verdicts))
 
     def change_budget(self, setup: BudgetSetup) -> None:
         """Take over another budget or half-life for the same scores."""

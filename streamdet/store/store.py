@@ -184,16 +184,13 @@ class EventStore:
             )
             return {source: (true, false) for source, true, false in rows}
 
-    def verdicts_after(self, number: int, limit: int) -> list[tuple[int, str, str]]:
-        """Return the newest ``limit`` verdicts given after verdict ``number``, in order, as
-        (number, event id, verdict)."""
+    def latest_verdicts(self, limit: int) -> dict[str, str]:
+        """Return {event id: verdict} of the events with the newest ``limit`` verdicts."""
         with self._locked():
             rows = self._db.execute(
-                "SELECT number, event, verdict FROM verdicts WHERE number > ? "
-                "ORDER BY number DESC LIMIT ?",
-                (number, limit),
+                "SELECT event, verdict FROM verdicts ORDER BY number DESC LIMIT ?", (limit,)
             ).fetchall()
-        return rows[::-1]
+        return dict(rows[::-1])
 
     def prune(self, days: float | None = None, max_events: int | None = None) -> list[str]:
         """Delete events older than ``days``, and all but the newest ``max_events``.
