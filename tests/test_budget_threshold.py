@@ -140,6 +140,15 @@ def test_with_a_verifier_only_verified_events_are_remembered_and_none_changes_it
     assert max(candidates) == SampleVerifier.threshold
 
 
+def test_candidates_without_a_pause_do_not_hold_the_threshold():
+    samples = np.maximum(audio(600, start=1.0), np.float32(0.25))
+    found, _ = run(samples, [4_000], scorer=SampleVerifier())
+    onsets = {d.first_onset: d for d in found if d.phase == "onset" and d.verified}
+    finals = [d for d in found if d.phase == "final" and d.verified]
+    assert len({d.threshold for d in finals}) > 1
+    assert all(onsets[d.first_onset].threshold == d.threshold for d in finals)
+
+
 def test_a_threshold_survives_its_record_and_takes_another_budget():
     _, budget = run(audio(400), [4_000])
     budget.change_budget(SETUP)  # estimates now

@@ -36,6 +36,7 @@ ScoreCallback = Callable[[float, float, np.ndarray], None]
 """Called with (start_s, frame_s, ``(t,)`` gunshot scores) for all frames, in order."""
 MIX = "mix"
 """The ``channel`` of a detection in the mean of several channels."""
+_PATIENCE_S = 60.0
 
 
 class SourcePipeline:
@@ -146,7 +147,7 @@ class SourcePipeline:
         self._base = round(start * self.grid.rate / self.rate)
         self._state = decision.init(self._decision, self.grid)
         self._confirmation = confirmation.init(self.config, self.grid)
-        self._known = 0
+        self._known, self._idle = 0, self._base
         self._loudest = LoudestChannel(self.rate, self._channels) if self._two_mixes else None
         self._helper = ThreadPoolExecutor(1) if self._two_mixes and self.engine.shared else None
         self._mixes = [self._new_mix(self._channels, self._channel)]
@@ -209,8 +210,8 @@ class SourcePipeline:
         if self.scorer is not None:
             detections, scores = self._verify(detections, frames, ending=ending)
         if self._budget is not None:
-            busy = self._is_busy()
-            self._budget.add(self.grid, scores, detections, event_open=busy, base=self._base)
+            is_open = self._is_event_open()
+            self._budget.add(self.grid, scores, detections, event_open=is_open, base=self._base)
             if self._budget.threshold != self.config.threshold:
                 if self.scorer is not None:
                     self._confirmation = confirmation.settle(
@@ -219,13 +220,17 @@ class SourcePipeline:
                 self._use_threshold(self._budget.threshold)
         return [self._locate(d) for d in detections]
 
-    def _is_busy(self) -> bool:
-        """Whether a candidate or an event is open, or a frame waits for its final score."""
-        waits, confirmed = self._known < self._state.frame, self._confirmation
-        return self._state.event is not None or (
-            self.scorer is not None
-            and (waits or bool(confirmed.candidates) or confirmed.decision.event is not None)
-        )
+    def _is_event_open(self) -> bool:
+        """Whether an event is open, or may become known: a candidate is open, or a frame waits for
+        its final score. Candidates that follow each other for longer than ``_PATIENCE_S`` do not
+        count, or the threshold could never change where they do."""
+        first, second, frame = self._state.event, self._confirmation.decision.event, self.next_frame
+        if self.scorer is None:
+            return first is not None
+        waits = self._known < self._state.frame
+        if first is None and second is None and not waits and not self._confirmation.candidates:
+            self._idle = frame
+        return second is not None or 0 < frame - self._idle < _PATIENCE_S * self.grid.rate
 
     def _verify(
         self, detections: list[Detection], frames: list[ScoredFrames], *, ending: bool
