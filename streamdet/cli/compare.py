@@ -56,9 +56,8 @@ def compare(
 ) -> None:
     """List the events that differ between two runs over the same files.
 
-    The runs are outputs of `file` or `scan`, for example with two models or two thresholds. Two
-    events are the same if they overlap or are at most --collar apart. Files are matched by path,
-    or by name if the runs have no path in common.
+    The runs are outputs of `file` or `scan`. Two events are the same if they overlap or are at most
+    --collar apart. Files are matched by path, or by name if the runs have no path in common.
 
     Each line has source, heard_by (the run with the event: first, second or both), onset_s,
     offset_s, first_score, second_score and, with --labels, true. The totals go to stderr.

@@ -173,9 +173,7 @@ def file(
     (pip install 'streamdet[media]') adds the formats of FFmpeg, such as MP4, MKV, MOV and MXF,
     in constant memory. For many files use `streamdet scan`.
 
-    Onsets are presentation times, counted from the earliest stream of the file. Gaps in the
-    audio stay gaps. An encoder delay that the container does not state is not corrected (raw AAC,
-    AAC in Matroska, MP3 in AVI: up to 70 ms).
+    Onsets are presentation times, counted from the earliest stream of the file (docs/films.md).
 
     A file that cannot be read is reported on stderr, and the others are still analysed. Of a
     damaged or truncated file the readable part is analysed.

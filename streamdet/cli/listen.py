@@ -199,12 +199,11 @@ def listen(
     the configuration, the outputs, the metrics and the alerts.
 
     Each event is printed twice with the same id: at once with "phase":"onset", and with
-    "phase":"final" when its end and its number of rounds are known.
+    "phase":"final" when it is over.
 
     If the source given by an option cannot be opened at the start, the command exits with code 2,
     69 or 75. Sources of the configuration, and all sources that are lost later, are retried. With
-    give_up_s in the configuration, the command exits with code 69, 74 or 75 once a required source
-    has been without audio for that long.
+    give_up_s, the command exits once a required source has been without audio for that long.
 
     SIGHUP reloads the configuration. SIGINT and SIGTERM stop the command: open events are closed,
     outputs get 3 seconds to deliver their events, and a summary goes to stderr.

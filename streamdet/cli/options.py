@@ -42,7 +42,7 @@ OperatingPointOption = Annotated[
     typer.Option(
         "--operating-point", metavar="NAME",
         help="Fixed threshold of the bundle: sensitive, balanced or strict, with 1 false alarm an "
-        "hour, a day or a week in varied ambience. `streamdet model info` shows their figures.",
+        "hour, a day or a week in varied ambience.",
         show_default="the bundle's default",
     ),
 ]  # fmt: skip
@@ -51,8 +51,8 @@ FalseAlarmsOption = Annotated[
     str | None,
     typer.Option(
         "--false-alarms", metavar="BUDGET",
-        help="Allow this many false alarms per hour, day or week, such as 1/day or 2/h. The "
-        "threshold follows from the background of each source or file.",
+        help="Budget of false alarms, such as 1/day, 2/h or 0.5/week. The threshold of each source "
+        "or file follows from its background.",
         show_default="a fixed threshold",
     ),
 ]  # fmt: skip
@@ -118,9 +118,9 @@ LabelsOption = Annotated[
     Path | None,
     typer.Option(
         "--labels", metavar="FILE",
-        help="True shots, as CSV with onset_s, an Audacity label track, a Raven selection table, "
-        "or a list or folder of 10 s windows named movie_HH-MM-SS.mmm.wav. Prints precision, "
-        "recall and false positives to stderr. An event within 0.5 s of a label is true.",
+        help="True shots: CSV with onset_s, an Audacity label track, a Raven selection table, or "
+        "10 s windows (docs/films.md). Prints precision, recall and false positives to stderr. An "
+        "event within 0.5 s of a label is true.",
     ),
 ]  # fmt: skip
 TrackOption = Annotated[

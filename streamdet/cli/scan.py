@@ -148,12 +148,10 @@ def scan(
     gcsfs). The output is one table with the events of all files, sorted by file name.
 
     Results are stored in a manifest. Run the same command again to continue an interrupted scan.
-    A file is analysed again only if its content, the model, the threshold or another setting that
-    affects events has changed. Files that could not be read are tried again. A file whose worker
-    process dies is tried three times.
+    A file is analysed again only if its content, the model or a setting that affects events has
+    changed, or if it could not be read. A file whose worker process dies is tried three times.
 
-    On a terminal, stderr shows the files done, the hours of audio analysed per hour, and the
-    remaining time. Ctrl-C and SIGTERM stop the scan and print the table of the files done.
+    Ctrl-C and SIGTERM stop the scan and print the table of the files done.
 
     Examples:
 

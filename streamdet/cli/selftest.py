@@ -34,8 +34,8 @@ def selftest(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Test each source of this configuration of `listen`, in memory, at its threshold. "
-            "That of a budget of false alarms follows from the saved background.",
+            help="Test each source of this configuration, in memory, at its threshold. That of a "
+            "budget of false alarms follows from the saved background.",
             show_default="test the options given here",
         ),
     ] = None,
@@ -48,12 +48,10 @@ def selftest(
 ) -> None:
     """Check that synthetic muzzle blasts are detected, and print the score and the latency.
 
-    The sound has three bursts of Friedlander waves with ground reflections and decaying tails
-    (streamdet/synth.py), of which one must be detected. It passes through the same ring buffer,
-    resampler, network and decision as live audio. The test checks that the installation works. How
-    well real gunshots are detected is in docs/model.md.
+    One of three synthetic bursts (streamdet/synth.py) must be detected. They pass through the same
+    code as live audio. With --config it prints a line for each source, and fails if any fails.
 
-    With --config it prints a line for each source, and fails if any of them fails.
+    The test checks the installation. How well real gunshots are detected is in docs/model.md.
 
     Examples:
 

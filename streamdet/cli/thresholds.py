@@ -26,9 +26,8 @@ def thresholds(
 ) -> None:
     """Print the thresholds of sources with a budget of false alarms.
 
-    They are those of the daemon's last save, every 10 minutes and when it stops. The metrics have
-    the current ones. tail is the generalised Pareto distribution of the scores (logits) above its
-    start.
+    They are those of the daemon's last save. tail is the generalised Pareto distribution of the
+    scores (logits) above its start.
 
     Examples:
 
