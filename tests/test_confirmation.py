@@ -83,6 +83,21 @@ def test_a_candidate_without_an_event_is_refused_once():
     assert refused.onset == onset.onset
 
 
+def test_an_event_without_a_candidate_is_reported_as_soon_as_its_scores_are_known():
+    state, scores = confirmation.init(CONFIG, GRID), np.zeros(60, np.float32)
+    scores[20] = 0.9
+    reported = {}
+    for i, score in enumerate(scores):
+        verified = VerifiedScores(i, np.array([score]), 0)
+        state, new = confirmation.step(CONFIG, GRID, state, [], [make_frames([0.0])], verified)
+        reported |= {d.phase: i for d in new}
+    ahead = round(confirmation.LOOK_AHEAD_S / FRAME_S)
+    assert reported == {
+        "onset": 20 + ahead,
+        "final": 20 + ahead + round(CONFIG.burst_gap_s / FRAME_S),
+    }
+
+
 def describe(detection):
     rounded = replace(detection, score=round(detection.score, 5), labels={}, level_dbfs=0.0)
     return str(rounded)

@@ -90,7 +90,9 @@ def step(
         waiting=(*state.waiting, *frames), pending=(*state.pending, verified.scores)
     )
     idle = not (detections or state.candidates or state.decision.event or ending)
-    few, highest = len(state.pending) < _IDLE_STEPS, verified.scores.max(initial=0.0)
+    few = len(state.pending) < _IDLE_STEPS
+    # the first part is what the last decision left over
+    highest = max(x.max(initial=0.0) for x in (state.pending[0], verified.scores))
     if idle and few and highest < config.threshold:
         return state, []
     return _judge(config, grid, state, detections, verified, ending=ending)
