@@ -15,15 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from streamdet.detection.engine import frames_per_block
-from streamdet.detection.jax_engine import JaxEngine
-from streamdet.detection.window_scorer import create_scorer
 from streamdet.model.bundle import Bundle
 from streamdet.model.tagger_bundle import ServedTagger
 from streamdet.scoring.labels import WINDOW_S, LabelError, window_label
 from train.data.table import read_rows
 from train.errors import TrainError
-from train.evaluation.scored_sets import BLOCK_S, read_samples, score_samples, verify_frames
+from train.evaluation.scored_sets import SampleScorer, read_samples
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 SHOT = "gunshot"
@@ -133,10 +130,9 @@ class _WindowDetector:
 
     def __init__(self, bundle: Bundle, threshold: float) -> None:
         self.threshold = threshold
-        self.engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
-        self.scorer = create_scorer(bundle)
+        self.scorer = SampleScorer(bundle)
         self.is_tagger = isinstance(bundle.model, ServedTagger)
-        self.frame_s = self.engine.grid.frame / self.engine.grid.rate
+        self.frame_s = self.scorer.grid.frame / self.scorer.grid.rate
 
     def detects_shot(self, scores: np.ndarray, start_s: float) -> bool:
         """Return whether the window from ``start_s`` on contains a shot, by (frames,) scores.
@@ -178,8 +174,7 @@ class _WindowDetector:
 
     def _score_file(self, path: Path) -> np.ndarray:
         """The gunshot scores of a file, (frames,) float32: final ones if there is a verifier."""
-        frames = score_samples(self.engine, read_samples(path, self.engine.grid.rate))
-        return verify_frames(self.scorer, frames)[0].scores[:, 0]
+        return self.scorer.score(read_samples(path, self.scorer.grid.rate))[0].scores[:, 0]
 
 
 def _describe_data(bundle: Bundle) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +24,11 @@ from streamdet.detection import verification
 from streamdet.detection.engine import Engine, frames_per_block
 from streamdet.detection.frames import NO_LOG_MEL, FrameGrid, ScoredFrames
 from streamdet.detection.jax_engine import JaxEngine
-from streamdet.detection.window_scorer import WindowScorer, create_scorer
+from streamdet.detection.window_scorer import create_scorer
 from streamdet.model.bundle import Bundle
 from train.data.checks import read_manifest
 from train.data.corpus import read_exclusions
+from train.data.mixtures import Mixture
 from train.data.table import read_rows
 from train.errors import TrainError
 from train.evaluation.metrics import Span
@@ -113,6 +114,33 @@ class ScoredClip:
     score: float
 
 
+class SampleScorer:
+    """Scores whole recordings with a bundle as serving does: with its verifier, if it has one,
+    unless ``verify`` is False. ``grid`` is the bundle's frame grid."""
+
+    def __init__(self, bundle: Bundle, block_s: float = BLOCK_S, *, verify: bool = True) -> None:
+        self._engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, block_s))
+        self._verifier = create_scorer(bundle, verify=verify)
+        self.grid = self._engine.grid
+
+    def score(self, samples: np.ndarray) -> tuple[ScoredFrames, StageScores | None]:
+        """Score ``(n,) float32`` samples from the initial state. With a verifier the gunshot scores
+        are final, and those of the first stage come second."""
+        frames, scorer = score_samples(self._engine, samples), self._verifier
+        log_mel, frames = frames.log_mel, frames._replace(log_mel=NO_LOG_MEL)
+        if scorer is None:
+            return frames, None
+        stage = frames.scores[:, 0].copy()
+        if not len(stage):
+            return frames, StageScores(stage, scorer.threshold, 0)
+        _, final = verification.step(
+            scorer, scorer.threshold, verification.init(scorer), [log_mel], stage, ending=True
+        )
+        scores = frames.scores.copy()
+        scores[:, 0] = final.scores
+        return frames._replace(scores=scores), StageScores(stage, scorer.threshold, final.windows)
+
+
 def score_scenes(
     bundle: Bundle,
     folder: Path,
@@ -127,17 +155,40 @@ def score_scenes(
     """
     truth, contents = read_truth(folder), _read_contents(folder)
     paths = list_scenes(folder)
-    engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, BLOCK_S))
-    scorer = create_scorer(bundle, verify=verify)
+    scorer = SampleScorer(bundle, verify=verify)
     scored = []
     for path in paths:
         name = f"{path.parent.name}/{path.name}"
-        samples = read_samples(path, engine.grid.rate)
-        samples = samples if transform is None else transform(samples)
-        frames, stage = verify_frames(scorer, score_samples(engine, samples))
+        samples = read_samples(path, scorer.grid.rate)
+        frames, stage = scorer.score(samples if transform is None else transform(samples))
         events, others = tuple(truth.get(name, [])), tuple(contents.get(name, []))
         scored.append(ScoredFile(name, path, frames, events, others, stage))
     return scored
+
+
+def score_mixtures(bundle: Bundle, mixtures: Iterable[Mixture]) -> list[ScoredFile]:
+    """Score scenes as they are made. Their paths are names only."""
+    scorer, scored = SampleScorer(bundle), []
+    for mixture in mixtures:
+        events = tuple(
+            TrueEvent(
+                (e.onset_s, e.offset_s), e.group, "" if e.ebr_db is None else f"{e.ebr_db:g}",
+                e.rounds,
+            )
+            for e in mixture.truth
+        )  # fmt: skip
+        frames, stage = scorer.score(mixture.samples)
+        scored.append(ScoredFile(mixture.name, Path(mixture.name), frames, events, (), stage))
+    return scored
+
+
+def first_stage_only(file: ScoredFile) -> ScoredFile:
+    """The file with the gunshot scores of the first stage alone."""
+    if file.stage is None:
+        return file
+    scores = file.frames.scores.copy()
+    scores[:, 0] = file.stage.scores
+    return replace(file, frames=file.frames._replace(scores=scores), stage=None)
 
 
 def list_scenes(folder: Path) -> list[Path]:
@@ -174,14 +225,12 @@ def score_clips(bundle: Bundle, data: Path, split: str, lead_s: float = 0.0) -> 
 
 def compute_peak_scores(bundle: Bundle, paths: Sequence[Path], lead_s: float = 0.0) -> list[float]:
     """Compute the highest gunshot probability of each file, scored as by `score_clips`."""
-    engine = JaxEngine(bundle, block_frames=frames_per_block(bundle, CLIP_BLOCK_S))
-    scorer = create_scorer(bundle)
-    noise = np.random.default_rng(5).standard_normal(round(lead_s * engine.grid.rate))
+    scorer = SampleScorer(bundle, CLIP_BLOCK_S)
+    noise = np.random.default_rng(5).standard_normal(round(lead_s * scorer.grid.rate))
     lead = noise.astype(np.float32) * np.float32(2e-5)
     peaks = []
     for path in paths:
-        samples = np.concatenate([lead, read_samples(path, engine.grid.rate)])
-        frames, _ = verify_frames(scorer, score_samples(engine, samples))
+        frames, _ = scorer.score(np.concatenate([lead, read_samples(path, scorer.grid.rate)]))
         peaks.append(float(frames.scores[:, 0].max(initial=0.0)))
     return peaks
 
@@ -206,25 +255,6 @@ def score_samples(engine: Engine, samples: np.ndarray) -> ScoredFrames:
         none = np.zeros((0, 1), np.float32)
         return ScoredFrames(none, none, none)
     return ScoredFrames(*(np.concatenate(column) for column in zip(*frames, strict=True)))
-
-
-def verify_frames(
-    scorer: WindowScorer | None, frames: ScoredFrames
-) -> tuple[ScoredFrames, StageScores | None]:
-    """Replace the gunshot scores of all frames by final ones, if there is a verifier; also returns
-    those of the first stage. The frames' log-mel frames are dropped."""
-    log_mel, frames = frames.log_mel, frames._replace(log_mel=NO_LOG_MEL)
-    if scorer is None:
-        return frames, None
-    stage = frames.scores[:, 0].copy()
-    if not len(stage):
-        return frames, StageScores(stage, scorer.threshold, 0)
-    _, final = verification.step(
-        scorer, scorer.threshold, verification.init(scorer), [log_mel], stage, ending=True
-    )
-    scores = frames.scores.copy()
-    scores[:, 0] = final.scores
-    return frames._replace(scores=scores), StageScores(stage, scorer.threshold, final.windows)
 
 
 def write_frame_scores(path: Path, grid: FrameGrid, files: Iterable[ScoredFile]) -> None:
