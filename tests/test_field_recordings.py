@@ -3,6 +3,7 @@
 import csv
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from streamdet.synth import muzzle_blast
 from train.data import effects, mixtures
 from train.data.config import MixConfig
 from train.data.corpus import Corpus, prepare_corpus
+from train.data.distances import read_distances
 from train.data.labels import GUNSHOT, LABELS
 from train.data.mixing import Mixer
 from train.data.scene import SceneDraft, mark_after, silence_part
 from train.data.shots import find_strong_labels
 from train.data.teacher import TeacherTrack
+from train.errors import TrainError
 
 ONSETS_S = (1.2, 2.4)
 
@@ -91,6 +94,22 @@ def test_city_mixtures_are_the_recordings_with_all_their_shots(city):
     assert mixture.name == "city/val-sensor.flac"
     assert [e.onset_s for e in mixture.truth] == list(ONSETS_S)
     assert {e.ebr_db for e in mixture.truth} == {None}
+
+
+def test_city_mixtures_have_the_distance_if_it_is_known(city, tmp_path):
+    (tmp_path / "tests.csv").write_text("test,x_m,y_m,z_m\na,100,0,0\n")
+    (recording,) = [c for c in Corpus(city).select_clips("val", "gunshot") if c.measured]
+    (tmp_path / "sensors.csv").write_text(
+        f"test,path,x_m,y_m,z_m\na,../{recording.path},100,30,40\n"
+    )
+    distances = read_distances(tmp_path)
+    assert distances == {Path(recording.path).name: 50.0}
+    (mixture,) = mixtures.make_city_mixtures(Corpus(city), "val", distances)
+    assert {e.ebr_db for e in mixture.truth} == {50}
+    assert read_distances(tmp_path / "none") == {}
+    (tmp_path / "tests.csv").write_text("test,x_m\na,1\n")
+    with pytest.raises(TrainError, match=r"tests\.csv can't be read: no 'y_m'"):
+        read_distances(tmp_path)
 
 
 def test_a_silenced_part_has_no_targets_and_a_cut_shot_is_uncertain():

@@ -13,6 +13,7 @@ from streamdet.model.config import Params
 from train.data import mixtures, packages
 from train.data.config import MixtureSetConfig
 from train.data.corpus import Corpus, prepare_corpus
+from train.data.distances import read_distances
 from train.data.scene_store import SceneStore
 from train.detector import config as configs
 from train.detector import export, loop
@@ -35,7 +36,8 @@ VAL_SET = MixtureSetConfig()
 @dataclass(frozen=True)
 class RecipeFolders:
     """Where a recipe reads and writes. ``more`` is the folder for the sounds of Debian packages;
-    None does without them. ``teachers`` has the weights of the public taggers."""
+    None does without them. ``teachers`` has the weights of the public taggers, ``positions``
+    where sensors and guns were (`train.data.distances`)."""
 
     data: Path
     cache: Path
@@ -44,6 +46,7 @@ class RecipeFolders:
     more: Path | None
     scenes: Path
     teachers: Path
+    positions: Path | None = None
 
 
 def run_recipe(
@@ -59,7 +62,9 @@ def run_recipe(
     lineage = load_lineage(name)
     corpus = _prepare_clips(folders)
     if not (folders.val / "truth.csv").is_file():
-        mixtures.write_mixtures(mixtures.make_mixture_set(corpus, "val", VAL_SET), folders.val)
+        distances = read_distances(folders.positions) if folders.positions else None
+        made = mixtures.make_mixture_set(corpus, "val", VAL_SET, distances)
+        mixtures.write_mixtures(made, folders.val)
         log.print(f"val scenes in {folders.val}")
     for scene_set in sorted({config.scenes for config in lineage.values() if config.scenes}):
         _teach_scenes(scene_set, corpus, folders, workers)

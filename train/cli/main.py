@@ -19,6 +19,7 @@ from train.cli.options import (
     DATA,
     NO_LIMIT,
     PACKAGES,
+    POSITIONS,
     RECORDS,
     RUNS,
     SCENES,
@@ -29,6 +30,7 @@ from train.cli.options import (
     ConfigName,
     Data,
     Hours,
+    Positions,
     Records,
     Runs,
     Scenes,
@@ -76,6 +78,7 @@ def recipe(
     ] = True,
     scenes: Scenes = SCENES,
     teachers: TeacherFolder = TEACHERS,
+    positions: Positions = POSITIONS,
     workers: Workers = 1,
     hours: Hours = NO_LIMIT,
 ) -> None:
@@ -92,7 +95,7 @@ def recipe(
 
     retain_freed_memory()
     sounds = more if packages else None
-    folders = RecipeFolders(data, cache, runs, val, sounds, scenes, teachers)
+    folders = RecipeFolders(data, cache, runs, val, sounds, scenes, teachers, positions)
     typer.echo(run_recipe(config, to, folders, workers, hours))
 
 
@@ -138,6 +141,7 @@ def mixtures(
     ebr: Annotated[
         str, typer.Option(help="Event-to-background ratios in dB, separated by commas.")
     ] = ",".join(f"{ebr_db:g}" for ebr_db in VAL_SET.ebrs_db),
+    positions: Positions = POSITIONS,
 ) -> None:
     """Write fixed scenes to measure on, and the field recordings whose shots were all measured.
 
@@ -145,6 +149,7 @@ def mixtures(
     """
     from train.data import mixtures as making
     from train.data.corpus import Corpus
+    from train.data.distances import read_distances
 
     corpus = Corpus(cache)
     try:
@@ -152,7 +157,7 @@ def mixtures(
     except ValueError as error:
         raise TrainError(f"--ebr {ebr}: not numbers separated by commas, such as -6,0,6") from error
     asked = MixtureSetConfig(seed=seed, rare=rare, reels=reels, bursts=bursts, ebrs_db=ebrs)
-    scenes = making.make_mixture_set(corpus, split, asked)
+    scenes = making.make_mixture_set(corpus, split, asked, read_distances(positions))
     typer.echo(f"{making.write_mixtures(scenes, to)} scenes in {to}")
 
 

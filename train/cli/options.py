@@ -26,12 +26,20 @@ Hours = Annotated[
 ]
 Scenes = Annotated[Path, typer.Option(help="Folder of the sets of stored scenes.")]
 TeacherFolder = Annotated[Path, typer.Option(help="Folder with the taggers' weights.")]
+Positions = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with sensors.csv and tests.csv: the distances of field recordings. Skipped if "
+        "it does not exist."
+    ),
+]
 ConfigName = Annotated[str, typer.Argument(help="Name of a file in train/configs/.")]
 
 DATA, CACHE, RUNS = Path("../shared/data"), Path(".cache/corpus"), Path(".cache/runs")
 RECORDS, CLASSES = Path(".cache/bal"), Path("../shared/data/audioset")
 SCENES, TEACHERS = Path(".cache/scenes"), Path("../shared/teachers")
 VAL, PACKAGES = Path(".cache/val"), Path(".cache/packages")
+POSITIONS = Path("../shared/locate")
 NO_LIMIT = 1e9
 
 

@@ -14,7 +14,7 @@ out: they hold far shots in noise of their own and are evaluated separately. Bes
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +40,8 @@ CONTENTS_COLUMNS = ("file", "onset_s", "offset_s", "role", "label", "path")
 
 @dataclass(frozen=True)
 class MixtureEvent:
-    """One event: its onset, offset, recording and, if known, EBR in dB and number of rounds."""
+    """One event: its onset, offset, recording and, if known, EBR in dB and number of rounds. In
+    field recordings ``ebr_db`` is the distance in metres."""
 
     onset_s: float
     offset_s: float
@@ -110,12 +111,18 @@ class _MixtureClips:
         return np.take(loop, np.arange(count) + rng.integers(len(loop)), mode="wrap"), clip
 
 
-def make_mixture_set(corpus: Corpus, split: str, config: MixtureSetConfig) -> Iterator[Mixture]:
-    """Make the mixtures of a set, and those of the field recordings in the city."""
+def make_mixture_set(
+    corpus: Corpus,
+    split: str,
+    config: MixtureSetConfig,
+    distances: Mapping[str, float] | None = None,
+) -> Iterator[Mixture]:
+    """Make the mixtures of a set, and those of the field recordings in the city, of which
+    ``distances`` has the metres by file name."""
     yield from make_rare_mixtures(corpus, split, config.seed, config.rare, config.ebrs_db)
     yield from make_film_mixtures(corpus, split, config.seed, config.reels)
     yield from make_burst_mixtures(corpus, split, config.seed, config.bursts)
-    yield from make_city_mixtures(corpus, split)
+    yield from make_city_mixtures(corpus, split, distances)
 
 
 def make_rare_mixtures(
@@ -134,6 +141,14 @@ def make_rare_mixtures(
             x, event = _add_shot(x, 0, len(x), *clips.draw_shot(rng), ebr, rng)
             truth = (event,)
         yield Mixture(f"rare/{i:03d}.flac", _limit_peak(x), truth, contents)
+
+
+def make_level_mixtures(
+    corpus: Corpus, split: str, seed: int, count: int, ebrs: tuple[float, ...]
+) -> Iterator[Mixture]:
+    """Make ``count`` mixtures like those of `make_rare_mixtures` that hold an event."""
+    made = make_rare_mixtures(corpus, split, seed, 2 * count, ebrs)
+    return (mixture for mixture in made if mixture.truth)
 
 
 def make_burst_mixtures(corpus: Corpus, split: str, seed: int, count: int) -> Iterator[Mixture]:
@@ -182,12 +197,16 @@ def make_film_mixtures(corpus: Corpus, split: str, seed: int, reels: int) -> Ite
         yield Mixture(name, _limit_peak(x), tuple(events), tuple(contents))
 
 
-def make_city_mixtures(corpus: Corpus, split: str) -> Iterator[Mixture]:
+def make_city_mixtures(
+    corpus: Corpus, split: str, distances: Mapping[str, float] | None = None
+) -> Iterator[Mixture]:
     """The field recordings whose shots were all measured, as they are. An event lasts 0.3 s."""
     for clip in corpus.select_clips(split, "gunshot"):
         if clip.measured:
+            metres = (distances or {}).get(Path(clip.path).name)
+            at = None if metres is None else round(metres)
             onsets = np.array(clip.onsets) * HOP / RATE
-            truth = tuple(MixtureEvent(t, t + CITY_EVENT_S, clip.group, None) for t in onsets)
+            truth = tuple(MixtureEvent(t, t + CITY_EVENT_S, clip.group, at) for t in onsets)
             name = f"city/{Path(clip.path).stem}.flac"
             yield Mixture(name, corpus.read_samples(clip), truth)
 

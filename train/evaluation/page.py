@@ -47,14 +47,13 @@ def _make_lines(
     lines += ["", "![reliability](reliability.png)"]
     lines += _make_reliability_table({k: metrics[k] for k in KINDS if k in metrics})
     for kind in KINDS:
-        row = metrics.get(kind, {}).get("points", {}).get(point, {})
+        points = metrics.get(kind, {}).get("points", {})
+        row = points.get(point, {})
         lines += _make_table(
             f"False alarms per hour by cause: {kind}, {point}",
             row.get("false_alarms_h_by_label", {}),
         )
-        lines += _make_table(
-            f"Events found by EBR in dB: {kind}, {point}", row.get("recall_by_ebr", {})
-        )
+        lines += _make_found_table(kind, points)
         if "rounds" in row:
             lines += _make_table("Rounds counted in found bursts", row["rounds"])
     for name, row in metrics.get("clips", {}).items():
@@ -81,6 +80,22 @@ def _make_table(title: str, rows: dict[str, Any]) -> list[str]:
         "| | |",
         "|---|---|",
         *(f"| {k} | {v} |" for k, v in rows.items()),
+    ]
+
+
+def _make_found_table(kind: str, points: dict[str, Any]) -> list[str]:
+    """Events found by EBR, in the city by distance, at each operating point."""
+    if not points:
+        return []
+    by = "distance" if kind == "city" else "EBR in dB"
+    found = [row["recall_by_ebr"] for row in points.values()]
+    return [
+        "",
+        f"## Events found by {by}: {kind}",
+        "",
+        f"| | {' | '.join(points)} |",
+        "|---" * (len(points) + 1) + "|",
+        *(f"| {name} | {' | '.join(row[name] for row in found)} |" for name in found[0]),
     ]
 
 
