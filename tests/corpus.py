@@ -59,10 +59,13 @@ def cache(data, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small_validation(monkeypatch):
-    """Few scenes to validate on, and few thresholds to choose operating points from."""
-    from train.detector import calibration, validation
+    """Few scenes to validate on, and few thresholds and scenes for operating points."""
+    from train.data import ambience
+    from train.detector import operating_points, validation
 
-    thresholds = calibration.list_candidate_thresholds()[::8]
+    thresholds = operating_points.list_candidate_thresholds()[::8]
     monkeypatch.setattr(validation, "RARE", 4)
     monkeypatch.setattr(validation, "REELS", 1)
-    monkeypatch.setattr(calibration, "list_candidate_thresholds", lambda: thresholds)
+    monkeypatch.setattr(operating_points, "list_candidate_thresholds", lambda: thresholds)
+    monkeypatch.setattr(operating_points, "LEVEL_SCENES", 4)
+    monkeypatch.setattr(ambience, "QUIET_S", 5.0)

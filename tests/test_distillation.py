@@ -204,10 +204,11 @@ def test_a_verifier_is_trained_and_exported_with_its_first_stage(
         stage, "test", corpus, tmp_path / "stage", tmp_path / "val", tmp_path / "bundle"
     )
     bundle = verifier_export.attach_verifier(
-        first, config, "test", tmp_path / "verifier", tmp_path / "val", tmp_path / "bundle"
+        first, config, "test", tmp_path / "verifier", corpus, tmp_path / "val", tmp_path / "bundle"
     )
     assert bundle.verifier is not None
     assert 0.0 < bundle.verifier.candidate_threshold <= 0.3
     assert bundle.operating_points["sensitive"].stage_threshold is not None
+    assert {"background", "stage_background"} <= set(bundle.card)
     assert isinstance(bundle.model, ModelConfig)
     assert "verifier_calibration" in bundle.card

@@ -65,13 +65,17 @@ def test_a_run_learns_resumes_exactly_and_becomes_a_bundle(cache, tmp_path, smal
     made = export.export_detector(
         SMALL, "tiny", corpus, tmp_path / "whole", tmp_path / "val", tmp_path / "bundle"
     )
-    assert set(made.operating_points) == {"sensitive", "balanced", "strict"}
+    assert set(made.operating_points) == {"sensitive", "balanced", "strict", "default"}
+    assert made.default_point == "default"
     began_at = (tmp_path / "whole" / "commit.txt").read_text().strip()
     assert made.card["commit"] == began_at != ""
     assert made.card["data"][0] == {"source": "made", "licence": "CC0", "clips": 20}
     assert 0.2 <= made.card["calibration"]["temperature"] <= 5.0
-    measured = made.operating_points["strict"].figures["val_film"]
-    assert measured["false_alarms_h"] <= 0.1
+    strict = made.operating_points["strict"]
+    assert strict.figures["budget"] == "1/week"
+    assert set(strict.figures["val_film"]) >= {"recall", "false_alarms_h", "f1"}
+    assert "background" in made.card
+    assert "stage_background" not in made.card
 
 
 def test_recolouring_shifts_bands_and_masks_some():

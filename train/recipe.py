@@ -96,7 +96,7 @@ def export_bundle(name: str, corpus: Corpus, runs: Path, val: Path, to: Path) ->
     if not config.verifier:
         return bundle
     verifier = load_verifier_config(config.verifier)
-    return attach_verifier(bundle, verifier, trained_with, runs / config.verifier, val, to)
+    return attach_verifier(bundle, verifier, trained_with, runs / config.verifier, corpus, val, to)
 
 
 def _prepare_clips(folders: RecipeFolders) -> Corpus:

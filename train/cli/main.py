@@ -38,6 +38,7 @@ from train.cli.options import (
     Workers,
     load_bundle,
 )
+from train.cli.points import points, print_points
 from train.cli.report import film_report, loss_study, vggish
 from train.data.config import MixtureSetConfig
 from train.errors import TrainError
@@ -260,11 +261,11 @@ def export(
         stage = load_bundle(first)
         stage = replace(stage, name=name or stage.name)
         trained_with = f"python -m train fit {config}"
-        bundle = attach_verifier(stage, loaded, trained_with, runs / config, val, to)
+        corpus = Corpus(cache)
+        bundle = attach_verifier(stage, loaded, trained_with, runs / config, corpus, val, to)
     else:
         bundle = export_bundle(config, Corpus(cache), runs, val, to)
-    for point_name, point in bundle.operating_points.items():
-        typer.echo(f"{point_name}: {point.threshold:.4f} {dict(point.figures)}")
+    print_points(bundle)
 
 
 @app.command()
@@ -297,6 +298,7 @@ app.command()(scenes)
 app.command()(answer)
 app.command()(teach)
 app.command()(evaluate)
+app.command()(points)
 app.command()(adapt)
 app.command()(transfer)
 app.command("loss-study")(loss_study)

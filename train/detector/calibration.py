@@ -1,25 +1,19 @@
-"""Calibration of a detector on val scenes: a temperature for its scores, and its thresholds."""
+"""Calibration of a detector on val scenes: a temperature for its scores, and the threshold of
+candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.frames import FrameGrid
-from streamdet.model.bundle import OperatingPoint
 from streamdet.model.config import Params
 from streamdet.scoring.matching import COLLAR_S
 from train.data.labels import GUNSHOT
-from train.errors import TrainError
-from train.evaluation import scene_metrics
-from train.evaluation.metrics import EventCounts
-from train.evaluation.scored_sets import ScoredFile, group_by_kind
+from train.evaluation.scored_sets import ScoredFile
 
-BUDGETS_H = {"balanced": 1.0, "strict": 0.1}
-"""The most false alarms an hour of film-like scenes that each of these points may raise."""
 LOWEST_CANDIDATE, HIGHEST_CANDIDATE, CANDIDATE_RECALL = 0.01, 0.3, 0.95
 
 
@@ -65,46 +59,6 @@ def apply_temperature(params: Params, temperature: float, bias: float = 0.0) -> 
     return {**params, "head": head}
 
 
-def choose_operating_points(
-    grid: FrameGrid,
-    files: Sequence[ScoredFile],
-    stage_points: Mapping[str, OperatingPoint] | None = None,
-) -> dict[str, OperatingPoint]:
-    """The operating points of a detector, each with its metrics on all scenes. ``stage_points`` are
-    those of the first stage alone.
-
-    ``sensitive`` has the best F1 on the rare scenes. ``balanced`` and ``strict`` have the lowest
-    threshold from which on no threshold exceeds their budget of false alarms on the film-like
-    scenes (BUDGETS_H). Raises TrainError without rare or film-like scenes.
-    """
-    kinds, candidates = group_by_kind(files), list_candidate_thresholds()
-    missing = [f"{kind}/" for kind in ("rare", "film") if kind not in kinds]
-    if missing:
-        raise TrainError(
-            f"the val scenes have none in {' and '.join(missing)}, which the thresholds are chosen "
-            "on. Make them with `python -m train mixtures`."
-        )
-    hours = scene_metrics.total_hours(grid, kinds["film"])
-
-    def count(kind: str, threshold: float) -> EventCounts:
-        return scene_metrics.count_at_threshold(grid, kinds[kind], DecisionConfig(threshold))
-
-    chosen = {"sensitive": max(candidates, key=lambda t: count("rare", t).f1)}
-    rates = [count("film", t).false_alarms / hours for t in candidates]
-    for name, budget in BUDGETS_H.items():
-        exceeding = [i for i, rate in enumerate(rates) if rate > budget]
-        first = exceeding[-1] + 1 if exceeding else 0
-        chosen[name] = candidates[min(first, len(rates) - 1)]
-    return {
-        name: OperatingPoint(
-            round(t, 4),
-            _measure_point(grid, kinds, round(t, 4)),
-            None if stage_points is None else stage_points[name].threshold,
-        )
-        for name, t in chosen.items()
-    }
-
-
 def choose_candidate_threshold(grid: FrameGrid, files: Sequence[ScoredFile]) -> float:
     """The threshold of the first stage that 95 % of the events reach which reach 0.01, over all
     kinds of scenes, at most 0.3. On val the verifier confirms few of the others, and at a lower
@@ -122,21 +76,3 @@ def choose_candidate_threshold(grid: FrameGrid, files: Sequence[ScoredFile]) -> 
             peaks.append(float(scores[first:last].max(initial=0.0)))
     found = [p for p in peaks if p >= LOWEST_CANDIDATE] or [LOWEST_CANDIDATE]
     return float(min(np.quantile(found, 1.0 - CANDIDATE_RECALL), HIGHEST_CANDIDATE))
-
-
-def list_candidate_thresholds() -> list[float]:
-    """80 thresholds from 0.02 to 0.9995, evenly spaced in logit."""
-    logits = np.linspace(np.log(0.02 / 0.98), np.log(0.9995 / 0.0005), 80)
-    return [float(t) for t in 1.0 / (1.0 + np.exp(-logits))]
-
-
-def _measure_point(grid: FrameGrid, kinds: dict[str, list[ScoredFile]], threshold: float) -> dict:
-    measured = {}
-    for kind, files in kinds.items():
-        row = scene_metrics.compute_point_metrics(grid, files, threshold)
-        measured[f"val_{kind}"] = {
-            "hours": round(scene_metrics.total_hours(grid, files), 2),
-            **{name: row[name] for name in ("recall", "false_alarms_h", "f1")},
-            **{f"{n}_95": row["interval"][n] for n in ("recall", "false_alarms_h")},
-        }
-    return measured

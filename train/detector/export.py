@@ -10,16 +10,16 @@ from typing import Any
 
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, OperatingPoint
-from streamdet.model.config import Params
+from streamdet.model.config import FrontendConfig, ModelConfig, Params
 from train.data.corpus import Corpus
 from train.detector import calibration, loop
 from train.detector.config import DetectorConfig
+from train.detector.operating_points import DEFAULT, measure_operating_points
 from train.detector.run import COMMITS
+from train.errors import TrainError
 from train.evaluation import reliability
 from train.evaluation.scene_metrics import make_frame_grid
 from train.evaluation.scored_sets import score_scenes
-
-DEFAULT_POINT = "sensitive"
 
 
 def load_detector_params(config: DetectorConfig, run: Path) -> Params:
@@ -33,14 +33,18 @@ def export_uncalibrated(config: DetectorConfig, run: Path, to: Path) -> Bundle:
     """Write the weights of a run as they are, with one operating point at 0.5, and load the
     bundle."""
     params = load_detector_params(config, run)
-    return _write_bundle(config, params, {DEFAULT_POINT: OperatingPoint(0.5, {})}, {}, to)
+    return _write_bundle(config, params, {DEFAULT: OperatingPoint(0.5, {})}, {}, to)
 
 
 def export_detector(
     config: DetectorConfig, trained_with: str, corpus: Corpus, run: Path, val: Path, to: Path
 ) -> Bundle:
-    """Write the calibrated bundle of a run, with operating points chosen on the scenes in
-    ``val``, and load it. ``trained_with`` is the command that the card names."""
+    """Write the calibrated bundle of a run and load it.
+
+    ``trained_with`` is the command that the card names. Calibration and the default threshold
+    follow from the scenes in ``val``, the other operating points from the ambience of the corpus
+    (`train.detector.operating_points`).
+    """
     raw = export_uncalibrated(config, run, to)
     grid = make_frame_grid(raw)
     before = reliability.collect_second_peaks(grid, score_scenes(raw, val))
@@ -63,8 +67,37 @@ def export_detector(
         },
         "data": list_data_sources(corpus),
     }
-    points = calibration.choose_operating_points(grid, files)
-    return _write_bundle(config, params, points, about, to)
+    measured = measure_operating_points(calibrated, corpus, files)
+    return rewrite_bundle(calibrated, measured.points, about | measured.about, to)
+
+
+def rewrite_bundle(
+    bundle: Bundle, points: Mapping[str, OperatingPoint], about: Mapping[str, Any], to: Path
+) -> Bundle:
+    """Write a detector with other operating points, of which ``default`` is the default one, and
+    further keys of its card, and load it. ``to`` may be the bundle's own folder."""
+    if not isinstance(bundle.frontend, FrontendConfig) or not isinstance(bundle.model, ModelConfig):
+        raise TrainError(f"{bundle.name}: not a detector")
+    own = ("schema", "name", "version", "sha256", "frontend", "model", "default_point",
+           "operating_points", "verifier")  # fmt: skip
+    part = to.with_name(f"{to.name}.part")
+    bundles.save(
+        part,
+        name=bundle.name,
+        version=bundle.version,
+        frontend=bundle.frontend,
+        model=bundle.model,
+        params=bundle.params,
+        operating_points=points,
+        default_point=DEFAULT,
+        about={k: v for k, v in bundle.card.items() if k not in own} | dict(about),
+        verifier=bundle.verifier,
+    )
+    to.mkdir(parents=True, exist_ok=True)
+    for path in part.iterdir():
+        path.replace(to / path.name)
+    part.rmdir()
+    return bundles.load(to)
 
 
 def list_data_sources(corpus: Corpus) -> list[dict[str, Any]]:
@@ -91,7 +124,7 @@ def _write_bundle(
         model=config.model,
         params=params,
         operating_points=points,
-        default_point=DEFAULT_POINT,
+        default_point=DEFAULT,
         about=about,
     )
     return bundles.load(to)
