@@ -103,7 +103,8 @@ def estimate_rates(
     fit = None
     if counted[0] > 0.0:
         start = _tail_start(tail, starts, counted)
-        shots = None if shots is None else shots[start:]
+        if shots is not None:
+            shots = shots[start:] / max(float(shots[start:].sum()), 1e-300)
         fit, rates = _fit_tail(tail, peaks[start:], state.exposure[start:], start, shots)
         counted = np.concatenate([np.maximum(counted[:start], rates[0]), rates])
     rates = np.maximum(counted, background.reported_rates(config, state))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamdet.budget import parse_budget
-from streamdet.detection import false_alarm_rate
+from streamdet.detection import background_format, false_alarm_rate
 from streamdet.detection.adaptive_threshold import ThresholdConfig, budget_threshold
 from streamdet.detection.background import BackgroundConfig
 from streamdet.detection.decision import DecisionConfig
@@ -32,12 +32,15 @@ from train.evaluation.scored_sets import (
 BUDGETS = {"sensitive": "1/hour", "balanced": "1/day", "strict": "1/week"}
 DEFAULT = "default"
 SPLIT, LEVEL_SEED = "val", 23
+SHOT_MARGINS_S = (0.2, 0.6)
+"""Seconds before and after an event in which its highest score may be."""
 LEVELS_DB, LEVEL_SCENES = (0.0, 6.0, 12.0, 20.0), 320
 """Event-to-background ratios, and the number of scenes with a shot at one of them."""
 
 
 class MeasuredPoints(NamedTuple):
-    """Operating points, and the keys of the card with the background they follow from."""
+    """Operating points, and the keys of the card with the background they follow from and with the
+    scores of shots."""
 
     points: dict[str, OperatingPoint]
     about: dict[str, Any]
@@ -55,6 +58,7 @@ def measure_operating_points(
     mixtures = make_level_mixtures(corpus, SPLIT, LEVEL_SEED, LEVEL_SCENES, LEVELS_DB)
     levels = score_mixtures(bundle, mixtures)
     grid = scene_metrics.make_frame_grid(bundle)
+    about["shot_scores"] = background_format.describe_shots(list_shot_scores(grid, files))
     curve = ambient_rates.read_curve(about)
     chosen = choose_thresholds(grid, files, curve)
     points = {
@@ -63,9 +67,25 @@ def measure_operating_points(
     }
     if known.stage:
         stage_curve = ambient_rates.read_curve(about, first_stage=True)
-        stage = choose_thresholds(grid, [first_stage_only(f) for f in files], stage_curve)
+        stage_files = [first_stage_only(f) for f in files]
+        shots = list_shot_scores(grid, stage_files)
+        about["stage_shot_scores"] = background_format.describe_shots(shots)
+        stage = choose_thresholds(grid, stage_files, stage_curve)
         points = {n: replace(point, stage_threshold=stage[n]) for n, point in points.items()}
     return MeasuredPoints(points, about)
+
+
+def list_shot_scores(grid: FrameGrid, files: Sequence[ScoredFile]) -> np.ndarray:
+    """The highest gunshot score of each event of some scenes, (events,) float64."""
+    frame_s = grid.frame / grid.rate
+    highest = []
+    for file in files:
+        scores = file.frames.scores[:, 0]
+        for event in file.events:
+            first, last = event.span[0] - SHOT_MARGINS_S[0], event.span[1] + SHOT_MARGINS_S[1]
+            span = scores[max(0, int(first / frame_s)) : int(last / frame_s) + 1]
+            highest.append(float(span.max(initial=0.0)))
+    return np.array(highest)
 
 
 def choose_thresholds(
