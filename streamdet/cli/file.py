@@ -248,7 +248,7 @@ def file(
         use_stdout=not report_files, allow_reports=True,
     )  # fmt: skip
     reports = FileReports(
-        report_files, plot, clips if store is None else None, excerpts, decision.threshold, track,
+        report_files, plot, clips if store is None else None, excerpts, track,
         channel_mode == "each",
     )  # fmt: skip
     with (

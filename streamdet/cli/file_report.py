@@ -26,7 +26,6 @@ class FileReports:
     plot: Path | None
     clips: Path | None
     excerpts: bool
-    threshold: float
     track: str | None
     each_channel: bool
     _collectors: dict[str, OverviewCollector] = field(default_factory=dict)
@@ -77,10 +76,10 @@ class FileReports:
             except OSError as error:
                 raise CommandError(f"--clips {self.clips}: {error.strerror or error}") from error
 
-    def finish_file(self, path: str, fault: str) -> None:
+    def finish_file(self, path: str, fault: str, threshold: float) -> None:
         """Complete a file. ``fault`` is one line about damage, or empty."""
         if (collector := self._collectors.pop(path, None)) is not None:
-            self._overviews.append(collector.overview(self.threshold, fault))
+            self._overviews.append(collector.overview(threshold, fault))
 
     def finish(self) -> None:
         """Write the reports and the plot of all files."""

@@ -71,7 +71,7 @@ def analyse_files(paths: list[str], task: FileTask, batch: int) -> int:
         for analysis in analyses:
             _record_events(analysis, task, bar)
             if analysis.fault:
-                _print_fault(bar, analysis.fault)
+                _print_message(bar, analysis.fault)
                 code = analysis.code if code in (0, analysis.code) else BAD_INPUT
             if interrupts:
                 return INTERRUPTED
@@ -89,20 +89,23 @@ def _record_events(analysis: FileAnalysis, task: FileTask, bar: Progress) -> Non
         task.recorder.add_event(found, analysis.path)
         task.reports.add_event(found, analysis.path)
     task.recorder.finish_file(analysis.path)
-    task.reports.finish_file(analysis.path, analysis.fault)
+    task.reports.finish_file(analysis.path, analysis.fault, analysis.threshold)
+    if task.pipeline.budget is not None and not analysis.fault:
+        _print_message(bar, f"{analysis.path}: threshold {analysis.threshold:.4f} for the budget")
 
 
 class FileAnalysis:
     """The analysis of one file, in this thread or in one of a pool.
 
     After `events`, ``fault`` is one line about a file that could not be read to its end, with its
-    exit code ``code``.
+    exit code ``code``, and ``threshold`` is the score from which on there were events.
     """
 
     def __init__(self, path: str, task: FileTask, bar: Progress, interrupts: list[int]) -> None:
         self.path, self._task, self._bar, self._interrupts = path, task, bar, interrupts
         self._future: Future[list[FileEvent]] | None = None
         self.fault, self.code = "", BAD_INPUT
+        self.threshold = task.pipeline.decision.threshold
 
     def submit(self, pool: ThreadPoolExecutor) -> None:
         """Analyse the file in a thread of the pool."""
@@ -139,6 +142,7 @@ class FileAnalysis:
                     progress=lambda samples: bar.advance(bar_task, samples),
                     stopped=lambda: bool(self._interrupts),
                 )
+                self.threshold = pipeline.decision.threshold
                 source.close()
                 source, _ = _open_source(self.path, task.inputs)
             yield from pipeline.analyse(
@@ -192,10 +196,10 @@ def _progress_bar() -> Progress:
     )
 
 
-def _print_fault(bar: Progress, fault: str) -> None:
+def _print_message(bar: Progress, message: str) -> None:
     from streamdet.text import printable
 
-    line = printable(f"streamdet: {fault}")
+    line = printable(f"streamdet: {message}")
     bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -6,10 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamdet.cli.errors import CommandError
+
 if TYPE_CHECKING:
     from streamdet.config.layers import ConfigLayer
 
 _MAX_NAME = 64
+_ALTERNATIVES = ("--threshold", "--operating-point", "--false-alarms")
 _CONFIG_KEYS = {
     "--threshold": "threshold", "--operating-point": "operating_point",
     "--false-alarms": "false_alarms",
@@ -50,6 +53,9 @@ def option_layers(values: dict[str, Any]) -> list[ConfigLayer]:
     """One layer for each option that was given, so that an error names the option."""
     from streamdet.config.layers import ConfigLayer
 
+    given = [option for option in _ALTERNATIVES if values.get(option) is not None]
+    if len(given) > 1:
+        raise CommandError(f"{' and '.join(given)}: give one of them")
     layers = []
     for option, value in values.items():
         if value is not None:

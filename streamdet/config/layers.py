@@ -28,6 +28,9 @@ _MAX_BYTES = 4_000_000
 _NOT_KEYS = ("CONFIG",)
 """Variables with the prefix that are not keys: STREAMDET_CONFIG is the path of the file."""
 
+_ALTERNATIVES = ("threshold", "operating_point", "false_alarms")
+"""Keys of which a table may have one. One in a later layer replaces the others."""
+
 Tree = dict[str, Any]
 
 
@@ -208,6 +211,8 @@ def _without_sources(layer: ConfigLayer) -> ConfigLayer:
 
 def _merge(lower: Tree, upper: Tree, *, sources: bool = False) -> Tree:
     merged = dict(lower)
+    if any(key in upper for key in _ALTERNATIVES):
+        merged = {key: value for key, value in merged.items() if key not in _ALTERNATIVES}
     for key, value in upper.items():
         target = _find_source(merged, key) if sources else key
         old = merged.get(target)

@@ -82,7 +82,7 @@ class MetricsPublisher:
         m.clipped.labels(name).inc(counts.clipped - before.clipped)
         m.threshold.labels(name).set(source.threshold)
         if (budget := source.budget) is not None:
-            m.expected_false_alarms.labels(name).set(budget.state.expected_per_day)
+            m.expected_false_alarms.labels(name).set(float(f"{budget.state.expected_per_day:.4g}"))
             m.background.labels(name).set(budget.background_s)
         else:
             m.expected_false_alarms.labels(name).set(float("nan"))
