@@ -76,10 +76,11 @@ def measure_operating_points(
 
 
 def list_shot_scores(grid: FrameGrid, files: Sequence[ScoredFile]) -> np.ndarray:
-    """The highest gunshot score of each event of some scenes, (events,) float64."""
+    """The highest gunshot score of each event of the film-like scenes, (events,) float64; of all
+    scenes if there are none. Budgets are for recordings that no one has cut to a shot."""
     frame_s = grid.frame / grid.rate
     highest = []
-    for file in files:
+    for file in group_by_kind(files).get("film") or files:
         scores = file.frames.scores[:, 0]
         for event in file.events:
             first, last = event.span[0] - SHOT_MARGINS_S[0], event.span[1] + SHOT_MARGINS_S[1]
