@@ -268,6 +268,8 @@ def _count(config: BackgroundConfig, state: BackgroundState, frames: int) -> Bac
     joined = np.concatenate([stream.before, stream.pending])
     recent = np.lib.stride_tricks.sliding_window_view(joined[: gap + count - 1], gap).max(axis=1)
     upper, lower = _levels_below(stream.pending[:count]), _levels_below(recent)
+    rising = np.flatnonzero(lower < upper)
+    by_second = np.searchsorted(rising, size * np.arange(number + 1))
     caps = _levels_below(stream.limits[:count].reshape(number, size).min(axis=1))
     starts, exposure, seconds = state.starts.copy(), state.exposure.copy(), state.seconds
     decay, allowance = _decay(config, config.second_s), state.allowance
@@ -282,7 +284,7 @@ def _count(config: BackgroundConfig, state: BackgroundState, frames: int) -> Bac
             cap = COUNT
         exposure[:cap] += config.second_s
         seconds += config.second_s
-        for frame in range(i * size, (i + 1) * size):
+        for frame in rising[by_second[i] : by_second[i + 1]]:
             starts[lower[frame] : min(upper[frame], cap)] += 1.0
     second = state.second + number
     first = (second - stream.begin) * size - config.guard_s / config.frame_s

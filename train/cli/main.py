@@ -10,6 +10,7 @@ import typer
 
 from train.cli.adapt import adapt, transfer
 from train.cli.audioset import app as audioset_commands
+from train.cli.budgets import budgets
 from train.cli.data import app as data_commands
 from train.cli.distill import answer, scenes, teach
 from train.cli.evaluate import evaluate
@@ -299,6 +300,7 @@ app.command()(answer)
 app.command()(teach)
 app.command()(evaluate)
 app.command()(points)
+app.command()(budgets)
 app.command()(adapt)
 app.command()(transfer)
 app.command("loss-study")(loss_study)

@@ -71,7 +71,7 @@ class Mixture:
     contents: tuple[MixtureContent, ...] = ()
 
 
-class _MixtureClips:
+class MixtureClips:
     """The clips of one split that scenes are made of."""
 
     def __init__(self, corpus: Corpus, split: str) -> None:
@@ -85,6 +85,7 @@ class _MixtureClips:
         self.speech = ClipPool(corpus.select_clips(split, "speech"), by_label=False)
 
     def draw_shot(self, rng: np.random.Generator) -> tuple[CorpusClip, np.ndarray]:
+        """Draw a clip of shots and return it with its first 4 s."""
         clip = self.shots.draw(rng)
         return clip, self.corpus.read_samples(clip)[: 4 * RATE]
 
@@ -98,17 +99,9 @@ class _MixtureClips:
     def draw_bed(
         self, pool: ClipPool, count: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, CorpusClip]:
-        """Draw a clip and loop it from a random position over ``count`` samples.
-
-        The end of the clip is cross-faded into its beginning over 100 ms.
-        """
+        """Draw a clip and loop it over ``count`` samples."""
         clip = pool.draw(rng)
-        x = self.corpus.read_samples(clip)
-        fade = min(CROSSFADE, len(x) // 2)
-        ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
-        loop = x[fade:].copy()
-        loop[len(loop) - fade :] = loop[len(loop) - fade :] * (1.0 - ramp) + x[:fade] * ramp
-        return np.take(loop, np.arange(count) + rng.integers(len(loop)), mode="wrap"), clip
+        return loop_samples(self.corpus.read_samples(clip), count, rng), clip
 
 
 def make_mixture_set(
@@ -129,16 +122,16 @@ def make_rare_mixtures(
     corpus: Corpus, split: str, seed: int, count: int, ebrs: tuple[float, ...]
 ) -> Iterator[Mixture]:
     """Make ``count`` mixtures of 30 s; every second one holds an event, at each EBR in turn."""
-    clips = _MixtureClips(corpus, split)
+    clips = MixtureClips(corpus, split)
     for i in range(count):
         rng = np.random.default_rng([seed, i])
         bed, clip = clips.draw_bed(clips.beds, 30 * RATE, rng)
-        x = _scale_to_level(bed, rng.uniform(-45.0, -28.0))
+        x = scale_to_level(bed, rng.uniform(-45.0, -28.0))
         contents = (MixtureContent(0.0, 30.0, "bed", clip.label, clip.path),)
         truth: tuple[MixtureEvent, ...] = ()
         if i % 2 == 0:
             ebr = ebrs[i // 2 % len(ebrs)]
-            x, event = _add_shot(x, 0, len(x), *clips.draw_shot(rng), ebr, rng)
+            x, event = add_shot(x, 0, len(x), *clips.draw_shot(rng), ebr, rng)
             truth = (event,)
         yield Mixture(f"rare/{i:03d}.flac", _limit_peak(x), truth, contents)
 
@@ -156,23 +149,28 @@ def make_burst_mixtures(corpus: Corpus, split: str, seed: int, count: int) -> It
 
     A burst is one shot repeated as aimed fire, automatic fire or a volley; its rounds are known.
     """
-    clips = _MixtureClips(corpus, split)
+    clips = MixtureClips(corpus, split)
     for i in range(count):
         rng = np.random.default_rng([seed, 2, i])
         bed, clip = clips.draw_bed(clips.beds, 30 * RATE, rng)
-        x = _scale_to_level(bed, rng.uniform(-45.0, -28.0))
+        x = scale_to_level(bed, rng.uniform(-45.0, -28.0))
         contents = (MixtureContent(0.0, 30.0, "bed", clip.label, clip.path),)
         shot, samples = clips.draw_single_shot(rng)
         burst, onsets = sounds.repeat_sound(samples, shot.onsets[0], rng)
         ebr = float(rng.uniform(6.0, 18.0))
-        x, event = _add_shot(x, 0, len(x), shot, burst, ebr, rng)
+        x, event = add_shot(x, 0, len(x), shot, burst, ebr, rng)
         event = replace(event, rounds=len(onsets))
         yield Mixture(f"bursts/{i:03d}.flac", _limit_peak(x), (event,), contents)
 
 
-def make_film_mixtures(corpus: Corpus, split: str, seed: int, reels: int) -> Iterator[Mixture]:
-    """Make ``reels`` reels of 10 min: 100 impulsive sounds and 10 shots over 20 beds each."""
-    clips = _MixtureClips(corpus, split)
+def make_film_mixtures(
+    corpus: Corpus, split: str, seed: int, reels: int, shots: int = 10
+) -> Iterator[Mixture]:
+    """Make ``reels`` reels of 10 min: 100 impulsive sounds and 10 shots over 20 beds each.
+
+    Fewer ``shots`` leave out the last ones.
+    """
+    clips = MixtureClips(corpus, split)
     for i in range(reels):
         rng = np.random.default_rng([seed, 1, i])
         takes = [_make_film_bed(clips, 30.0 * k, rng) for k in range(20)]
@@ -188,10 +186,10 @@ def make_film_mixtures(corpus: Corpus, split: str, seed: int, reels: int) -> Ite
             span = (start / RATE, stop / RATE)
             contents.append(MixtureContent(*span, "sound", clip.label, clip.path))
         events = []
-        for minute in range(10):
+        for minute in range(shots):
             start = minute * 60 * RATE
             ebr = float(rng.uniform(0.0, 18.0))
-            x, event = _add_shot(x, start, start + 55 * RATE, *clips.draw_shot(rng), ebr, rng)
+            x, event = add_shot(x, start, start + 55 * RATE, *clips.draw_shot(rng), ebr, rng)
             events.append(event)
         name = f"film/{i:03d}.flac"
         yield Mixture(name, _limit_peak(x), tuple(events), tuple(contents))
@@ -212,25 +210,37 @@ def make_city_mixtures(
 
 
 def _make_film_bed(
-    clips: _MixtureClips, start_s: float, rng: np.random.Generator
+    clips: MixtureClips, start_s: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[MixtureContent]]:
     """30 s of a film's bed and its contents: ambience, mostly with music or speech over it."""
     count = 30 * RATE
     bed, clip = clips.draw_bed(clips.beds, count, rng)
-    x, layers = _scale_to_level(bed, rng.uniform(-50.0, -32.0)), [clip]
+    x, layers = scale_to_level(bed, rng.uniform(-50.0, -32.0)), [clip]
     draw = rng.random()
     if draw < 0.4:
         music, clip = clips.draw_bed(clips.music, count, rng)
-        x += _scale_to_level(music, rng.uniform(-38.0, -22.0))
+        x += scale_to_level(music, rng.uniform(-38.0, -22.0))
         layers.append(clip)
     elif draw < 0.8:
         speech, clip = clips.draw_bed(clips.speech, count, rng)
-        x += _scale_to_level(speech, rng.uniform(-36.0, -24.0))
+        x += scale_to_level(speech, rng.uniform(-36.0, -24.0))
         layers.append(clip)
     return x, [MixtureContent(start_s, start_s + 30.0, "bed", c.label, c.path) for c in layers]
 
 
-def _add_shot(
+def loop_samples(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Loop ``(n,) float32`` samples from a random position over ``count`` samples.
+
+    Their end is cross-faded into their beginning over 100 ms.
+    """
+    fade = min(CROSSFADE, len(x) // 2)
+    ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+    loop = x[fade:].copy()
+    loop[len(loop) - fade :] = loop[len(loop) - fade :] * (1.0 - ramp) + x[:fade] * ramp
+    return np.take(loop, np.arange(count) + rng.integers(len(loop)), mode="wrap")
+
+
+def add_shot(
     x: np.ndarray,
     first: int,
     last: int,
@@ -239,7 +249,10 @@ def _add_shot(
     ebr_db: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, MixtureEvent]:
-    """Add a shot at a random position between two samples; return the sum and the event."""
+    """Add a shot at a random position between two samples, at least 0.5 s from both.
+
+    Returns the sum and the event.
+    """
     onset, offset = find_event(shot)
     start = int(rng.integers(first + RATE // 2, last - len(shot) - RATE // 2))
     under = x[start + onset : start + offset]
@@ -249,7 +262,8 @@ def _add_shot(
     return x, MixtureEvent((start + onset) / RATE, (start + offset) / RATE, clip.group, ebr_db)
 
 
-def _scale_to_level(x: np.ndarray, rms_db: float) -> np.ndarray:
+def scale_to_level(x: np.ndarray, rms_db: float) -> np.ndarray:
+    """Scale samples to an RMS level in dBFS."""
     return x * np.float32(10.0 ** (rms_db / 20.0) / (np.sqrt(np.mean(x**2)) + 1e-9))
 
 
