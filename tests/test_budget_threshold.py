@@ -161,6 +161,20 @@ def test_a_threshold_survives_its_record_and_takes_another_budget():
     assert again.background_s == pytest.approx(budget.background_s)
 
 
+def test_scores_are_counted_the_same_frame_by_frame():
+    scores = audio(200)[:: GRID.frame, 0]
+    states = []
+    for size in (1, 7, len(scores)):
+        budget = BudgetThreshold(SETUP)
+        for at in range(0, len(scores), size):
+            budget.add(GRID, scores[at : at + size], [], event_open=True)
+        budget.finish()
+        states.append(budget.state.background)
+    for state in states[1:]:
+        assert np.array_equal(state.starts, states[0].starts)
+        assert np.array_equal(state.exposure, states[0].exposure)
+
+
 def test_backgrounds_are_kept_in_files(tmp_path):
     problems = []
     files = BackgroundFiles(tmp_path / "new", lambda *problem: problems.append(problem))
@@ -197,8 +211,9 @@ def test_a_daemon_adapts_exports_and_keeps_its_thresholds(create, wav, tmp_path)
         stricter = config_of(wav, **{**tables, "false_alarms": "1/week"})
         reload(daemon, stricter)
         assert daemon.components.sources[0].threshold > threshold
-        reload(daemon, config_of(wav, threshold=0.4))
+        reload(daemon, config_of(wav, **{**tables, "false_alarms": None, "threshold": 0.4}))
         assert daemon.components.sources[0].threshold == 0.4
+        assert daemon.components.sources[0].budget.background_s > 0.0  # it is still observed
         reload(daemon, config_of(wav, **tables))
     (record,) = read_records(tmp_path / "state")
     assert record["second"] >= 2

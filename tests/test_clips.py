@@ -25,6 +25,7 @@ from streamdet.daemon.source_history import SourceHistory
 from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.numpy_engine import NumpyEngine
+from streamdet.pipeline.budget_threshold import BudgetThreshold, set_up_fixed
 from streamdet.pipeline.source_pipeline import SourcePipeline
 
 
@@ -73,12 +74,13 @@ def test_a_clip_from_before_the_stored_scores_counts_as_speech(bundle, tmp_path)
     assert history.max_score("no such label", 0, 50 * live.rate) == 0.0
 
 
-def test_clips_are_counted_across_a_change_of_the_storage(tmp_path):
+def test_clips_are_counted_across_a_change_of_the_storage(bundle, tmp_path):
     metrics = Metrics(MODEL, ["gate"])
     publisher = MetricsPublisher(metrics)
     source = ManagedSource(
         SourceConfig(name="gate", file=tmp_path / "x.wav"), RetryPolicy(1, 1, 1, 1, 1),
         DecisionConfig(0.5), lambda: pytest.fail("not opened"), 0.0, Random(),
+        BudgetThreshold(set_up_fixed(bundle, 0.5)),
     )  # fmt: skip
     kept = []
     for name in ("first", "second"):

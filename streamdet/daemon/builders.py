@@ -26,6 +26,7 @@ from streamdet.daemon.folders import spool_folder
 from streamdet.daemon.metrics import Metrics
 from streamdet.daemon.supervision import RetryPolicy
 from streamdet.detection import adaptive_threshold
+from streamdet.detection.background_format import BackgroundError
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.operating_point import ThresholdError, choose_threshold
@@ -35,6 +36,7 @@ from streamdet.model.config import FrontendConfig
 from streamdet.outputs.queue import Output, OutputError, OutputQueue, RecordFilter
 from streamdet.outputs.spool import Spool, SpooledOutputQueue, SpoolError
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.budget_threshold import BudgetSetup, set_up_fixed
 from streamdet.pipeline.jax_setup import configure_jax
 from streamdet.pipeline.platform import Platform, PlatformError
 from streamdet.store.clips import ClipError
@@ -82,6 +84,18 @@ def build_decision(config: Config, bundle: Bundle, source: SourceConfig) -> Deci
             except ThresholdError as error:
                 raise ConfigError([f"{prefix}{error}"]) from error
     return DecisionConfig(choose_threshold(bundle, verify=verify))
+
+
+def build_background(config: Config, bundle: Bundle, source: SourceConfig) -> BudgetSetup:
+    """The budget of a source; if it has none, the setup that observes the background of its fixed
+    threshold. Raises ConfigError."""
+    if (budget := build_budget(config, bundle, source)) is not None:
+        return budget
+    threshold = build_decision(config, bundle, source).threshold
+    try:
+        return set_up_fixed(bundle, threshold, config.background.half_life_s, verify=config.verify)
+    except BackgroundError as error:
+        raise ConfigError([f"model: {bundle.name}: {error}"]) from error
 
 
 class _TimedScorer(WindowScorer):

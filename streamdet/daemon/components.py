@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, SourceConfig
 from streamdet.daemon import builders, folders
-from streamdet.daemon.backgrounds import BackgroundFiles, build_budget
+from streamdet.daemon.backgrounds import BackgroundFiles
 from streamdet.daemon.builders import QueuedOutput
 from streamdet.daemon.event_storage import EventStorage
 from streamdet.daemon.health import HealthStatus
@@ -145,8 +145,6 @@ class DaemonComponents:
 
     def create_source(self, config: Config, source: SourceConfig) -> ManagedSource:
         """A source, not open yet."""
-        setup = build_budget(config, self.bundle, source)
-        budget = None if setup is None else self.load_background(source.name, setup)
         return ManagedSource(
             source,
             builders.build_retry_policy(config, source),
@@ -154,7 +152,9 @@ class DaemonComponents:
             lambda: builders.create_live_source(config, source, self.callbacks.wake),
             10.0 ** (config.silence_dbfs / 20.0),
             self.random,
-            budget,
+            self.load_background(
+                source.name, builders.build_background(config, self.bundle, source)
+            ),
         )
 
     def create_output(self, name: str, config: Config) -> QueuedOutput:
@@ -248,7 +248,11 @@ class DaemonComponents:
 
     def save_backgrounds(self, sources: Iterable[ManagedSource]) -> None:
         """Save the backgrounds of those of the sources that have a budget."""
-        self.backgrounds.save((s.name, s.budget) for s in sources if s.budget is not None)
+        self.backgrounds.save(
+            (source.name, source.budget)
+            for source in sources
+            if not source.budget.setup.config.fixed
+        )
 
     def apply_verdicts(self) -> None:
         """Pass the reviewers' verdicts to the backgrounds, if there are new ones or new events."""
@@ -256,8 +260,7 @@ class DaemonComponents:
             return
         self._applied_verdicts = self.storage.verdicts
         for source in self.sources:
-            if source.budget is not None:
-                source.budget.review(self._applied_verdicts)
+            source.budget.review(self._applied_verdicts)
 
     def publish_detections(self, source: ManagedSource, detections: list[Detection]) -> None:
         """Send detections as events to all outputs, and count them.

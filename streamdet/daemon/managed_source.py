@@ -60,7 +60,7 @@ class ManagedSource:
         create_live_source: Callable[[], LiveSource],
         silence_level: float,
         random: Random,
-        budget: BudgetThreshold | None = None,
+        budget: BudgetThreshold,
     ) -> None:
         self.config, self.policy, self.decision, self.budget = config, policy, decision, budget
         self.condition = supervision.initial_condition(time.monotonic())
@@ -95,8 +95,8 @@ class ManagedSource:
 
     @property
     def threshold(self) -> float:
-        """The probability that opens an event now: the budget's, else the configured one."""
-        return self.decision.threshold if self.budget is None else self.budget.threshold
+        """The probability that opens an event now: the budget's, or the configured one."""
+        return self.budget.threshold
 
     @property
     def format(self) -> str:
@@ -191,7 +191,7 @@ class ManagedSource:
         return detections
 
     def restart_pipeline(
-        self, decision: DecisionConfig, budget: BudgetThreshold | None
+        self, decision: DecisionConfig, budget: BudgetThreshold
     ) -> list[Detection]:
         """Continue with a new pipeline, for another batch or decision, from its initial state.
 
@@ -220,8 +220,7 @@ class ManagedSource:
         if onset is not None:
             if detection.phase == "final":
                 del self._open_events[placed.first_onset]
-                if self.budget is not None:
-                    self.budget.identify(detection.onset, onset.id)
+                self.budget.identify(detection.onset, onset.id)
             unix_s = onset.unix_s
             if unix_s is not None:
                 unix_s += (placed.onset - onset.detection.onset) / rate

@@ -71,8 +71,7 @@ class Metrics:
         )
         self.threshold = self._gauge("threshold", "The score that opens an event.")
         self.expected_false_alarms = self._gauge(
-            "expected_false_alarms_per_day",
-            "False alarms expected at the threshold; NaN for a source without a budget.",
+            "expected_false_alarms_per_day", "False alarms expected at the threshold."
         )
         self.background = self._gauge(
             "background_seconds", "Audio without events that the threshold follows from."

@@ -81,12 +81,9 @@ class MetricsPublisher:
         m.reconnects.labels(name).inc(counts.reopened - before.reopened)
         m.clipped.labels(name).inc(counts.clipped - before.clipped)
         m.threshold.labels(name).set(source.threshold)
-        if (budget := source.budget) is not None:
-            m.expected_false_alarms.labels(name).set(float(f"{budget.state.expected_per_day:.4g}"))
-            m.background.labels(name).set(budget.background_s)
-        else:
-            m.expected_false_alarms.labels(name).set(float("nan"))
-            m.background.labels(name).set(0.0)
+        expected = source.budget.state.expected_per_day
+        m.expected_false_alarms.labels(name).set(float(f"{expected:.4g}"))
+        m.background.labels(name).set(source.budget.background_s)
         m.backlog.labels(name).set(source.backlog_s)
         m.rms.labels(name).set(source.level if source.condition.receiving else 0.0)
         if source.last_audio is not None:

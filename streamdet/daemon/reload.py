@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from streamdet.config.layers import ConfigError
 from streamdet.config.schema import Config, SourceConfig
 from streamdet.daemon import builders
-from streamdet.daemon.backgrounds import build_budget
 from streamdet.daemon.builders import QueuedOutput
 from streamdet.daemon.components import DaemonComponents, ReviewPage
 from streamdet.daemon.event_storage import EventStorage
@@ -66,7 +65,7 @@ def _build(components: DaemonComponents, config: Config, undo: ExitStack) -> _Ne
         raise ConfigError(faults)
     old, bundle = components.config, builders.load_configured_bundle(config)
     for source in config.sources:
-        builders.build_decision(config, bundle, source)
+        builders.build_background(config, bundle, source)
     parts = _NewParts(config, bundle, None)
     engine_keys = ("platform", "verify")
     if bundle.sha256 != components.bundle.sha256 or any(
@@ -220,7 +219,7 @@ def _swap_sources(components: DaemonComponents, config: Config) -> None:
         decision = builders.build_decision(config, components.bundle, source_config)
         source = removed.get(source_config.name)
         if source is not None and _can_stay_open(components.config, config, source, source_config):
-            setup = build_budget(config, components.bundle, source_config)
+            setup = builders.build_background(config, components.bundle, source_config)
             if decision != source.decision or _is_changed(source.budget, setup):
                 budget = _next_budget(components, source, setup)
                 ended = source.restart_pipeline(decision, budget)
@@ -241,20 +240,17 @@ def _swap_sources(components: DaemonComponents, config: Config) -> None:
     components.sources = sources
 
 
-def _is_changed(budget: BudgetThreshold | None, setup: BudgetSetup | None) -> bool:
-    if budget is None or setup is None:
-        return (budget is None) != (setup is None)
+def _is_changed(budget: BudgetThreshold, setup: BudgetSetup) -> bool:
     return (budget.setup.config, budget.setup.model) != (setup.config, setup.model)
 
 
 def _next_budget(
-    components: DaemonComponents, source: ManagedSource, setup: BudgetSetup | None
-) -> BudgetThreshold | None:
+    components: DaemonComponents, source: ManagedSource, setup: BudgetSetup
+) -> BudgetThreshold:
     """The threshold for a changed budget. It keeps the background while the scores are the same."""
-    if setup is None:
+    if setup.config.fixed:  # not saved any more
         components.save_backgrounds([source])
-        return None
-    if source.budget is None or source.budget.setup.model != setup.model:
+    if source.budget.setup.model != setup.model:
         return components.load_background(source.name, setup)
     source.budget.change_budget(setup)
     return source.budget

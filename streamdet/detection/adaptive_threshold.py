@@ -36,7 +36,8 @@ from streamdet.detection.false_alarm_rate import (
 @dataclass(frozen=True)
 class ThresholdConfig:
     """``budget`` is in false alarms per second, ``floor`` and ``ceiling`` are probabilities,
-    ``interval_s`` is seconds of audio."""
+    ``interval_s`` is seconds of audio. If floor and ceiling are equal, the threshold is fixed, and
+    the background is only observed."""
 
     budget: float
     background: BackgroundConfig
@@ -45,6 +46,11 @@ class ThresholdConfig:
     ceiling: float = 0.9999
     interval_s: float = 60.0
     least_change: float = 0.2
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the threshold does not follow from a budget."""
+        return self.floor == self.ceiling
 
 
 class ThresholdState(NamedTuple):

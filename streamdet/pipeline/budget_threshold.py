@@ -1,7 +1,9 @@
-"""The threshold of one live source that has a budget of false alarms."""
+"""The threshold of one live source: that of a budget of false alarms, or a fixed one, of which the
+background says how many false alarms to expect."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -59,15 +61,26 @@ def set_up_budget(
     return BudgetSetup(config, prior, bundle.sha256 + ("/first" if only_first else ""), shots)
 
 
+def set_up_fixed(
+    bundle: Bundle, threshold: float, half_life_s: float = 86_400.0, *, verify: bool = True
+) -> BudgetSetup:
+    """The setup of a fixed ``threshold``, whose background is observed. Raises BackgroundError if
+    the card's prior is invalid."""
+    setup = set_up_budget(bundle, math.inf, half_life_s, verify=verify)
+    return setup._replace(config=replace(setup.config, floor=threshold, ceiling=threshold))
+
+
 class BudgetThreshold:
     """The threshold in force and the background that it follows from.
 
-    It belongs to a source, and outlives its pipelines. `SourcePipeline` feeds it.
+    It belongs to a source, and outlives its pipelines. `SourcePipeline` feeds it. Scores wait until
+    they fill a second: counting them costs the same for a frame as for a second.
     """
 
     def __init__(self, setup: BudgetSetup, saved: Mapping[str, Any] | None = None) -> None:
         """``saved``: an earlier `record`. Raises BackgroundError if it does not fit."""
         self._setup = setup
+        self._waiting: list[np.ndarray] = []
         if saved is None:
             self._state = adaptive_threshold.init(setup.config, setup.prior)
         else:
@@ -115,12 +128,13 @@ class BudgetThreshold:
             for d in detections
             if d.phase == "final" and d.offset is not None and d.verified is not False
         ]
-        self._state = adaptive_threshold.step(
-            self._setup.config, self._state, scores, spans, event_open=event_open
-        )
+        self._waiting.append(scores)
+        if spans or sum(map(len, self._waiting)) >= self._setup.config.background.per_second:
+            self._count(spans, event_open=event_open)
 
     def finish(self) -> None:
         """End the stream; the next scores are those of another one."""
+        self._count([], event_open=True)
         self._state = adaptive_threshold.finish(self._setup.config, self._state)
 
     def identify(self, onset: int, key: str) -> None:
@@ -133,19 +147,28 @@ class BudgetThreshold:
 
     def change_budget(self, setup: BudgetSetup) -> None:
         """Take over another budget or half-life for the same scores."""
+        self._count([], event_open=True)
         self._setup = setup
         self._state = adaptive_threshold.resume(setup.config, self._state.background)
 
     def record(self) -> dict[str, Any]:
         """The background as JSON, with the threshold and the budget for information."""
-        tail, state = self._state.curve.tail, self._state
+        config, state = self._setup.config, self._state
+        tail = state.curve.tail
         return {
             **background_format.to_json(state.background, self._setup.model),
             "threshold": round(state.threshold, 6),
-            "budget_per_day": self._setup.config.budget * DAY_S,
+            "budget_per_day": None if config.fixed else config.budget * DAY_S,
             "expected_per_day": state.expected_per_day,
             "tail": None if tail is None else tail._asdict(),
         }
+
+    def _count(self, spans: list[EventSpan], *, event_open: bool) -> None:
+        if self._waiting:
+            scores, self._waiting = np.concatenate(self._waiting), []
+            self._state = adaptive_threshold.step(
+                self._setup.config, self._state, scores, spans, event_open=event_open
+            )
 
     def _use(self, known: BackgroundState) -> None:
         self._state = self._state._replace(background=known)
