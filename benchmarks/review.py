@@ -37,6 +37,8 @@ PAGES = {
     "a day": "/day",
     "precision, 30 days": "/precision",
     "precision, 365 days": "/precision?days=365",
+    "thresholds, 30 days": "/thresholds",
+    "thresholds, 365 days": "/thresholds?days=365",
 }
 LABELS: tuple[str, ...] = (
     "gunshot", "explosion", "fireworks", "thunder", "impact", "drum", "impulsive", "speech",

@@ -6,12 +6,20 @@ import sys
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from conftest import wait_for
 from daemons import free_port
 from test_evidence import trial
 from test_store import record_of
 
+from streamdet.daemon.backgrounds import BackgroundFiles
+from streamdet.detection.background import sigmoid
+from streamdet.detection.false_alarm_rate import DAY_S
+from streamdet.detection.frames import FrameGrid
+from streamdet.model.bundle import load
+from streamdet.pipeline.budget_threshold import BudgetThreshold, set_up_budget
 from streamdet.store.store import EventStore
 from streamdet.store.verdict import Verdict
 
@@ -54,6 +62,33 @@ def open_page(daemon, rapid, tmp_path):
     yield start
     for page in pages:
         page.http.close()
+
+
+def save_background(folder: Path, source: str) -> None:
+    """Save half an hour of background with 40 sounds that no threshold reports."""
+    budget = BudgetThreshold(set_up_budget(load(), 1.0 / DAY_S))
+    grid = FrameGrid(16_000, 640, 4, ("gunshot",))
+    rng, scores = np.random.default_rng(0), np.full(30 * 1_500, 1e-4, np.float32)
+    for at in rng.integers(0, len(scores) // 100, 40) * 100:
+        scores[at : at + 5] = min(sigmoid(-4.0 + rng.exponential(1.0)), 0.9 * budget.threshold)
+    budget.add(grid, scores, [], event_open=True)
+    files = BackgroundFiles(folder, lambda *_: None)
+    files.save([(source, budget)])
+    files.close()
+
+
+@pytest.fixture
+def budget_daemon(open_page, tmp_path):
+    """The page of a daemon with the source "gate", which has a budget of 1/day and a background,
+    and the source "trial", which has a fixed threshold."""
+    quiet = np.random.default_rng(0).normal(0.0, 1e-3, 16_000)
+    soundfile.write(tmp_path / "quiet.wav", quiet, 16_000, subtype="PCM_16")
+    save_background(tmp_path / "backgrounds", "gate")
+    gate = f'loop = true\n[[sources]]\nname = "gate"\nfile = "{tmp_path}/quiet.wav"\nloop = true\n'
+    return open_page(
+        source=gate + 'false_alarms = "1/day"',
+        clips=f'[background]\nfolder = "{tmp_path}/backgrounds"',
+    )
 
 
 class StorePage:

@@ -141,8 +141,9 @@ def test_pages_filters_and_counts_agree_with_a_plain_list(rows, size, least, ver
         assert seen == expected
         assert reader.count(event_filter) == len(expected)
         assert reader.sources() == sorted({row[0] for row in rows})
-        bins = reader.score_histogram(EventFilter(), 10)
-        assert sum(sum(b[1:]) for b in bins) == len(rows)
+        counts = reader.score_counts(EventFilter())
+        assert sum(sum(row[1:]) for row in counts) == len(rows)
+        assert counts == sorted(counts)
         assert sum(day[1] for day in reader.counts_by_day(EventFilter())) == len(rows)
         prunable = store.prunable(max_events=5)
         assert len(prunable) == max(0, len(rows) - 5)

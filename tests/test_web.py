@@ -11,13 +11,15 @@ from conftest import wait_for
 from review_pages import HEADERS
 
 from streamdet.daemon.supervision import SourceState
+from streamdet.web.charts import format_score
 from streamdet.web.views import STATE_WORDS
 
 
 def test_every_page_shows_its_events_or_says_that_there_are_none(open_page):
     page = open_page()
     for path, words in (
-        ("/", "Newest events"), ("/events", "Events"), ("/day", "UTC"), ("/precision", "threshold"),
+        ("/", "Newest events"), ("/events", "Events"), ("/day", "UTC"), ("/precision", "Precision"),
+        ("/thresholds", "fixed: no budget is set"), ("/thresholds?source=x", "No source or event"),
         ("/day/2020-01-01", "No events on this day"), ("/events?verdict=true", "No events match"),
         ("/precision?source=nobody&days=7", "No event of the last 7 days has the verdict"),
     ):  # fmt: skip
@@ -29,7 +31,7 @@ def test_every_page_shows_its_events_or_says_that_there_are_none(open_page):
     event = next(e for e in page.events() if e["clip"])
     text = page.http.get(f"/events/{event['id']}").text
     assert "streamdet-third/1" in text
-    assert f"{event['score']:.2f}" in text
+    assert f"<strong>{format_score(event['score'])}</strong>" in text
     assert event["id"] in page.http.get("/events").text
     assert page.http.get(f"/events/{event['id']}/card").text.lstrip().startswith("<article")
     picture = page.http.get(f"/api/events/{event['id']}/picture").json()
@@ -109,7 +111,7 @@ def test_invalid_query_values_are_ignored(store_page):
     for query in ("before=x", "before=1_2", "after=9999999999_1", "page=-1", "page=9999999",
                   "days=0", "limit=%C2%B2", "threshold=nan", "source=%27%3B--",
                   "since=2026-11-22T19:54"):  # fmt: skip
-        for path in ("/", "/events", "/precision", "/api/events"):
+        for path in ("/", "/events", "/precision", "/thresholds", "/api/events"):
             assert store_page.http.get(f"{path}?{query}").status_code == 200, (path, query)
 
 
@@ -119,11 +121,6 @@ def test_invalid_query_values_are_ignored(store_page):
 )  # fmt: skip
 def test_a_score_of_a_filter_is_a_number_from_0_to_1(store_page, text, status):
     assert store_page.http.get("/events", params={"min_score": text}).status_code == status
-
-
-def test_a_threshold_above_1_is_ignored(store_page):
-    page = store_page.http.get("/precision", params={"threshold": "1.9"}).text
-    assert page == store_page.http.get("/precision").text
 
 
 def test_audio_scores_and_events_are_streamed_to_viewers(open_page):

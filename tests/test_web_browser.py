@@ -172,6 +172,7 @@ VIEWS = (
     "/events?verdict=false",
     "/day",
     "/precision",
+    "/thresholds",
     "/login",
     "/events?source=x",
 )
@@ -225,20 +226,61 @@ def test_filters_and_page_links_show_the_right_events(chromium, many):
     assert 0 < len(cards(chromium)) < 10
 
 
-def test_the_slider_counts_the_events_above_another_threshold(chromium, many):
-    chromium.get(many + "/precision")
-    slider = chromium.find_element(By.ID, "threshold")
-    above = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
-    for _ in range(70):
+def texts(driver, names: str) -> list[str]:
+    """What the slider of a source's threshold shows."""
+    return [
+        driver.find_element(By.CSS_SELECTOR, f"[data-other-{name}]").text for name in names.split()
+    ]
+
+
+def test_the_slider_counts_the_stored_events_above_another_threshold(chromium, many):
+    chromium.get(many + "/thresholds?source=yard")
+    slider = chromium.find_element(By.CSS_SELECTOR, "[data-steps]")
+    events = httpx.get(many + "/api/events?source=yard&limit=1000").json()
+    scores = [event["score"] for event in events]
+    assert texts(chromium, "score events more") == ["0.50", str(len(scores)), ""]
+    for _ in range(16):
         slider.send_keys(Keys.ARROW_RIGHT)
-    assert float(chromium.find_element(By.ID, "threshold-value").text) == pytest.approx(0.85)
-    after = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
-    below = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-below]")]
-    assert [a + d for a, d in zip(after, below, strict=True)] == above
-    assert 0 < after[0] < above[0]
-    chromium.get(many + "/precision?threshold=0.85")  # the server counts the same
-    rendered = [int(td.text) for td in chromium.find_elements(By.CSS_SELECTOR, "[data-above]")]
-    assert rendered == after
+    score, *counts = texts(chromium, "score events true false")
+    assert score == "0.83"
+    above = [event for event in events if event["score"] >= 0.832]
+    verdicts = [event["review"]["verdict"] for event in above if event["review"]]
+    assert counts == [str(n) for n in (len(above), verdicts.count("true"), verdicts.count("false"))]
+    assert 0 < len(above) < len(scores)
+    slider.send_keys(Keys.HOME)
+    assert "A lower threshold would have found more." in texts(chromium, "more")
+    chromium.get(many + "/thresholds?source=nobody")
+    assert "No source or event has this name" in chromium.find_element(By.ID, "main").text
+
+
+@pytest.fixture
+def budget_page(budget_daemon) -> str:
+    """The page of a daemon whose source "gate" has a budget of 1/day and a background."""
+    return f"http://127.0.0.1:{budget_daemon.port}/thresholds"
+
+
+def test_the_slider_starts_at_the_threshold_in_force(chromium, budget_page):
+    chromium.get(budget_page + "?source=gate")
+    (record,) = httpx.get(budget_page.replace("/thr", "/api/thr") + "?source=gate").json()
+    slider = chromium.find_element(By.CSS_SELECTOR, "[data-steps]")
+    assert float(texts(chromium, "score")[0]) == pytest.approx(record["threshold"], abs=0.005)
+    expected = float(texts(chromium, "expected")[0])
+    assert expected == pytest.approx(record["expected_per_day"], rel=0.06)
+    line = chromium.find_element(By.CSS_SELECTOR, ".rates line[data-other]")
+    # at first it would lie on the line of the threshold in force
+    assert line.get_attribute("visibility") == "hidden"
+    for _ in range(20):
+        slider.send_keys(Keys.ARROW_LEFT)
+    assert line.get_attribute("visibility") == "visible"
+    assert float(texts(chromium, "expected")[0]) > 2.0 * expected
+    assert "false alarms a day" in (slider.get_attribute("aria-valuetext") or "")
+    threshold = chromium.find_element(By.CSS_SELECTOR, ".rates line.threshold")
+    assert line.location["x"] < threshold.location["x"]
+    # the threshold and its expected rate lie on the estimate
+    dot = chromium.find_element(By.CSS_SELECTOR, ".rates circle.dot")
+    assert dot.location["x"] < threshold.location["x"] < dot.location["x"] + dot.size["width"]
+    row = chromium.find_element(By.CSS_SELECTOR, ".in-force").text
+    assert row.startswith("1/day (in force)")
 
 
 def test_a_page_that_gets_no_stream_says_so_and_connects_later(chromium, many):
@@ -279,22 +321,37 @@ def test_every_page_passes_the_accessibility_checks(chromium, many, axe, scheme,
     chromium.get(many + "/events")
     one = cards(chromium)[0].get_attribute("data-event")
     for view in (*VIEWS, f"/events/{one}"):
-        chromium.get(many + view)
-        chromium.execute_script(axe)
-        result = chromium.execute_async_script(
-            "const done = arguments[0]; axe.run().then(r => done(JSON.stringify([r.passes.length,"
-            " r.violations.map(v => [v.id, v.impact, v.nodes.length, v.nodes[0].html])])))"
-        )
-        passed, violations = json.loads(result)
-        assert passed > 10
-        serious = [v for v in violations if v[1] in ("serious", "critical")]
-        assert serious == [], (view, serious)
-        overflow = "return document.documentElement.scrollWidth - window.innerWidth"
-        assert chromium.execute_script(overflow) <= 0, f"{view} is wider than {width}"
+        check_accessibility(chromium, axe, many + view, width)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_of_thresholds_pass_the_accessibility_checks(chromium, budget_page, axe, scheme):
+    chromium.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    for width in (1100, 390):
+        chromium.set_window_size(width, 900)
+        check_accessibility(chromium, axe, budget_page, width)
+
+
+def check_accessibility(driver, axe: str, address: str, width: int) -> None:
+    driver.get(address)
+    driver.execute_script(axe)
+    result = driver.execute_async_script(
+        "const done = arguments[0]; axe.run().then(r => done(JSON.stringify([r.passes.length,"
+        " r.violations.map(v => [v.id, v.impact, v.nodes.length, v.nodes[0].html])])))"
+    )
+    passed, violations = json.loads(result)
+    assert passed > 10
+    serious = [v for v in violations if v[1] in ("serious", "critical")]
+    assert serious == [], (address, serious)
+    overflow = "return document.documentElement.scrollWidth - window.innerWidth"
+    assert driver.execute_script(overflow) <= 0, f"{address} is wider than {width}"
 
 
 def test_pictures_of_every_view_are_in_the_docs():
     pictures = Path(__file__).parent.parent / "docs" / "pictures"
-    for view in ("live", "events", "event", "day", "precision"):
+    for view in ("live", "events", "event", "day", "precision", "thresholds"):
         for form in ("light", "dark", "phone"):
             assert (pictures / f"{view}-{form}.png").stat().st_size > 5_000

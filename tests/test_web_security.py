@@ -22,6 +22,7 @@ def test_text_from_outside_is_escaped(store_page):
         f"/events/{store_page.ids[0]}",
         f"/events/{store_page.ids[1]}",
         "/precision",
+        "/thresholds",
     ):
         text = store_page.http.get(path).text
         assert "<script>alert" not in text
@@ -42,6 +43,7 @@ def test_every_response_has_security_headers(store_page):
     assert not re.search(r"<script>|\son\w+=|style=", text)
     assert set(re.findall(r'(?:src|href)="([^"#?]*)', text)) <= {
         *(f"/events/{i}" for i in store_page.ids), "/", "/events", "/day", "/precision",
+        "/thresholds",
         "/static/icon.svg", "/static/page.css", "/static/page.js", "",
     }  # fmt: skip
 

@@ -188,19 +188,24 @@ class StoreReader:
         )
         return [name for (name,) in self._rows(query, ())]
 
-    def score_histogram(
-        self, event_filter: EventFilter, bins: int = 50
-    ) -> list[tuple[float, int, int, int]]:
-        """Return the histogram of the scores: (lower edge, true, false, undecided) for each bin."""
+    def score_counts(self, event_filter: EventFilter) -> list[tuple[float, int, int, int]]:
+        """Return (score, true, false, undecided) for each score that events have, lowest first.
+
+        Scores have four decimals, so there are at most 10,001.
+        """
         where, values = event_filter.where()
         query = (
-            "SELECT min(?, cast(e.score * ? AS INT)) AS bin, "  # noqa: S608 - no text from outside
-            "sum(e.verdict IS 'true'), sum(e.verdict IS 'false'), "
-            "sum(e.verdict IS NULL OR e.verdict = 'unsure') "
-            f"FROM events e WHERE {where} GROUP BY bin"
+            "SELECT e.score, sum(e.verdict IS 'true'), "  # noqa: S608 - no text from outside
+            "sum(e.verdict IS 'false'), sum(e.verdict IS NULL OR e.verdict = 'unsure') "
+            f"FROM events e WHERE {where} GROUP BY e.score ORDER BY e.score"
         )
-        counts = {row[0]: row[1:] for row in self._rows(query, (bins - 1, bins, *values))}
-        return [(i / bins, *counts.get(i, (0, 0, 0))) for i in range(bins)]
+        return [(row[0], row[1], row[2], row[3]) for row in self._rows(query, values)]
+
+    def highest_threshold(self, event_filter: EventFilter) -> float | None:
+        """Return the highest threshold that the events were judged by, None without events."""
+        where, values = event_filter.where()
+        query = f"SELECT max(e.threshold) FROM events e WHERE {where}"  # noqa: S608
+        return next(self._rows(query, values))[0]
 
     def counts_by_day(
         self, event_filter: EventFilter, shift_s: float = 0.0

@@ -31,6 +31,7 @@ from streamdet.store.store import StoreError, UnknownEventError
 from streamdet.store.verdict import Verdict
 from streamdet.web.guard import COOKIE, AccessToken, RequestGuard
 from streamdet.web.live import MAX_LIVE_SOURCES, MAX_VIEWERS
+from streamdet.web.thresholds import threshold_record
 from streamdet.web.views import PAGE_SIZE, PageContext, Views, parse_filter, parse_int
 
 _VERDICT_FIELDS = ("verdict", "cause", "note", "reviewer")
@@ -130,6 +131,17 @@ class EventApi:
         self._context.hub.publish("clip", {"id": event_id})
         return Response(status_code=204)
 
+    def thresholds(self, request: Request) -> Response:
+        """The thresholds of the daemon's sources and their backgrounds, as a JSON list."""
+        source = request.query_params.get("source") or None
+        return JSONResponse(
+            [
+                threshold_record(status.name, status.budget)
+                for status in self._context.sources()
+                if source in (None, status.name)
+            ]
+        )
+
     async def stream(self, request: Request) -> Response:
         """Server-sent events: ``event``, ``clip``, ``review``, and ``live`` per ``live=SOURCE``."""
         if self._context.hub.full:
@@ -190,12 +202,14 @@ def build_app(
         Route("/day", views.day),
         Route("/day/{day}", views.day),
         Route("/precision", views.precision),
+        Route("/thresholds", views.thresholds),
         Route("/api/events", api.events),
         Route("/api/events" + event, api.event),
         Route("/api/events" + event + "/verdict", api.review, methods=["POST"]),
         Route("/api/events" + event + "/picture", api.picture),
         Route("/api/events" + event + "/clip", api.clip, methods=["GET"]),
         Route("/api/events" + event + "/clip", api.delete_clip, methods=["DELETE"]),
+        Route("/api/thresholds", api.thresholds),
         Route("/api/stream", api.stream),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]

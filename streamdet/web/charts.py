@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -114,29 +115,16 @@ def plot_curve(stored: StoredEvent) -> CurvePlot | None:
     return CurvePlot(points, threshold, 100 * (0.0 - first_s) / span_s, first_s, last_s)
 
 
-@dataclass(frozen=True)
-class ThresholdSplit:
-    """Events with a score at or above a threshold, and below it, each as (all, true, false)."""
-
-    threshold: float
-    above: tuple[int, int, int]
-    below: tuple[int, int, int]
+def format_score(score: float) -> str:
+    """A score with two to four decimals, more where it is close to 0 or 1."""
+    rest = min(score, 1.0 - score)
+    decimals = 2 if rest <= 0.0 else min(4, max(2, 1 - math.floor(math.log10(rest))))
+    return f"{score:.{decimals}f}"
 
 
-def split_at_threshold(
-    bins: Sequence[tuple[float, int, int, int]], threshold: float
-) -> ThresholdSplit:
-    """Split the bins of `StoreReader.score_histogram` at a threshold.
-
-    A bin counts as above if its lower edge is at or above the threshold.
-    """
-
-    def totals(rows: list[tuple[float, int, int, int]]) -> tuple[int, int, int]:
-        true, false = sum(r[1] for r in rows), sum(r[2] for r in rows)
-        return true + false + sum(r[3] for r in rows), true, false
-
-    return ThresholdSplit(
-        threshold,
-        totals([r for r in bins if r[0] >= threshold - 1e-9]),
-        totals([r for r in bins if r[0] < threshold - 1e-9]),
-    )
+def format_rate(per_day: float) -> str:
+    """A rate with two significant digits or more."""
+    if per_day < 0.001:
+        return "less than 0.001"
+    exponent = int(f"{per_day:.1e}".partition("e")[2])  # of the rounded rate
+    return f"{per_day:,.{max(0, 1 - exponent)}f}"

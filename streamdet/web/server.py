@@ -186,13 +186,9 @@ def open_page(config: Config, storage: EventStorage, components: DaemonComponent
 
     def sources() -> list[SourceStatus]:
         return [
-            SourceStatus(source.name, str(source.condition.state))
+            SourceStatus(source.name, str(source.condition.state), source.budget)
             for source in list(components.sources)
         ]
-
-    def threshold(name: str) -> float | None:
-        matching = [source for source in list(components.sources) if source.name == name]
-        return matching[0].threshold if matching else None
 
     def model() -> str:
         return f"{components.model.name}/{components.model.version}"
@@ -202,7 +198,7 @@ def open_page(config: Config, storage: EventStorage, components: DaemonComponent
     try:
         reader = StoreReader(storage.store.path)
         reader.close()  # this thread only checks the file; the threads that read open their own
-        context = PageContext(storage.store, reader, storage.folder, hub, sources, threshold, model)
+        context = PageContext(storage.store, reader, storage.folder, hub, sources, model)
         return DaemonPage(PageServer(config.web, context, token), hub)
     except (PageError, StoreError) as error:
         raise ConfigError([str(error)]) from error
@@ -214,9 +210,7 @@ def serve_store(path: Path, clips: Path, address: str) -> None:
         config = WebConfig(address=address)
         store = EventStore(path, aside=False)
         folder = ClipFolder(clips) if clips.is_dir() else None
-        context = PageContext(
-            store, StoreReader(path), folder, LiveHub(), list, lambda _: None, lambda: ""
-        )
+        context = PageContext(store, StoreReader(path), folder, LiveHub(), list, lambda: "")
         server = PageServer(config, context, None)
     except ValidationError as error:
         fault = error.errors()[0]["msg"].removeprefix("Value error, ")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -19,19 +19,21 @@ from starlette.templating import Jinja2Templates
 from streamdet.daemon.supervision import SourceState
 from streamdet.detection.event import format_utc, parse_utc
 from streamdet.formats.table import format_clock
+from streamdet.pipeline.budget_threshold import BudgetThreshold
 from streamdet.store.clips import ClipFolder
 from streamdet.store.reader import EventFilter, StoredEvent, StoreReader
 from streamdet.store.store import EventStore
 from streamdet.store.verdict import CAUSES, VERDICTS
-from streamdet.web import charts
+from streamdet.web import charts, rate_chart, thresholds
 from streamdet.web.live import MAX_LIVE_SOURCES, LiveHub
 
 PAGE_SIZE = 25
-HISTOGRAM_BINS = 200
 _LIVE_PAGE_EVENTS = 5
 _CLIP_WAIT_S = 30.0
 _VERDICT_FILTERS = (*VERDICTS, "none", "any")
 _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_(\d{1,15})")
+
+_T = TypeVar("_T")
 
 STATE_WORDS = {str(state): state.label for state in SourceState}
 """What the page shows for each value of `SourceState`."""
@@ -39,19 +41,19 @@ STATE_WORDS = {str(state): state.label for state in SourceState}
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """A source of the daemon: its name, and the value of its `SourceState`."""
+    """A source of the daemon: its name, the value of its `SourceState`, and its threshold."""
 
     name: str
     state: str
+    budget: BudgetThreshold
 
 
 @dataclass(frozen=True)
 class PageContext:
     """What the pages read from.
 
-    ``sources`` lists the daemon's sources, ``threshold`` returns the threshold of a source, or
-    None, and ``model`` returns NAME/VERSION. Without a daemon they return an empty list, None and
-    an empty text.
+    ``sources`` lists the daemon's sources, and ``model`` returns NAME/VERSION. Without a daemon
+    they return an empty list and an empty text.
     """
 
     store: EventStore
@@ -59,7 +61,6 @@ class PageContext:
     clips: ClipFolder | None
     hub: LiveHub
     sources: Callable[[], list[SourceStatus]]
-    threshold: Callable[[str], float | None]
     model: Callable[[], str]
 
 
@@ -70,9 +71,13 @@ def create_templates() -> Jinja2Templates:
         "causes": CAUSES,
         "plot_curve": charts.plot_curve,
         "clock": format_clock,
+        "score_ticks": rate_chart.score_ticks(),
+        "rate_ticks": rate_chart.rate_ticks(),
         "state_words": STATE_WORDS,
     }
-    templates.env.filters |= {"utc": format_utc}
+    templates.env.filters |= {
+        "utc": format_utc, "score": charts.format_score, "rate": charts.format_rate,
+    }  # fmt: skip
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
     return templates
 
@@ -85,16 +90,11 @@ class Views:
 
     def live(self, request: Request) -> Response:
         """The daemon's sources and the newest events."""
-        sources = self.context.sources()
-        page = parse_int(request, "page", 0, 0, 1_000)
-        shown = sources[page * MAX_LIVE_SOURCES : (page + 1) * MAX_LIVE_SOURCES]
+        shown, pager = _page_of(request, self.context.sources())
         events = self.context.reader.page(EventFilter(), _LIVE_PAGE_EVENTS).events
-        pages = -(-len(sources) // MAX_LIVE_SOURCES)
-        thresholds = {source.name: self.context.threshold(source.name) for source in shown}
         return self._render(
-            request, "live.html", current="live", sources=shown, events=events, page=page,
-            pages=pages, thresholds=thresholds,
-        )  # fmt: skip
+            request, "live.html", current="live", sources=shown, events=events, **pager
+        )
 
     def events(self, request: Request) -> Response:
         """The list of events, filtered and in pages."""
@@ -153,24 +153,54 @@ class Views:
         )  # fmt: skip
 
     def precision(self, request: Request) -> Response:
-        """The precision by day, and the effect of another threshold on the stored events."""
+        """The precision by day."""
         source = request.query_params.get("source") or None
         days = parse_int(request, "days", 30, 7, 365)
         now = datetime.now(UTC)
         event_filter = EventFilter(now.timestamp() - days * 86_400, source=source)
-        bins = self.context.reader.score_histogram(event_filter, HISTOGRAM_BINS)
-        text = request.query_params.get("threshold", "")
-        threshold = float(text) if re.fullmatch(r"0(\.\d{1,4})?|1(\.0{1,4})?", text) else 0.5
         counts = self.context.reader.counts_by_day(event_filter)
         chart = charts.precision_by_day(counts, now.date(), days)
         return self._render(
             request, "precision.html", current="precision", source=source, days=days, chart=chart,
-            source_names=self.context.reader.sources(), bins=bins,
-            split=charts.split_at_threshold(bins, threshold),
+            source_names=self.context.reader.sources(),
             reviewed=sum(day.reviewed for day in chart),
             reviewed_true=sum(day.true for day in chart),
             most_events=max((day.events for day in chart), default=0),
         )  # fmt: skip
+
+    def thresholds(self, request: Request) -> Response:
+        """The threshold of each source, its background, and the effect of another threshold."""
+        source = request.query_params.get("source") or None
+        days = parse_int(request, "days", 30, 7, 365)
+        running = {status.name: status for status in self.context.sources()}
+        stored = self.context.reader.sources()
+        names = [source] if source else list(running) or stored
+        shown, pager = _page_of(request, names)
+        since_s = time.time() - days * 86_400
+        described = [self._describe_threshold(name, running.get(name), since_s) for name in shown]
+        return self._render(
+            request, "thresholds.html", current="thresholds", source=source, days=days,
+            source_names=sorted({*running, *stored}), running=bool(running),
+            described=[one for one in described if one is not None], **pager,
+        )  # fmt: skip
+
+    def _describe_threshold(
+        self, name: str, status: SourceStatus | None, since_s: float
+    ) -> thresholds.SourceThreshold | None:
+        """The threshold of a source; None if there is neither a daemon nor an event of it."""
+        reader, event_filter = self.context.reader, EventFilter(since_s, source=name)
+        known = None
+        if status is not None:
+            known = rate_chart.Background.of(status.budget)
+            threshold = known.state.threshold
+        else:
+            newest = reader.page(EventFilter(source=name), 1).events
+            if not newest:
+                return None
+            threshold = newest[0].event.detection.threshold
+        highest = reader.highest_threshold(event_filter) or 0.0
+        counts = reader.score_counts(event_filter)
+        return thresholds.describe_threshold(name, threshold, known, counts, highest)
 
     def login(self, request: Request, *, error: str = "", status: int = 200) -> Response:
         """The form that asks for the token."""
@@ -193,6 +223,13 @@ class Views:
     ) -> Response:
         values |= {"model": self.context.model(), "clip_expected": self._clip_expected}
         return self._templates.TemplateResponse(request, template, values, status_code=status)
+
+
+def _page_of(request: Request, items: list[_T]) -> tuple[list[_T], dict[str, int]]:
+    """Return those of the items that the query's page shows, and the numbers for its pager."""
+    page = parse_int(request, "page", 0, 0, 1_000)
+    shown = items[page * MAX_LIVE_SOURCES : (page + 1) * MAX_LIVE_SOURCES]
+    return shown, {"page": page, "pages": -(-len(items) // MAX_LIVE_SOURCES)}
 
 
 def parse_filter(request: Request) -> tuple[EventFilter, dict[str, str]]:

@@ -17,6 +17,12 @@ const palette = Uint8ClampedArray.from({ length: 256 * 4 }, (_, i) => {
     255 * (0.07 + 1.1 * v * (1 - v) + Math.max(0, 2.4 * v - 1.7)), 255][i & 3];
 });
 
+// a score with two to four decimals, more where it is close to 0 or 1
+const formatScore = (score) => {
+  const decimals = 1 - Math.floor(Math.log10(Math.min(score, 1 - score) || 1));
+  return score.toFixed(Math.min(4, Math.max(2, decimals)));
+};
+
 const drawSpectrogram = (context, levels, bands, x) => {
   const frames = levels.length / bands;
   if (!frames) return;
@@ -240,7 +246,7 @@ const updatePanel = (update) => {
   section.querySelector("[data-level]").value = update.level_dbfs;
   section.querySelector("[data-level-text]").textContent =
     connected ? `${update.level_dbfs.toFixed(0)} dBFS` : "–";
-  section.querySelector("[data-threshold]").textContent = update.threshold.toFixed(2);
+  section.querySelector("[data-threshold]").textContent = formatScore(update.threshold);
   const columns = decodeBytes(update.columns);
   const bands = 64, count = columns.length / bands, { width } = spectrogram.canvas;
   if (count) spectrogram.drawImage(spectrogram.canvas, -count, 0);
@@ -249,7 +255,7 @@ const updatePanel = (update) => {
   panel.scores = panel.scores.concat(update.scores).slice(-shownScores);
   const highest = Math.max(...panel.scores.slice(-25));
   section.querySelector("[data-score]").textContent =
-    connected && panel.scores.length ? highest.toFixed(2) : "–";
+    connected && panel.scores.length ? formatScore(highest) : "–";
   drawScores(panel, update);
 };
 
@@ -291,29 +297,6 @@ const connect = () => {
     setTimeout(connect, 10000);
   });
 };
-
-// ---- threshold slider of the precision page
-
-const slider = document.getElementById("threshold");
-if (slider) {
-  const bins = JSON.parse(slider.dataset.bins);
-  slider.addEventListener("input", () => {
-    const threshold = Number(slider.value);
-    const sums = { above: [0, 0, 0], below: [0, 0, 0] };
-    for (const [lowerEdge, trueCount, falseCount, undecided] of bins) {
-      const sum = lowerEdge >= threshold - 1e-9 ? sums.above : sums.below;
-      sum[0] += trueCount + falseCount + undecided;
-      sum[1] += trueCount;
-      sum[2] += falseCount;
-    }
-    document.getElementById("threshold-value").textContent = threshold.toFixed(3);
-    for (const side of ["above", "below"]) {
-      document.querySelectorAll(`[data-${side}]`).forEach((cell, i) => { cell.textContent = sums[side][i]; });
-    }
-    const line = document.getElementById("threshold-line");
-    for (const end of ["x1", "x2"]) line.setAttribute(end, String(threshold * bins.length));
-  });
-}
 
 const nameField = document.querySelector("[data-reviewer]");
 if (nameField) nameField.value = localStorage.getItem("reviewer") || "";
