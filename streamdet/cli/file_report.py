@@ -34,13 +34,13 @@ class FileReports:
     def __post_init__(self) -> None:
         if self.excerpts and not self.reports:
             raise CommandError("--excerpts: needs --output NAME.html")
-        if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg"):
-            raise CommandError(f"--plot {self.plot}: unknown format. Use .png or .svg")
+        if self.plot is not None:
+            check_plot_format(self.plot)
         if self._needs_overviews:
-            _require_plots()
+            require_plots()
         for option, path in (*(("--output", p) for p in self.reports), ("--plot", self.plot)):
             if path is not None:
-                _check_writable(option, path)
+                check_writable(option, path)
         if self.clips is not None:
             try:
                 self.clips.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,7 +98,14 @@ class FileReports:
             raise CommandError(f"{error.filename}: {error.strerror}") from error
 
 
-def _require_plots() -> None:
+def check_plot_format(path: Path) -> None:
+    """Raise CommandError if the suffix of a plot is neither .png nor .svg."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise CommandError(f"--plot {path}: unknown format. Use .png or .svg")
+
+
+def require_plots() -> None:
+    """Raise CommandError if what plots need is not installed."""
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
@@ -107,7 +114,8 @@ def _require_plots() -> None:
                       "'streamdet[plots]'") from error  # fmt: skip
 
 
-def _check_writable(option: str, path: Path) -> None:
+def check_writable(option: str, path: Path) -> None:
+    """Raise CommandError if the file cannot be written. Creates it if it does not exist."""
     try:
         path.open("a").close()
     except OSError as error:

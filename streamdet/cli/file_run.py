@@ -60,7 +60,7 @@ def analyse_files(paths: list[str], task: FileTask, batch: int) -> int:
 
     code = 0
     with (
-        _progress_bar() as bar,
+        progress_bar() as bar,
         _interrupt_signals() as interrupts,
         ThreadPoolExecutor(batch) as pool,
     ):
@@ -71,7 +71,7 @@ def analyse_files(paths: list[str], task: FileTask, batch: int) -> int:
         for analysis in analyses:
             _record_events(analysis, task, bar)
             if analysis.fault:
-                _print_message(bar, analysis.fault)
+                print_message(bar, analysis.fault)
                 code = analysis.code if code in (0, analysis.code) else BAD_INPUT
             if interrupts:
                 return INTERRUPTED
@@ -91,7 +91,7 @@ def _record_events(analysis: FileAnalysis, task: FileTask, bar: Progress) -> Non
     task.recorder.finish_file(analysis.path)
     task.reports.finish_file(analysis.path, analysis.fault, analysis.threshold)
     if task.pipeline.budget is not None and not analysis.fault:
-        _print_message(bar, f"{analysis.path}: threshold {analysis.threshold:.4f} for the budget")
+        print_message(bar, f"{analysis.path}: threshold {analysis.threshold:.4f} for the budget")
 
 
 class FileAnalysis:
@@ -179,7 +179,7 @@ def _open_source(path: str, inputs: InputOptions) -> tuple[Source, int | None]:
     return PipeSource(sys.stdin.buffer, inputs.raw), None
 
 
-def _progress_bar() -> Progress:
+def progress_bar() -> Progress:
     """A bar on stderr, shown only on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -196,7 +196,8 @@ def _progress_bar() -> Progress:
     )
 
 
-def _print_message(bar: Progress, message: str) -> None:
+def print_message(bar: Progress, message: str) -> None:
+    """Print one line about a file above the bar."""
     from streamdet.text import printable
 
     line = printable(f"streamdet: {message}")

@@ -20,6 +20,7 @@ from streamdet.cli import (
     scan,
     selftest,
     thresholds,
+    tune,
 )
 from streamdet.cli.errors import EXIT_CODE_MEANINGS, INTERRUPTED, CommandError
 from streamdet.text import plain_validation
@@ -40,6 +41,7 @@ app.command("review")(review.review)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)
 app.command("thresholds")(thresholds.thresholds)
+app.command("tune")(tune.tune)
 app.add_typer(events.app, name="events")
 app.add_typer(config.app, name="config")
 app.add_typer(model.app, name="model")

@@ -123,6 +123,14 @@ LabelsOption = Annotated[
         "event within 0.5 s of a label is true.",
     ),
 ]  # fmt: skip
+ListOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--list", metavar="FILE",
+        help="Read paths from this file, one per line; - is stdin. Lines that start with # are "
+        "skipped. Can be repeated.",
+    ),
+]  # fmt: skip
 TrackOption = Annotated[
     str | None,
     typer.Option(

@@ -43,15 +43,7 @@ def scan(
         list[str] | None,
         typer.Argument(metavar="PATH", help="Files, folders, quoted globs or URLs."),
     ] = None,
-    lists: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--list",
-            metavar="FILE",
-            help="Read paths from this file, one per line; - is stdin. Lines that start with # are "
-            "skipped. Can be repeated.",
-        ),
-    ] = None,
+    lists: options.ListOption = None,
     manifest: Annotated[
         Path,
         typer.Option(metavar="FILE", help="SQLite file with the results, used to continue a scan."),

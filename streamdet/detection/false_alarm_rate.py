@@ -38,9 +38,9 @@ _LEAST_EXPOSURE_S = 1.0
 """A level that was observed for less than this tells nothing."""
 _ROUNDS, _NODES = 4, 15
 """Grids of shapes and scales, and the nodes of each along one axis."""
-_MIXTURE_STEPS = 30
 _LEAST_RATE = 1e-12
 """Events per second; below this, rates are the same."""
+_MIXTURE_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,7 @@ def estimate_rates(
     ``shots`` (COUNT,): the share of shots whose highest score is between each level and the next,
     if there may be shots among the events of the background.
     """
-    # a higher level can have more starts: at a low threshold, all is one event
-    starts = _running_max(state.starts)
-    peaks = np.where(state.exposure >= _LEAST_EXPOSURE_S, starts - np.append(starts[1:], 0.0), 0.0)
-    intensity = peaks / np.maximum(state.exposure, _LEAST_EXPOSURE_S)
-    counted = np.cumsum(intensity[::-1])[::-1]
+    starts, peaks, counted = _count_peaks(state)
     fit = None
     if counted[0] > 0.0:
         start = _tail_start(tail, starts, counted)
@@ -109,6 +105,36 @@ def estimate_rates(
         counted = np.concatenate([np.maximum(counted[:start], rates[0]), rates])
     rates = np.maximum(counted, background.reported_rates(config, state))
     return RateCurve(_running_max(np.maximum(rates, _LEAST_RATE)), fit)
+
+
+def sample_rates(
+    config: BackgroundConfig, tail: TailConfig, state: BackgroundState, count: int, seed: int = 0
+) -> np.ndarray:
+    """Draw ``count`` possible curves of rates from the posterior: (count, COUNT) float64, never
+    rising.
+
+    The shape and the scale of the tail are drawn from their posterior. The rate of its peaks has a
+    gamma distribution, that of a Poisson rate under the prior of Jeffreys (Brown, Cai & DasGupta,
+    *Interval estimation in exponential families*, Statistica Sinica 13, 2003). Below the tail each
+    bin adds its own peaks, so the rate above a level has the gamma distribution of its count.
+    """
+    starts, peaks, counted = _count_peaks(state)
+    start = _tail_start(tail, starts, counted)
+    rng = np.random.default_rng(seed)
+    posterior = _tail_posterior(tail, peaks[start:], state.exposure[start:])
+    points = posterior.points[rng.choice(len(posterior.weights), count, p=posterior.weights)]
+    # anywhere between the nodes, so that the quantiles are not those of the grid
+    points = points + posterior.spacing * (rng.random(points.shape) - 0.5)
+    shape = np.clip(points[:, :1], -tail.shape_limit, tail.shape_limit)
+    excess = background.STEP * np.arange(background.COUNT - start)
+    survival = _survival(excess, shape, np.exp(points[:, 1:]))
+    observed_s = np.maximum(_bins(survival) @ state.exposure[start:], _LEAST_EXPOSURE_S)
+    tail_rates = rng.standard_gamma(float(peaks[start:].sum()) + 0.5, count) / observed_s
+    rates = survival * tail_rates[:, None]
+    below = rng.standard_gamma(np.broadcast_to(peaks[:start], (count, start)))
+    below /= np.maximum(state.exposure[:start], _LEAST_EXPOSURE_S)
+    rates = np.concatenate([_running_sum(below) + rates[:, :1], rates], axis=1)
+    return np.maximum(np.maximum(rates, background.reported_rates(config, state)), _LEAST_RATE)
 
 
 def threshold_for(curve: RateCurve, budget: float) -> float:
@@ -135,9 +161,24 @@ def expected_per_day(curve: RateCurve, threshold: float) -> float:
     return DAY_S * math.exp(float(np.interp(at, background.levels(), logs)))
 
 
+def _count_peaks(state: BackgroundState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The events that began above each level, those with their highest score in the bin above it,
+    and their rate above it per second, each (COUNT,)."""
+    # a higher level can have more starts: at a low threshold, all is one event
+    starts = _running_max(state.starts)
+    peaks = np.where(state.exposure >= _LEAST_EXPOSURE_S, starts - np.append(starts[1:], 0.0), 0.0)
+    intensity = peaks / np.maximum(state.exposure, _LEAST_EXPOSURE_S)
+    return starts, peaks, _running_sum(intensity)
+
+
 def _running_max(rates: np.ndarray) -> np.ndarray:
     """Each value, or the highest one at a higher level."""
     return np.maximum.accumulate(rates[::-1])[::-1]
+
+
+def _running_sum(rates: np.ndarray) -> np.ndarray:
+    """The sum of each value and those at higher levels, (..., n)."""
+    return np.cumsum(rates[..., ::-1], axis=-1)[..., ::-1]
 
 
 def _tail_start(tail: TailConfig, starts: np.ndarray, counted: np.ndarray) -> int:
@@ -161,35 +202,59 @@ def _fit_tail(
     ``peaks`` and ``exposure`` (n,): the events with their highest score in the bin above each of
     these levels, and the seconds in which it was observed.
     """
-    excess = background.STEP * np.arange(len(peaks))
     events = float(peaks.sum())
+    posterior = _tail_posterior(tail, peaks, exposure, shots)
+    shape, log_scale = map(float, posterior.weights @ posterior.points)
+    scale = math.exp(log_scale)
+    excess = background.STEP * np.arange(len(peaks))
+    if shots is None:
+        survival = _survival(excess, np.array([[shape]]), np.array([[scale]]))[0]
+        rates = survival * events / max(float(_bins(survival) @ exposure), 1e-300)
+    else:
+        shapes, log_scales = np.split(posterior.points, 2, axis=1)
+        survival = _survival(excess, shapes, np.exp(log_scales))
+        bins = _bins(survival)
+        _, false = _mix(bins, shots, peaks, exposure)
+        rates = (posterior.weights * false / np.maximum(bins @ exposure, 1e-300)) @ survival
+    at = background.LOWEST + background.STEP * start
+    return TailFit(at, float(rates[0]), shape, scale, events), rates
+
+
+class _TailPosterior(NamedTuple):
+    """``points`` (m, 2): a grid of shapes and logarithms of scales, ``spacing`` (2,) apart.
+    ``weights`` (m,): their probabilities."""
+
+    points: np.ndarray
+    weights: np.ndarray
+    spacing: np.ndarray
+
+
+def _tail_posterior(
+    tail: TailConfig, peaks: np.ndarray, exposure: np.ndarray, shots: np.ndarray | None = None
+) -> _TailPosterior:
+    """The posterior of the tail's shape and scale, from ``peaks``, ``exposure`` and ``shots`` as in
+    `_fit_tail`."""
+    excess = background.STEP * np.arange(len(peaks))
     low = np.array([-tail.shape_limit, math.log(tail.scale) - 3.0])
     high = np.array([tail.shape_limit, math.log(tail.scale) + 2.0])
-    first, last, mean = low, high, (low + high) / 2.0
-    rates = np.zeros(len(peaks))
+    first, last = low, high
+    posterior = _TailPosterior(np.zeros((0, 2)), np.zeros(0), np.zeros(2))
     for _ in range(_ROUNDS):
+        spacing = (last - first) / (_NODES - 1)
         shape, log_scale = (
             axis.reshape(-1, 1)
             for axis in np.meshgrid(*np.linspace(first, last, _NODES).T, indexing="ij")
         )
-        survival = _survival(excess, shape, np.exp(log_scale))
-        bins = mixed = _bins(survival)
-        false = np.full(len(bins), events)
+        bins = _bins(_survival(excess, shape, np.exp(log_scale)))
         if shots is not None:
-            mixed, false = _mix(bins, shots, peaks, exposure)
-        weights = _posterior(tail, mixed, peaks, exposure, shape, log_scale)
-        rates = (weights * false / np.maximum(bins @ exposure, 1e-300)) @ survival
-        points = np.concatenate([shape, log_scale], axis=1)
-        mean = weights @ points
-        spread = np.sqrt(weights @ (points - mean) ** 2)
-        width = np.maximum(3.0 * spread, 1.5 * (last - first) / (_NODES - 1))
+            bins, _ = _mix(bins, shots, peaks, exposure)
+        weights = _posterior(tail, bins, peaks, exposure, shape, log_scale)
+        posterior = _TailPosterior(np.concatenate([shape, log_scale], axis=1), weights, spacing)
+        mean = weights @ posterior.points
+        spread = np.sqrt(weights @ (posterior.points - mean) ** 2)
+        width = np.maximum(3.0 * spread, 1.5 * spacing)
         first, last = np.maximum(low, mean - width), np.minimum(high, mean + width)
-    mean_shape, mean_scale = float(mean[0]), math.exp(float(mean[1]))
-    if shots is None:
-        survival = _survival(excess, np.array([[mean_shape]]), np.array([[mean_scale]]))[0]
-        rates = survival * events / max(float(_bins(survival) @ exposure), 1e-300)
-    at = background.LOWEST + background.STEP * start
-    return TailFit(at, float(rates[0]), mean_shape, mean_scale, events), rates
+    return posterior
 
 
 def _posterior(

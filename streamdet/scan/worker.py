@@ -92,7 +92,7 @@ class FileWorker:
     def analyse(self, file: MediaFile) -> FileResult:
         """Analyse a whole file. Errors of the file are in the result and never raised."""
         try:
-            with _local_path(file.name) as path:
+            with local_path(file.name) as path:
                 digest = file_digest(path)
                 result = self._analyse_local(file, path)
         except OSError as error:
@@ -140,7 +140,7 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def _local_path(name: str) -> Iterator[Path]:
+def local_path(name: str) -> Iterator[Path]:
     """The path of a file, or of a temporary copy of a URL. Raises OSError."""
     if "://" not in name:
         yield Path(name)
