@@ -221,7 +221,7 @@ def test_check_show_and_example(tmp_path):
     assert done.returncode == 2
     assert done.stderr.decode().splitlines() == [
         "streamdet: operating_point: this bundle has no 'loud'. "
-        "Use one of: sensitive, balanced, strict",
+        "Use one of: sensitive, balanced, strict, default",
         "streamdet: mqtt.password_file: /nowhere: No such file or directory",
     ]
     done = streamdet("config", "check", "--config", tmp_path / "none.toml")

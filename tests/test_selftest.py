@@ -57,8 +57,9 @@ def test_each_source_is_tested_at_the_threshold_that_the_daemon_would_use(tmp_pa
     assert "verified after" in yard
     assert saved.path("yard").stat().st_mtime_ns == before
 
-    done = streamdet("selftest", "--config", config, "--set", "sources.gate.threshold=0.99999",
-                     "--set", "verify=false")  # fmt: skip
+    keys = ("sources.gate.threshold=0.99999", "sources.yard.false_alarms=60/h", "verify=false")
+    settings = [word for key in keys for word in ("--set", key)]
+    done = streamdet("selftest", "--config", config, *settings)
     assert done.returncode == 1
     assert done.stdout.startswith(b"gate: not detected")
     assert b"another model" in done.stderr  # the scores of the first stage have none saved
