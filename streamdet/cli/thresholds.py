@@ -66,18 +66,22 @@ def thresholds(
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     from streamdet.text import printable
 
-    tail = record["tail"]
+    tail, budget = record["tail"], record["budget_per_day"]
     fit = "-"
     if tail is not None:
         fit = f"from {tail['start']:.1f}, shape {tail['shape']:+.2f}, scale {tail['scale']:.2f}"
     return (
         printable(str(record["source"])),
         f"{record['threshold']:.4f}",
-        f"{record['budget_per_day']:.3g}/day",
+        "none" if budget is None else f"{budget:.3g}/day",
         f"{record['expected_per_day']:.3g}/day",
-        f"{record['seconds'] / 3_600.0:.1f} h",
+        _duration(record["seconds"]),
         fit,
     )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60.0:.0f} min" if seconds < 36_000.0 else f"{seconds / 3_600.0:.0f} h"
 
 
 def _no_records(folder: Path) -> str:

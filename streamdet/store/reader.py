@@ -257,7 +257,9 @@ class StoreReader:
 
     def _rows(self, query: str, values: Any) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._db.execute(query, values)
+            # `yield from` would close the cursor of a database that is closed already
+            for row in self._db.execute(query, values):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from error
 
