@@ -10,6 +10,7 @@ from streamdet.model.bundle import Bundle
 from train.data.corpus import Corpus
 from train.errors import TrainError
 from train.evaluation import budget_plots
+from train.evaluation.budget_outcomes import HOUR_S, Outcome, sum_outcomes
 from train.evaluation.budget_scenes import (
     QUARTER_S,
     SETTLED,
@@ -20,14 +21,11 @@ from train.evaluation.budget_scenes import (
 from train.evaluation.budgets import (
     BUDGETS,
     FIXED,
-    HOUR_S,
     NAMED,
     WITHOUT,
-    Outcome,
     PlaceOutcome,
     StreamLengths,
     measure_places,
-    sum_outcomes,
 )
 from train.evaluation.stream_scores import CachedScorer
 
@@ -106,7 +104,7 @@ def write_budget_page(report: BudgetReport, folder: Path) -> Path:
 
 
 def _make_head(report: BudgetReport) -> list[str]:
-    named = ", ".join(f"`{name}` ({budget})" for name, budget in NAMED.items())
+    named = ", ".join(f"`{name}`" for name in NAMED)
     lines = [
         f"# Budgets of false alarms: {report.bundle} on {report.split}",
         "",
@@ -115,9 +113,9 @@ def _make_head(report: BudgetReport) -> list[str]:
         "Each place has one stream to adapt on and another to measure on. Both hold ten shots an "
         "hour, at 0, 6, 12 and 20 dB. No labels and no verdicts are used for adaptation, so shots "
         f"that are missed count as background. `{WITHOUT.strip()}` adapts to the same stream "
-        f"without them. A day repeats that stream {report.passes} times. The named points are the "
-        f"thresholds of {named} under the bundle's background. `then adapting` goes on adapting "
-        "while it is measured; all other settings keep their threshold.",
+        f"without them. A day repeats that stream {report.passes} times. `start` is before any "
+        "adaptation, and `then adapting` goes on adapting while it is measured; all other settings "
+        f"keep their threshold. {named} are the thresholds of the card, for any place.",
         "",
         "The streams are hours long, but the clips of a split last minutes. Both streams of a "
         "place repeat the same clips in another order and at other levels. So false alarms are "

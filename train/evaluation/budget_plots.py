@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from streamdet.detection import background
 from streamdet.detection.background import logit
+from train.evaluation.budget_outcomes import HOUR_S, Outcome
 from train.evaluation.budget_scenes import QUARTER_S, SceneOutcome
-from train.evaluation.budgets import BUDGETS, HOUR_S, Outcome, PlaceOutcome
+from train.evaluation.budgets import BUDGETS, PlaceOutcome
 from train.evaluation.metrics import match_events
 
 TICKS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)

@@ -22,15 +22,8 @@ from train.data.distances import read_distances
 from train.data.mixtures import make_city_mixtures
 from train.data.place_recipes import Place
 from train.data.places import StreamPart
-from train.evaluation.budgets import (
-    BUDGETS,
-    FIXED,
-    HOUR_S,
-    Outcome,
-    count_outcome,
-    list_fixed_thresholds,
-    open_stream,
-)
+from train.evaluation.budget_outcomes import HOUR_S, Outcome, count_outcome
+from train.evaluation.budgets import BUDGETS, FIXED, list_fixed_thresholds, open_stream
 from train.evaluation.metrics import match_events
 from train.evaluation.stream_scores import (
     Replay,
