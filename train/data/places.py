@@ -93,11 +93,11 @@ def make_stream(
     split: str,
     schedule: Sequence[tuple[Place, int]],
     seed: int,
-    shots_h: float = SHOTS_H,
+    shots_h: float,
 ) -> Iterator[StreamPart]:
     """Make a stream of one place after another, each for a number of pieces.
 
-    ``shots_h`` shots an hour are added; another number leaves all other sounds as they are.
+    ``shots_h`` shots an hour are added; the other sounds do not depend on their number.
     """
     clips = MixtureClips(corpus, split)
     fade = round(FADE_S * RATE)

@@ -58,12 +58,10 @@ def measure_budgets(
 ) -> BudgetReport:
     """Measure places, changes of scene and field recordings. ``shorten`` divides the length of
     the changes of scene; ``names`` selects places. ``report`` is called with lines of progress.
-    Raises TrainError if no place has clips."""
+    Raises TrainError as `measure_places`."""
     scorer = None if bundle.verifier is None else CachedScorer(bundle)
     common = (bundle, corpus, split, cache, scorer)
     measured = measure_places(*common, lengths, names, report)
-    if not measured:
-        raise TrainError(f"the {split} clips have none of the places to measure")
     scenes = measure_scenes(*common, shorten, report)
     city = measure_city(*common, positions)
     name = f"{bundle.name}/{bundle.version}"

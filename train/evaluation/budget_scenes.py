@@ -106,7 +106,7 @@ def measure_scenes(
         if not all(place in known for place, _ in rows):
             continue
         schedule = [(known[place], max(1, pieces // shorten)) for place, pieces in rows]
-        stream = open_stream(bundle, corpus, split, cache, schedule, 3)
+        stream = open_stream(bundle, corpus, split, cache, schedule, 3, places.SHOTS_H)
         played = {
             text: replay(
                 bundle, stream, scorer, BudgetThreshold(set_up_budget(bundle, parse_budget(text)))

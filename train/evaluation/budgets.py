@@ -26,6 +26,7 @@ from train.data import places
 from train.data.corpus import Corpus
 from train.data.place_recipes import Place
 from train.data.places import Material
+from train.errors import TrainError
 from train.evaluation.budget_outcomes import Outcome, count_outcome
 from train.evaluation.stream_scores import ScoredStream, hash_recipe, replay, score_stream
 
@@ -74,18 +75,22 @@ def measure_places(
     report: Callable[[str], None] = lambda _: None,
 ) -> list[PlaceOutcome]:
     """Measure every place that the split has clips for, or those with the ``names``. ``report`` is
-    called with a line about each."""
+    called with a line about each. Raises TrainError if there is none, or a name is unknown."""
+    known = {place.name: place for place in places.list_places(corpus, split)}
+    unknown = [name for name in names if name not in known]
+    if unknown or not known:
+        problem = f"no place {', '.join(unknown)}" if unknown else "no places"
+        choice = f"Use {', '.join(known)}" if known else "Prepare more clips"
+        raise TrainError(f"{problem} among the {split} clips. {choice}.")
     measured = []
-    for place in places.list_places(corpus, split):
-        if names and place.name not in names:
-            continue
-        known = [(place, lengths.adaptation)]
+    for place in (known[name] for name in names or known):
+        pieces = [(place, lengths.adaptation)]
         shots, none = (
-            open_stream(bundle, corpus, split, cache, known, 1, shots_h)
+            open_stream(bundle, corpus, split, cache, pieces, 1, shots_h)
             for shots_h in (places.SHOTS_H, 0.0)
         )
-        other = [(place, lengths.evaluation)]
-        evaluation = open_stream(bundle, corpus, split, cache, other, 2)
+        pieces = [(place, lengths.evaluation)]
+        evaluation = open_stream(bundle, corpus, split, cache, pieces, 2, places.SHOTS_H)
         adaptation = {"": shots, WITHOUT: none}
         outcomes, curves = measure_place(bundle, scorer, adaptation, evaluation, lengths.passes)
         report(f"{split}: {place.name} measured")
@@ -101,7 +106,7 @@ def open_stream(
     cache: Path,
     schedule: Sequence[tuple[Place, int]],
     seed: int,
-    shots_h: float = places.SHOTS_H,
+    shots_h: float,
 ) -> ScoredStream:
     """Make and score a stream, or read its frames from the folder ``cache``."""
     constants = (places.PIECE_S, shots_h, places.EBRS_DB, places.FADE_S)
