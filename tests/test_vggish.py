@@ -238,7 +238,7 @@ def test_a_tagger_scores_the_last_embeddings_of_a_stream(complete_tagger):
         results.append([np.concatenate(x) for x in zip(*(frames + stream.finish()), strict=True)])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    scores, flux, level = results[0]
+    scores, flux, level, _ = results[0]
     assert scores.shape == (7, 5)
     assert flux.shape == (7, 96)
     np.testing.assert_allclose(level[:6].mean(), 0.01, rtol=0.1)
