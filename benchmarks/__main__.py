@@ -28,6 +28,7 @@ NAMES = (
     "roofline",
     "files",
     "verification",
+    "budgets",
     "batch",
     "frontier",
     "review",

@@ -15,6 +15,7 @@ def write_plots(results: dict[str, dict[str, Any]], to: Path) -> None:
         "streams": _plot_streams,
         "files": _plot_files,
         "batch": _plot_batch,
+        "budgets": _plot_budgets,
         "frontier": _plot_frontier,
         "soak": _plot_soak,
     }
@@ -62,6 +63,14 @@ def _plot_batch(axis: Axes, found: dict[str, Any]) -> None:
     _finish_plot(
         axis, "streams in a batch", "µs per second of sound", "Cost by batch size, one core"
     )
+
+
+def _plot_budgets(axis: Axes, found: dict[str, Any]) -> None:
+    rows = found["memory"]
+    axis.plot([r["days"] for r in rows], [r["kb"] for r in rows], label="state of a source")
+    axis.set_ylim(0)
+    title = f"Size of a background, {found['events_an_hour']} events an hour"
+    _finish_plot(axis, "simulated days", "kB", title, log=False)
 
 
 def _plot_frontier(axis: Axes, found: dict[str, Any]) -> None:

@@ -113,6 +113,9 @@ def list_targets(results: dict[str, Result]) -> list[tuple[str, str, Any, bool, 
     add("review", "a verdict while listening, p99", "50 ms", verdict, lambda v: v < 50)
     helped = start.get("help_s", {}).get("median")
     add("start", "`streamdet --help`", "0.15 s", helped, lambda v: v <= 0.15)
+    quiet = _find_row(found("budgets").get("streams", []), stream="quiet").get("percent", {})
+    goal = "a budget, % of a quiet pipeline's time"
+    add("budgets", goal, "1", quiet.get("median"), lambda v: v < 1)
     add("onset", "memory of `listen`, MB", "200", onset.get("peak_mb"), lambda v: v <= 200)
     each = found("memory").get("mb_a_further_stream")
     add("memory", "each further stream, MB", "1", each, lambda v: v <= 1)
@@ -251,6 +254,22 @@ def _format_verification(found: Result) -> str:
     )
 
 
+def _format_budgets(found: Result) -> str:
+    keys = ("stream", "share_of_core", "percent")
+    rows = [tuple(r[k] for k in keys) for r in found["streams"]]
+    memory = found["memory"]
+    estimate, size = found["estimate_ms"]["median"], format_value(memory[-1]["kb"])
+    return "\n\n".join(
+        (
+            format_table(("live stream", "share of a core", "of it the budget, %"), rows),
+            f"The threshold is estimated once a minute, in {format_value(estimate)} ms. The state "
+            f"of a source has {size} kB after {memory[-1]['days']:g} simulated days with "
+            f"{found['events_an_hour']} events an hour.",
+            "![size of the state over days](results/budgets.png)",
+        )
+    )
+
+
 def _format_batch(found: Result) -> str:
     rows = [
         (r["batch"], r["numpy"], r["cpu"], r["onnxruntime_network"])
@@ -356,6 +375,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "streams": ("Streams on a core", _format_streams),
     "files": ("Files", _format_files),
     "verification": ("Verification", _format_verification),
+    "budgets": ("Budgets of false alarms", _format_budgets),
     "parts": ("A second of sound, part by part", _format_parts),
     "roofline": ("Roofline", _format_roofline),
     "batch": ("Batches", _format_batch),

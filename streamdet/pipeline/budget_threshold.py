@@ -13,6 +13,7 @@ import numpy as np
 from streamdet.detection import adaptive_threshold, background_format
 from streamdet.detection.adaptive_threshold import ThresholdConfig, ThresholdState
 from streamdet.detection.background import (
+    COUNTED_S,
     BackgroundConfig,
     BackgroundState,
     EventSpan,
@@ -74,13 +75,14 @@ class BudgetThreshold:
     """The threshold in force and the background that it follows from.
 
     It belongs to a source, and outlives its pipelines. `SourcePipeline` feeds it. Scores wait until
-    they fill a second: counting them costs the same for a frame as for a second.
+    there are COUNTED_S of them: to count a frame takes as long as to count all of these.
     """
 
     def __init__(self, setup: BudgetSetup, saved: Mapping[str, Any] | None = None) -> None:
         """``saved``: an earlier `record`. Raises BackgroundError if it does not fit."""
         self._setup = setup
         self._waiting: list[np.ndarray] = []
+        self._frames, self._together = 0, COUNTED_S * setup.config.background.per_second
         if saved is None:
             self._state = adaptive_threshold.init(setup.config, setup.prior)
         else:
@@ -118,6 +120,10 @@ class BudgetThreshold:
     ) -> None:
         """Add the ``(t,)`` final gunshot scores of the next frames, and the detections reported
         with them, in samples since the stream began. ``base``: where in the source it began."""
+        self._waiting.append(scores)
+        self._frames += len(scores)
+        if not detections and self._frames < self._together:
+            return
         spans = [
             EventSpan(
                 d.onset // grid.frame,
@@ -128,9 +134,7 @@ class BudgetThreshold:
             for d in detections
             if d.phase == "final" and d.offset is not None and d.verified is not False
         ]
-        self._waiting.append(scores)
-        if spans or sum(map(len, self._waiting)) >= self._setup.config.background.per_second:
-            self._count(spans, event_open=event_open)
+        self._count(spans, event_open=event_open)
 
     def finish(self) -> None:
         """End the stream; the next scores are those of another one."""
@@ -165,7 +169,7 @@ class BudgetThreshold:
 
     def _count(self, spans: list[EventSpan], *, event_open: bool) -> None:
         if self._waiting:
-            scores, self._waiting = np.concatenate(self._waiting), []
+            scores, self._waiting, self._frames = np.concatenate(self._waiting), [], 0
             self._state = adaptive_threshold.step(
                 self._setup.config, self._state, scores, spans, event_open=event_open
             )
