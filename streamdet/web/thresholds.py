@@ -5,7 +5,6 @@ of other thresholds and budgets. Pure functions.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,9 +113,10 @@ def describe_threshold(
     """
     curve = None if known is None else known.state.curve
     needed = max(threshold, highest)
-    scores = np.array([row[0] for row in counts])
-    sums = np.zeros((len(counts) + 1, 3), int)  # of the events from each score on
-    sums[:-1] = np.cumsum([row[1:] for row in counts][::-1] or sums[:0], axis=0)[::-1]
+    rows = np.array(counts, np.float64).reshape(-1, 4)
+    scores, numbers = rows[:, 0], rows[:, 1:].astype(int)
+    sums = np.zeros((len(rows) + 1, 3), int)  # of the events from each score on
+    sums[:-1] = np.cumsum(numbers[::-1], axis=0)[::-1]
 
     def effect(at: float) -> ThresholdEffect:
         expected = None if curve is None else expected_per_day(curve, at)
@@ -140,7 +140,7 @@ def describe_threshold(
         effect(threshold),
         [effect(at) for at in others],
         position,
-        _score_bars(counts, threshold),
+        _score_bars(scores, numbers, threshold),
         known,
         None if known is None else plot_rates(known),
         budgets,
@@ -188,17 +188,21 @@ def _format_budget(budget: float) -> str:
     return f"{per_day:.3g}/day" if per_day >= 1.0 else f"{per_day * 7.0:.3g}/week"
 
 
-def _score_bars(counts: Sequence[ScoreCount], threshold: float) -> list[ScoreBar]:
-    """The histogram of stored events. The threshold in force lies between two bars. Heights are
-    square roots, so that a single event is visible next to a hundred."""
+def _score_bars(scores: np.ndarray, numbers: np.ndarray, threshold: float) -> list[ScoreBar]:
+    """The histogram of (n,) scores with (n, 3) numbers of events, lowest score first.
+
+    The threshold in force lies between two bars. Heights are square roots, so that a single event
+    is visible next to a hundred.
+    """
+    if not len(scores):
+        return []
     origin = float(logit(round(threshold, 4)))
-    bins: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for score, *numbers in counts:
-        index = math.floor((float(logit(score)) - origin) / _STEP + 1e-6)
-        bins[index] = [a + b for a, b in zip(bins[index], numbers, strict=True)]
-    highest = max((sum(numbers) for numbers in bins.values()), default=1)
+    bins = np.floor((logit(scores) - origin) / _STEP + 1e-6).astype(int)
+    indices, first = np.unique(bins, return_index=True)
     width, bars = 100.0 * _STEP / (RIGHT - LEFT), []
-    for index, (true, false, undecided) in sorted(bins.items()):
+    sums = np.add.reduceat(numbers, first, axis=0)
+    highest = int(sums.sum(axis=1).max())
+    for index, (true, false, undecided) in zip(indices.tolist(), sums.tolist(), strict=True):
         x = min(score_x(sigmoid(origin + _STEP * index)), 100.0 - width)
         events = true + false + undecided
         bars.append(ScoreBar(x, width, events, true, false, (events / highest) ** 0.5))
