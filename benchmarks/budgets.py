@@ -119,7 +119,12 @@ def main() -> None:
     noise = np.random.default_rng(1).standard_normal(STREAM_S * RATE).astype(np.float32) * 1e-3
     streams = [("quiet", noise)]
     if REEL.is_file():
-        streams.append(("film", np.asarray(soundfile.read(REEL, dtype="float32")[0], np.float32)[: STREAM_S * RATE]))
+        streams.append(
+            (
+                "film",
+                np.asarray(soundfile.read(REEL, dtype="float32")[0], np.float32)[: STREAM_S * RATE],
+            )
+        )
     memory = measure_memory(bundle)
     print_json(
         {
