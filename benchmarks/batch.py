@@ -35,7 +35,7 @@ def main() -> None:
             step, state = engine.step, engine.initial_state()
             spent = time_calls(lambda s=step, b=state, x=samples: s(b, x), 15)
             row[name] = round_digits(float(np.median(spent)) / BLOCK_S / count * 1e6)
-        onnx = make_onnxruntime_step(detector, count, 128)
+        onnx = make_onnxruntime_step(detector, count)
         frames_in = np.random.default_rng(0).normal(0, 1, (count, 128, 64)).astype(np.float32)
         spent = time_calls(lambda f=onnx, x=frames_in: f(x), 15)
         row["onnxruntime_network"] = round_digits(float(np.median(spent)) / BLOCK_S / count * 1e6)

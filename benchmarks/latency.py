@@ -54,7 +54,7 @@ def main() -> None:
         for ms in CHUNKS_MS
     ]
     front, _ = detector_configs(detector)
-    onnx, block = make_onnxruntime_step(detector, 1, 8), np.zeros((1, 8 * front.hop), np.float32)
+    onnx, block = make_onnxruntime_step(detector, 1), np.zeros((1, 8 * front.hop), np.float32)
     tail = np.zeros((1, front.window - front.hop), np.float32)
     other = time_calls(lambda: onnx(numpy_network.log_mel(front, tail, block)[1]), 1_000)
     ours = {}

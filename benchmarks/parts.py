@@ -36,12 +36,12 @@ def main() -> None:
     front, _ = detector_configs(detector)
     engine = engine_choice.file_engine(detector, Platform.cpu, SECONDS, configure_jax)
     small = engine_choice.file_engine(detector, Platform.numpy)
-    rng, length, count = np.random.default_rng(0), engine.block / RATE, engine.block // front.hop
+    rng, length = np.random.default_rng(0), engine.block / RATE
     samples = rng.normal(0, 0.1, (1, engine.block)).astype(np.float32)
     tail = np.zeros((1, front.window - front.hop), np.float32)
     frames = numpy_network.log_mel(front, tail, samples)[1]
     mel, silence = jax.jit(partial(frontend.step, front)), frontend.init(front, 1)
-    onnx, in_numpy = make_onnxruntime_step(detector, 1, count), make_numpy_step(detector, 1)
+    onnx, in_numpy = make_onnxruntime_step(detector, 1), make_numpy_step(detector, 1)
     network, bfloat16 = make_jax_step(detector, 1), make_jax_step(detector, 1, "bfloat16")
     np.testing.assert_allclose(onnx(frames), network(frames), atol=1e-3)
     state, other = engine.initial_state(), small.initial_state()

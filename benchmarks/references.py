@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from streamdet.model import bundle as bundles
 from streamdet.model import numpy_network
 from streamdet.model.bundle import Bundle
+from streamdet.model.bundle_files import DETECTOR_GRAPH
 from streamdet.model.config import FrontendConfig, ModelConfig
 
 TOLERANCE = 1e-4
@@ -27,35 +27,20 @@ def detector_configs(bundle: Bundle) -> tuple[FrontendConfig, ModelConfig]:
     return front, model
 
 
-def make_onnxruntime_step(
-    bundle: Bundle, streams: int, frames: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def make_onnxruntime_step(bundle: Bundle, streams: int) -> Callable[[np.ndarray], np.ndarray]:
     """Make a step of onnxruntime on one thread: ``(streams, frames, bands)`` to logits.
 
     The step keeps the state.
     """
-    import onnxruntime
+    from streamdet.model.onnx_network import OnnxDetector
 
-    from benchmarks.onnx_network import export_onnx
-
-    _, model = detector_configs(bundle)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        export_onnx(model, bundle.params, streams, frames), options, ["CPUExecutionProvider"]
-    )
-    state = {
-        tensor.name: np.zeros(tensor.shape, np.float32)
-        for tensor in session.get_inputs()
-        if tensor.name != "frames"
-    }
-    names = [tensor.name for tensor in session.get_outputs()]
+    front, model = detector_configs(bundle)
+    detector = OnnxDetector(model, bundle.graphs[DETECTOR_GRAPH], bundle.card["sha256"])
+    state = [numpy_network.init(front, model, streams)]
 
     def step(x: np.ndarray) -> np.ndarray:
-        outputs: Any = session.run(None, {"frames": x, **state})
-        after = dict(zip(names, outputs, strict=True))
-        state.update({name: after[f"{name}_after"] for name in state})
-        return after["logits"]
+        state[0], logits = detector.run(state[0], x)
+        return logits
 
     return step
 
@@ -103,7 +88,7 @@ def check_agreement(bundle: Bundle, streams: int, frames: int = 8, blocks: int =
     shape = (streams, frames * blocks, front.bands)
     x = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
     steps = (
-        make_onnxruntime_step(bundle, streams, frames),
+        make_onnxruntime_step(bundle, streams),
         make_jax_step(bundle, streams),
         make_numpy_step(bundle, streams),
     )

@@ -241,12 +241,15 @@ def _format_verification(found: Result) -> str:
     keys = ("bundle", "verify", "times_real_time", "peak_mb")
     rows = [tuple(r[k] for k in keys) for r in found["film"]]
     quiet = [(r["bundle"], r["verify"], r["share_of_core"]) for r in found["quiet"]]
-    window = found["window"]
+    windows = [
+        (k, *map(format_value, (w["median_ms"], w["p99_ms"]))) for k, w in found["windows"].items()
+    ]
     return "\n\n".join(
         (
-            f"One window of the verifier takes {format_value(window['median_ms'])} ms of one core "
-            f"(p99 {format_value(window['p99_ms'])} ms). {found['film_s'] / 60:.0f} minutes of "
-            "film-like reels, with 600 loud impulsive sounds an hour, on one core:",
+            "One window of the verifier on one core:",
+            format_table(("runtime", "ms, median", "ms, 99th percentile"), windows),
+            f"{found['film_s'] / 60:.0f} minutes of film-like reels, with 600 loud impulsive sounds "
+            "an hour, on one core:",
             format_table(("bundle", "verify", "times real time", "peak MB"), rows),
             "The pipeline of a quiet live stream, in numpy:",
             format_table(("bundle", "verify", "share of a core"), quiet),

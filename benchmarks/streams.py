@@ -50,7 +50,7 @@ def main() -> None:
         }
         for count in COUNTS
     ]
-    onnx = make_onnxruntime_step(detector, 200, 8)
+    onnx = make_onnxruntime_step(detector, 200)
     frames = np.random.default_rng(0).normal(0, 1, (200, 8, 64)).astype(np.float32)
     print_json(
         {

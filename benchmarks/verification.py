@@ -46,9 +46,10 @@ CORES: int | None = 1
 ENVIRONMENT = ONE_CORE
 
 
-def measure_windows(bundle: Bundle) -> dict[str, float]:
-    """Time single windows of a bundle's verifier on the demo scene, in numpy on one core."""
-    scorer = create_scorer(bundle)
+def measure_windows(bundle: Bundle, *, onnx: bool) -> dict[str, float]:
+    """Time single windows of a bundle's verifier on the demo scene, in numpy or in onnxruntime, on
+    one core."""
+    scorer = create_scorer(bundle, onnx=onnx)
     assert scorer is not None
     stream = engine_choice.file_engine(bundle, Platform.numpy).stream()
     log_mel = np.concatenate([frames.log_mel for frames in stream.feed(demo.scene())])
@@ -121,7 +122,10 @@ def main() -> None:
         rows = [measure_film(path, seconds, *run) for run in runs]
     print_json(
         {
-            "window": measure_windows(bundles.load()),
+            "windows": {
+                name: measure_windows(bundles.load(), onnx=name == "onnxruntime")
+                for name in ("numpy", "onnxruntime")
+            },
             "film_s": seconds,
             "film": rows,
             "quiet": [measure_quiet_stream(*run) for run in runs],

@@ -22,7 +22,6 @@ from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import Engine
 from streamdet.detection.event import Detection, Event
 from streamdet.detection.operating_point import choose_threshold
-from streamdet.detection.window_scorer import WindowScorer, create_scorer
 from streamdet.model import bundle as bundles
 from streamdet.model.bundle import Bundle, BundleError
 from streamdet.pipeline import engine_choice
@@ -70,7 +69,7 @@ def detect(
         end_s: Where to stop, in seconds of the file. Default: its end.
         start_unix_s: The UTC time of the first sample of the file, for `Event.unix_s`.
         verify: Whether the bundle's verifier, if it has one, scores each candidate.
-        platform: "auto", "numpy", "cpu", "gpu" or "tpu".
+        platform: "auto", "numpy", "onnx", "cpu", "gpu" or "tpu".
 
     Raises:
         BundleError: The bundle is missing or invalid.
@@ -80,14 +79,13 @@ def detect(
     """
     from streamdet.audio import media
 
-    bundle, decision, scorer, budget = _load(
-        model, threshold, operating_point, false_alarms, verify
-    )
+    bundle, decision, budget = _load(model, threshold, operating_point, false_alarms, verify)
     source = media.open_media(Path(path), start_s, end_s, track)
     try:
         count = source.samples_to_read
         seconds = None if count is None else count / source.rate
         engine = engine_choice.file_engine(bundle, Platform(platform), seconds)
+        scorer = engine_choice.scorer_for(bundle, engine, verify=verify)
         pipeline = FilePipeline(engine, decision, parse_channels(str(channels)), scorer, budget)
         if budget is not None:
             with closing(media.open_media(Path(path), start_s, end_s, track)) as first_pass:
@@ -137,10 +135,9 @@ class Detector:
         verify: bool = True,
         platform: str = "auto",
     ) -> None:
-        bundle, decision, scorer, budget = _load(
-            model, threshold, operating_point, false_alarms, verify
-        )
+        bundle, decision, budget = _load(model, threshold, operating_point, false_alarms, verify)
         self._engine: Engine = engine_choice.live_engine(bundle, Platform(platform))
+        scorer = engine_choice.scorer_for(bundle, self._engine, verify=verify)
         self._pipelines = ChannelPipelines(
             self._engine, decision, rate, channels, parse_channels(str(hear)), scorer=scorer,
             budget=budget,
@@ -215,7 +212,7 @@ def _load(
     operating_point: str | None,
     false_alarms: str | None,
     verify: bool,
-) -> tuple[Bundle, DecisionConfig, WindowScorer | None, BudgetSetup | None]:
+) -> tuple[Bundle, DecisionConfig, BudgetSetup | None]:
     bundle = bundles.load(None if model is None else Path(model))
     budget = None
     if false_alarms is not None:
@@ -226,4 +223,4 @@ def _load(
         except BackgroundError as error:
             raise BundleError(f"{bundle.name}: {error}") from error
     chosen = choose_threshold(bundle, threshold, operating_point, verify=verify)
-    return bundle, DecisionConfig(chosen), create_scorer(bundle, verify=verify), budget
+    return bundle, DecisionConfig(chosen), budget

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import jax
 import pytest
@@ -16,6 +17,7 @@ from streamdet.detection.event import (
 )
 from streamdet.detection.jax_engine import JaxEngine
 from streamdet.detection.numpy_engine import NumpyEngine
+from streamdet.detection.onnx_engine import OnnxEngine
 from streamdet.detection.operating_point import ThresholdError, choose_threshold
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.platform import Platform, PlatformError
@@ -23,7 +25,7 @@ from streamdet.pipeline.platform import Platform, PlatformError
 
 def test_detect_changes_neither_the_environment_nor_jax(wav, monkeypatch):
     monkeypatch.delenv("NPROC", raising=False)
-    monkeypatch.setattr(engine_choice, "MIN_COMPILED_S", 1.0)  # the scene is a long file
+    monkeypatch.setattr(engine_choice, "MIN_ONNX_S", 1.0)  # the scene is a long file
     monkeypatch.setattr(engine_choice, "available_cores", lambda: 2)
     environment = dict(os.environ)
     platforms, updates = jax.config.jax_platforms, []
@@ -51,9 +53,11 @@ def test_configure_is_called_for_jax_alone_with_one_thread_for_a_pipelined_engin
 ):
     choose = engine_choice.file_engine
     monkeypatch.setattr(engine_choice, "available_cores", lambda: 2)
-    assert isinstance(choose(bundle, Platform.auto, 60.0, configured), NumpyEngine)
+    plain = replace(bundle, graphs={})
+    assert isinstance(choose(bundle, Platform.auto, 7_200.0, configured), OnnxEngine)
+    assert isinstance(choose(plain, Platform.auto, 60.0, configured), NumpyEngine)
     assert configured.calls == []
-    assert isinstance(choose(bundle, Platform.auto, 7_200.0, configured), JaxEngine)
+    assert isinstance(choose(plain, Platform.auto, 7_200.0, configured), JaxEngine)
     engine_choice.live_engine(bundle, Platform.cpu, configured)
     monkeypatch.setattr(engine_choice, "available_cores", lambda: 1)
     choose(bundle, Platform.cpu, None, configured)
@@ -64,7 +68,8 @@ def test_configure_is_called_for_jax_alone_with_one_thread_for_a_pipelined_engin
 
 def test_without_jax_auto_means_numpy_and_a_jax_platform_is_one_line(bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
-    assert isinstance(engine_choice.file_engine(bundle, Platform.auto, 7_200.0), NumpyEngine)
+    plain = replace(bundle, graphs={})
+    assert isinstance(engine_choice.file_engine(plain, Platform.auto, 7_200.0), NumpyEngine)
     with pytest.raises(PlatformError, match="--platform cpu: JAX is not installed"):
         engine_choice.live_engine(bundle, Platform.cpu)
 

@@ -37,14 +37,14 @@ def test_numpy_scores_as_jax_does(config):
     verifier = make_verifier(config)
     frames = np.random.default_rng(1).normal(size=(config.window * config.stride, config.bands))
     frames = frames.astype(np.float32)
-    network = verifiers.VerifierNetwork(config)
-    expected = jax.nn.sigmoid(
-        verifiers.apply(network, verifier.params, jax.numpy.asarray(frames[None]))
-    )[0, :, 0]
     numpy_network = NumpyVerifier(config, verifier.params)
-    core = slice(config.before, config.before + config.core)
-    scores = numpy_network.score(numpy_network.encode(frames)[None], core)
-    np.testing.assert_allclose(scores[0], expected[core], atol=1e-5)
+    left, right = config.reach
+    features = numpy_network.encode(frames)[left : config.window - right]
+    network = verifiers.VerifierNetwork(config, inside=True)
+    logits = verifiers.apply(network, verifier.params, jax.numpy.asarray(frames[None]))
+    first = config.before - left
+    expected = jax.nn.sigmoid(logits)[0, first : first + config.core, 0]
+    np.testing.assert_allclose(numpy_network.score(features[None])[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("config", [SMALL, VerifierConfig()])

@@ -214,7 +214,7 @@ def file(
       arecord -t raw -f S16_LE -r 16000 | streamdet file - --raw-rate 16000
     """
     from streamdet.audio.pipe import RawFormat
-    from streamdet.detection.window_scorer import create_scorer
+    from streamdet.pipeline.engine_choice import scorer_for
     from streamdet.pipeline.files import FilePipeline
 
     if scores is not None:
@@ -241,6 +241,7 @@ def file(
         on_device = platform in (Platform.gpu, Platform.tpu)
         batch = min(len(paths), _DEFAULT_BATCH) if on_device else 1
     engine = _create_engine(bundle, platform, channel_mode, batch, paths, inputs)
+    scorer = options.create_on_platform(lambda: scorer_for(bundle, engine, verify=second_stage))
 
     report_files, event_files = event_outputs.split_reports(output or [], paths)
     output_options = OutputOptions(
@@ -256,7 +257,6 @@ def file(
         event_outputs.open_outputs(output_options, paths) as outputs,
         _open_recorder(store, clips if store is not None else None, truth, track) as recorder,
     ):
-        scorer = create_scorer(bundle, verify=second_stage)
         pipeline = FilePipeline(engine, decision, channel_mode, scorer, budget)
         task = FileTask(pipeline, inputs, outputs, recorder, reports, scores, explain)
         code = analyse_files(paths, task, batch)
@@ -291,11 +291,11 @@ def _create_engine(
         raise CommandError("--channels each: analyses one file at a time. Use --batch 1")
     if batch > 1:
         streams = batch * (2 if channel_mode == "auto" else 1)
-        return options.create_engine(
+        return options.create_on_platform(
             lambda: engine_choice.file_batch(bundle, platform, streams, configure_jax)
         )
     seconds = _total_duration_s(paths, inputs) if platform is Platform.auto else None
-    return options.create_engine(
+    return options.create_on_platform(
         lambda: engine_choice.file_engine(bundle, platform, seconds, configure_jax)
     )
 

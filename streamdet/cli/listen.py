@@ -216,8 +216,6 @@ def listen(
       streamdet listen --config streamdet.toml --store events.db --web 127.0.0.1:9478
       arecord -t raw -f S16_LE -r 16000 | streamdet listen --pipe -
     """
-    # before NumPy is imported: its threads would spin, and live blocks are too small to share
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from streamdet.config import layers
     from streamdet.config.layers import ConfigLayer
 

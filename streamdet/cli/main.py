@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from typing import Annotated
@@ -77,6 +78,8 @@ def main(
     Results go to stdout. Messages and progress go to stderr; an error is one line.
     `streamdet COMMAND --help` shows the options of a command with examples.
     """
+    # before a command imports NumPy: its threads spin, and our matrices are too small to share
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def run() -> None:

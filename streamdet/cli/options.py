@@ -20,13 +20,12 @@ from streamdet.pipeline.platform import Platform, PlatformError
 
 if TYPE_CHECKING:
     from streamdet.detection.decision import DecisionConfig
-    from streamdet.detection.engine import StreamProvider
     from streamdet.model.bundle import Bundle
     from streamdet.pipeline.budget_threshold import BudgetSetup
     from streamdet.pipeline.channels import ChannelMode
     from streamdet.scoring.labels import ShotLabel
 
-EngineT = TypeVar("EngineT", bound="StreamProvider")
+CreatedT = TypeVar("CreatedT")
 
 MISSING_WEB = "needs Starlette, Uvicorn and Jinja2: pip install 'streamdet[web]'"
 
@@ -85,8 +84,8 @@ PlatformOption = Annotated[
     Platform,
     typer.Option(
         "--platform",
-        help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is numpy for live "
-        "audio and up to 20 minutes of files, and JAX on the CPU, if installed, for more and for "
+        help="Run the network with numpy, with onnxruntime (onnx), or with JAX on cpu, gpu or tpu. "
+        "auto is numpy for live audio and up to 5 minutes of files, onnx for more, and cpu for "
         "taggers.",
     ),
 ]
@@ -213,14 +212,14 @@ def budget_for(
         raise CommandError(f"--false-alarms: {error}") from error
 
 
-def create_engine(build: Callable[[], EngineT]) -> EngineT:
-    """Call ``build``, which imports and compiles the engine."""
+def create_on_platform(build: Callable[[], CreatedT]) -> CreatedT:
+    """Call ``build``, which creates an engine or a scorer."""
     try:
-        engine = build()
+        created = build()
     except PlatformError as error:
         raise CommandError(str(error)) from error
     freeze_imports()
-    return engine
+    return created
 
 
 def freeze_imports() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -126,8 +127,9 @@ def scan(
     platform: Annotated[
         Platform,
         typer.Option(
-            help="Run the network with numpy, or with JAX on cpu, gpu or tpu. auto is cpu, or "
-            "numpy without JAX."
+            help="Run the network with numpy, with onnxruntime (onnx), or with JAX on cpu, gpu or "
+            "tpu. auto is onnx, or else cpu or numpy, whichever the model and the installation "
+            "allow."
         ),
     ] = Platform.auto,
     channels: options.ChannelsOption = "auto",
@@ -160,7 +162,7 @@ def scan(
 
     bundle = options.load_bundle(model)
     try:
-        run_on = choose_platform(bundle, platform, long_audio=True)
+        run_on = choose_platform(bundle, platform, math.inf)
     except PlatformError as error:
         raise CommandError(str(error)) from error
     second_stage = verify is options.Switch.on

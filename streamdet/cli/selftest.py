@@ -71,16 +71,17 @@ def selftest(
     if settings:
         raise CommandError("--set: needs --config")
     from streamdet.audio.source import SourceError
-    from streamdet.detection.window_scorer import create_scorer
     from streamdet.pipeline import engine_choice, selftest
     from streamdet.pipeline.jax_setup import configure_jax
 
     bundle = options.load_bundle(model)
     second_stage = verify is options.Switch.on
     decision = options.decision_for(bundle, threshold, operating_point, verify=second_stage)
-    scorer = create_scorer(bundle, verify=second_stage)
-    engine = options.create_engine(
+    engine = options.create_on_platform(
         lambda: engine_choice.live_engine(bundle, platform, configure_jax)
+    )
+    scorer = options.create_on_platform(
+        lambda: engine_choice.scorer_for(bundle, engine, verify=second_stage)
     )
     if device is None:
         result = selftest.run_in_memory(engine, decision, scorer=scorer)
@@ -100,7 +101,6 @@ def _test_sources(path: Path, settings: list[str] | None) -> None:
     from streamdet.config.schema import SourceConfig
     from streamdet.daemon import builders, folders
     from streamdet.daemon.backgrounds import BackgroundFiles, build_budget
-    from streamdet.detection.window_scorer import create_scorer
     from streamdet.pipeline import engine_choice, selftest
     from streamdet.pipeline.jax_setup import configure_jax
     from streamdet.text import printable
@@ -117,9 +117,11 @@ def _test_sources(path: Path, settings: list[str] | None) -> None:
     except layers.ConfigError as error:
         raise CommandError("\nstreamdet: ".join(error.faults)) from error
     files = BackgroundFiles(folders.background_folder(config), report_problem)
-    scorer = create_scorer(bundle, verify=config.verify)
-    engine = options.create_engine(
+    engine = options.create_on_platform(
         lambda: engine_choice.live_engine(bundle, Platform(config.platform), configure_jax)
+    )
+    scorer = options.create_on_platform(
+        lambda: engine_choice.scorer_for(bundle, engine, verify=config.verify)
     )
     results: dict[float, SelfTestResult | None] = {}
     for name, setup in setups.items():

@@ -207,7 +207,6 @@ def _create_pipeline(
     bundle: Bundle, platform: Platform, channels: str, files: list[MediaFile], *, verify: bool
 ) -> FilePipeline:
     from streamdet.audio.media import duration_s
-    from streamdet.detection.window_scorer import create_scorer
     from streamdet.pipeline import engine_choice
     from streamdet.pipeline.files import FilePipeline
     from streamdet.pipeline.jax_setup import configure_jax
@@ -218,11 +217,14 @@ def _create_pipeline(
     seconds = None
     if platform is Platform.auto:
         seconds = sum(duration_s(Path(f.name)) or 0.0 for f in files if "://" not in f.name)
-    engine = options.create_engine(
+    engine = options.create_on_platform(
         lambda: engine_choice.file_engine(bundle, platform, seconds, configure_jax)
     )
+    scorer = options.create_on_platform(
+        lambda: engine_choice.scorer_for(bundle, engine, verify=verify)
+    )
     decision = options.decision_for(bundle, None, None, verify=verify)
-    return FilePipeline(engine, decision, mode, create_scorer(bundle, verify=verify))
+    return FilePipeline(engine, decision, mode, scorer)
 
 
 def _check_outputs(plot: Path | None, write: Path | None, *, force: bool) -> None:

@@ -227,7 +227,7 @@ class Config(ConfigTable):
     """The whole configuration. The suffixes of the names are the units."""
 
     model: Path | None = None
-    platform: Literal["auto", "numpy", "cpu", "gpu", "tpu"] = "auto"
+    platform: Literal["auto", "numpy", "onnx", "cpu", "gpu", "tpu"] = "auto"
     threshold: Probability | None = None
     operating_point: str | None = None
     false_alarms: Budget | None = None

@@ -49,9 +49,10 @@ class StreamProvider(Protocol):
 
 
 class Engine(ABC, Generic[StateT]):
-    """A bundle ready to run over blocks of ``block`` samples of ``streams`` streams."""
+    """A bundle ready to run over blocks of ``block`` samples of ``streams`` streams. ``onnx`` is
+    True if it uses onnxruntime."""
 
-    shared = False
+    shared, onnx = False, False
 
     def __init__(self, bundle: Bundle, *, streams: int = 1, block_frames: int = 2) -> None:
         self.bundle, self.streams = bundle, streams

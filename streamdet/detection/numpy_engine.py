@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -13,7 +14,10 @@ from streamdet.detection.frames import ScoredFrames
 from streamdet.model import numpy_network
 from streamdet.model.bundle import Bundle
 from streamdet.model.config import FrontendConfig, ModelConfig
+from streamdet.model.numpy_network import NumpyState
 
+NetworkStep = Callable[[NumpyState, np.ndarray], tuple[NumpyState, np.ndarray]]
+"""Log-mel frames ``(streams, f, bands)`` to logits, with the state before and after them."""
 MAX_STEP_S = 1.28
 """The longest step. The allocator returns larger arrays to the system after every step."""
 
@@ -26,6 +30,15 @@ class NumpyEngineState(NamedTuple):
     flux_history: np.ndarray
 
 
+class FrontendOutput(NamedTuple):
+    """``frames``: (streams, f, bands) log-mel; ``flux`` and ``level`` as in `BlockAnalysis`. All
+    are float32."""
+
+    frames: np.ndarray
+    flux: np.ndarray
+    level: np.ndarray
+
+
 class NumpyEngine(Engine[NumpyEngineState]):
     """Runs a detector with numpy. Raises ValueError for a tagger, which needs JAX."""
 
@@ -35,8 +48,12 @@ class NumpyEngine(Engine[NumpyEngineState]):
         if not isinstance(front, FrontendConfig) or not isinstance(model, ModelConfig):
             raise ValueError(f"{bundle.name} is a tagger; it needs JAX")
         self._front, self._model = front, model
-        self._weights = numpy_network.prepare_weights(front, model, bundle.params)
+        self._run_network = self._prepare_network()
         self._initial_row = self._initial(1)
+
+    def _prepare_network(self) -> NetworkStep:
+        weights = numpy_network.prepare_weights(self._front, self._model, self.bundle.params)
+        return partial(numpy_network.run_network, weights)
 
     def initial_state(self) -> NumpyEngineState:
         """The state of all streams before the first sample."""
@@ -46,14 +63,29 @@ class NumpyEngine(Engine[NumpyEngineState]):
         self, state: NumpyEngineState, samples: np.ndarray
     ) -> tuple[NumpyEngineState, list[ScoredFrames]]:
         """Analyse ``(streams, n) float32`` samples, n any multiple of a frame."""
-        network, frames, logits = numpy_network.step(self._weights, state.network, samples)
+        return self.run_network(*self.run_frontend(state, samples))
+
+    def run_frontend(
+        self, state: NumpyEngineState, samples: np.ndarray
+    ) -> tuple[NumpyEngineState, FrontendOutput]:
+        """The first half of a step: samples to log-mel frames."""
+        front, network = self._front, state.network
+        tail, frames = numpy_network.log_mel(front, network.tail, samples)
         history = np.concatenate([state.flux_history, frames], axis=1)
-        flux = flux_db(history, self._front.scale * POWER_TO_DB, self._model.stride)
+        flux = flux_db(history, front.scale * POWER_TO_DB, self._model.stride)
         level = mean_square(samples, flux.shape[1])
+        state = NumpyEngineState(network._replace(tail=tail), history[:, -FLUX_LAG:])
+        return state, FrontendOutput(frames, flux, level)
+
+    def run_network(
+        self, state: NumpyEngineState, block: FrontendOutput
+    ) -> tuple[NumpyEngineState, list[ScoredFrames]]:
+        """The second half of a step: log-mel frames to scored frames."""
+        network, logits = self._run_network(state.network, block.frames)
         scores = 0.5 * (1.0 + np.tanh(0.5 * logits))
-        state = NumpyEngineState(network, history[:, -FLUX_LAG:])
-        log_mel = frames.reshape(*flux.shape, -1)
-        return state, [ScoredFrames(*row) for row in zip(scores, flux, level, log_mel, strict=True)]
+        log_mel = block.frames.reshape(*block.flux.shape, -1)
+        rows = zip(scores, block.flux, block.level, log_mel, strict=True)
+        return state._replace(network=network), [ScoredFrames(*row) for row in rows]
 
     def step_rows(
         self, state: NumpyEngineState, samples: np.ndarray, rows: np.ndarray, fresh: np.ndarray

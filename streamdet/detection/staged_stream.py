@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,28 +19,28 @@ from streamdet.detection.engine import BlockStream
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 
 StageStateT = TypeVar("StageStateT")
-ValueT = TypeVar("ValueT")
 
 
-class StagedStream(BlockStream, Generic[StageStateT, ValueT]):
+class StagedStream(BlockStream, Generic[StageStateT]):
     """``stages``: functions ``(state, x) -> (state, y)``, the first taking ``(1, block) float32``
-    samples. ``states``: their initial states. ``to_frames``: converts the last stage's y. At most
-    ``max_in_flight`` blocks wait for their result."""
+    samples, each other one the y of the one before. ``states``: their initial states.
+    ``to_frames``: converts the last stage's y. At most ``max_in_flight`` blocks wait for their
+    result."""
 
     def __init__(
         self,
         grid: FrameGrid,
         block: int,
-        stages: Sequence[Callable[[StageStateT, ValueT | np.ndarray], tuple[StageStateT, ValueT]]],
+        stages: Sequence[Callable[[StageStateT, Any], tuple[StageStateT, Any]]],
         states: Sequence[StageStateT],
-        to_frames: Callable[[ValueT], ScoredFrames],
+        to_frames: Callable[[Any], ScoredFrames],
         max_in_flight: int = 8,
     ) -> None:
         super().__init__(grid, block)
         self._stages, self._states, self._to_frames = stages, list(states), to_frames
         self._max_in_flight = max_in_flight
         self._workers = [ThreadPoolExecutor(1, f"streamdet-stage-{i}") for i in range(len(stages))]
-        self._in_flight: deque[Future[ValueT]] = deque()
+        self._in_flight: deque[Future[Any]] = deque()
 
     def _run(self, block: np.ndarray) -> list[ScoredFrames]:
         task = self._workers[0].submit(self._advance, 0, block.copy())
@@ -62,9 +62,9 @@ class StagedStream(BlockStream, Generic[StageStateT, ValueT]):
         for worker in self._workers:
             worker.shutdown(wait=False, cancel_futures=True)
 
-    def _advance_after(self, i: int, previous: Future[ValueT]) -> ValueT:
+    def _advance_after(self, i: int, previous: Future[Any]) -> Any:
         return self._advance(i, previous.result())
 
-    def _advance(self, i: int, x: ValueT | np.ndarray) -> ValueT:
+    def _advance(self, i: int, x: Any) -> Any:
         self._states[i], y = self._stages[i](self._states[i], x)
         return y

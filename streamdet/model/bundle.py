@@ -1,5 +1,5 @@
 """Bundles: a detector as a folder with ``weights.safetensors``, ``card.json`` and, if it has a
-second stage, ``verifier.safetensors``.
+second stage, ``verifier.safetensors``. It may also have its networks as ONNX graphs.
 
 The card holds the frontend, the network's shape and labels, the operating points, and the
 provenance (data and licences, seed, commit, figures). Loading reads numbers and text, never code,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Bundle:
     """A detector in memory. ``params`` holds numpy arrays; ``card`` is the whole card.
 
     ``sha256`` identifies all weights. ``verifier`` is the second stage, None for a bundle of one
-    stage.
+    stage. ``graphs`` holds the ONNX files of the folder it was read from, by name.
     """
 
     name: str
@@ -72,6 +72,13 @@ class Bundle:
     params: Params
     card: Mapping[str, Any]
     verifier: Verifier | None = None
+    graphs: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether onnxruntime can run all networks of the bundle."""
+        needed = bundle_files.VERIFIER_GRAPHS if self.verifier is not None else ()
+        return all(name in self.graphs for name in (bundle_files.DETECTOR_GRAPH, *needed))
 
 
 def bundle_folder(model: Path | None) -> Path:
@@ -103,6 +110,7 @@ def load(folder: Path | None = None) -> Bundle:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder / bundle_files.CARD}: invalid card: {problem}") from error
     bundle_files.check_tensors(flat, param_shapes(model), path)
+    bundle = replace(bundle, graphs=bundle_files.find_graphs(folder))
     return _with_verifier(bundle, folder) if "verifier" in card else bundle
 
 

@@ -1,5 +1,5 @@
-"""Reading and writing the files of a bundle: ``card.json``, ``weights.safetensors`` and, with a
-second stage, ``verifier.safetensors``."""
+"""Reading and writing the files of a bundle: ``card.json``, ``weights.safetensors``, with a second
+stage ``verifier.safetensors``, and ONNX graphs of the same networks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ import safetensors.numpy
 from streamdet.model.config import Params
 
 CARD, WEIGHTS, VERIFIER_WEIGHTS = "card.json", "weights.safetensors", "verifier.safetensors"
+DETECTOR_GRAPH = "detector.onnx"
+VERIFIER_GRAPHS = ENCODER_GRAPH, HEAD_GRAPH = "verifier-encoder.onnx", "verifier-head.onnx"
+GRAPH_WEIGHTS_KEY = "weights_sha256"
+"""The key of a graph's metadata with the checksum of the weights that it was made from."""
 _MAX_CARD_BYTES = 4 << 20
 
 
@@ -60,6 +64,12 @@ def read_weights(path: Path, sha256: object) -> dict[str, np.ndarray]:
         raise BundleError(f"{path}: damaged: {error}. Copy the bundle again") from error
 
 
+def find_graphs(folder: Path) -> dict[str, Path]:
+    """The ONNX files of a bundle, by name."""
+    paths = [folder / name for name in (DETECTOR_GRAPH, *VERIFIER_GRAPHS)]
+    return {path.name: path for path in paths if path.is_file()}
+
+
 def check_tensors(
     flat: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], path: Path
 ) -> None:
@@ -97,10 +107,13 @@ def pack_weights(params: Params) -> tuple[bytes, str]:
 def write_bundle(
     folder: Path, card: dict[str, Any], weights: bytes, verifier_weights: bytes | None = None
 ) -> None:
-    """Write the files of a bundle. Raises BundleError if the folder can't be written."""
+    """Write the files of a bundle, and remove ONNX graphs of other weights. Raises BundleError if
+    the folder can't be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / WEIGHTS).write_bytes(weights)
+        for outdated in find_graphs(folder).values():
+            outdated.unlink()
         if verifier_weights is not None:
             (folder / VERIFIER_WEIGHTS).write_bytes(verifier_weights)
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")

@@ -37,10 +37,11 @@ class NumpyVerifier:
         x = x.reshape(len(x), -1) @ params["dense"]["kernel"] + params["dense"]["bias"]
         return np.maximum(normalise(x, params["dense_norm"]), 0.0)
 
-    def score(self, features: Array, core: slice) -> Array:
-        """``(windows, t, dense) float32`` features to the gunshot probabilities of the frames in
-        ``core``: (windows, core) float32."""
-        params = self._params
+    def score(self, features: Array) -> Array:
+        """``(windows, length, dense) float32`` features to the gunshot probabilities of the cores:
+        (windows, core) float32. The length is that of a window without its reach."""
+        params, first = self._params, self.config.before - self.config.reach[0]
+        core = slice(first, first + self.config.core)
         x = run_lstm_both_ways(params["forward"], params["backward"], features, core)
         logits = x @ params["head"]["kernel"][:, 0] + params["head"]["bias"][0]
         return 1.0 / (1.0 + np.exp(-logits))

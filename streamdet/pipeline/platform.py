@@ -6,10 +6,12 @@ from enum import StrEnum
 
 
 class Platform(StrEnum):
-    """``numpy``, or one of JAX's platforms; ``auto`` chooses between numpy and JAX on the CPU."""
+    """``numpy``, ``onnx`` for onnxruntime, or one of JAX's platforms. ``auto`` chooses among those
+    on the CPU."""
 
     auto = "auto"
     numpy = "numpy"
+    onnx = "onnx"
     cpu = "cpu"
     gpu = "gpu"
     tpu = "tpu"

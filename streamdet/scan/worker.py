@@ -16,7 +16,6 @@ from streamdet.audio.prefetch import PrefetchedSource
 from streamdet.audio.resample import ChannelError
 from streamdet.audio.source import SourceError
 from streamdet.detection.decision import DecisionConfig
-from streamdet.detection.window_scorer import create_scorer
 from streamdet.model.bundle import Bundle
 from streamdet.pipeline import engine_choice
 from streamdet.pipeline.budget_threshold import set_up_budget
@@ -82,7 +81,7 @@ class FileWorker:
     def __init__(self, bundle: Bundle, settings: ScanSettings) -> None:
         engine = engine_choice.scan_engine(bundle, Platform(settings.platform), configure_jax)
         engine.warm_up()
-        scorer = create_scorer(bundle, verify=settings.verify)
+        scorer = engine_choice.scorer_for(bundle, engine, verify=settings.verify)
         budget = None
         if settings.false_alarms is not None:
             budget = set_up_budget(bundle, settings.false_alarms, verify=settings.verify)

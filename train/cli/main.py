@@ -14,6 +14,7 @@ from train.cli.budgets import budgets
 from train.cli.data import app as data_commands
 from train.cli.distill import answer, scenes, teach
 from train.cli.evaluate import evaluate
+from train.cli.graphs import graphs
 from train.cli.options import (
     CACHE,
     CLASSES,
@@ -300,6 +301,7 @@ app.command()(answer)
 app.command()(teach)
 app.command()(evaluate)
 app.command()(points)
+app.command()(graphs)
 app.command()(budgets)
 app.command()(adapt)
 app.command()(transfer)

@@ -20,6 +20,7 @@ from train.errors import TrainError
 from train.evaluation import reliability
 from train.evaluation.scene_metrics import make_frame_grid
 from train.evaluation.scored_sets import score_scenes
+from train.onnx.bundle_graphs import write_graphs
 
 
 def load_detector_params(config: DetectorConfig, run: Path) -> Params:
@@ -97,7 +98,7 @@ def rewrite_bundle(
     for path in part.iterdir():
         path.replace(to / path.name)
     part.rmdir()
-    return bundles.load(to)
+    return write_graphs(to)
 
 
 def list_data_sources(corpus: Corpus) -> list[dict[str, Any]]:
@@ -127,4 +128,4 @@ def _write_bundle(
         default_point=DEFAULT,
         about=about,
     )
-    return bundles.load(to)
+    return write_graphs(to)

@@ -1,0 +1,1 @@
+"""A bundle's networks as ONNX graphs, which onnxruntime runs over long files."""
