@@ -248,7 +248,7 @@ def _format_verification(found: Result) -> str:
         (
             "One window of the verifier on one core:",
             format_table(("runtime", "ms, median", "ms, 99th percentile"), windows),
-            f"{found['film_s'] / 60:.0f} minutes of film-like reels, with 600 loud impulsive sounds "
+            f"{found['film_s'] / 60:.0f} minutes of film-like reels, with 600 loud impacts "
             "an hour, on one core:",
             format_table(("bundle", "verify", "times real time", "peak MB"), rows),
             "The pipeline of a quiet live stream, in numpy:",
