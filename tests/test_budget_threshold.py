@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_daemon import config_of, create, log, metric, reload, running  # noqa: F401 - fixtures
 
 from streamdet.audio.source import Block
+from streamdet.budget import parse_budget
 from streamdet.config.layers import ConfigError
 from streamdet.daemon.backgrounds import BackgroundFiles, read_records
 from streamdet.detection.adaptive_threshold import ThresholdConfig
@@ -21,7 +22,7 @@ from streamdet.detection.background_format import read_prior, read_shots
 from streamdet.detection.decision import DecisionConfig
 from streamdet.detection.engine import BlockStream
 from streamdet.detection.event import ModelId
-from streamdet.detection.false_alarm_rate import DAY_S
+from streamdet.detection.false_alarm_rate import DAY_S, RateCurve, expected_per_day
 from streamdet.detection.frames import FrameGrid, ScoredFrames
 from streamdet.model import bundle as bundles
 from streamdet.model.config import VerifierConfig
@@ -254,6 +255,16 @@ def test_reviews_reach_the_background_of_a_running_daemon(create, rapid, tmp_pat
     with running(daemon):
         given |= {page: None, store: True}
         wait_for(lambda: given.items() <= verdicts(daemon).items(), 20)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_new_source_has_the_false_alarms_of_the_bundles_background(bundle, verify):
+    known = read_prior(bundle.card, 0.5, first_stage=not verify)
+    for budget in ("20/h", "1/h", "1/day", "1/week"):
+        setup = set_up_budget(bundle, parse_budget(budget), verify=verify)
+        threshold = BudgetThreshold(setup).threshold
+        rate = expected_per_day(RateCurve(known.rates, None), threshold)
+        assert 0.6 <= rate / (parse_budget(budget) * DAY_S) <= 1.6
 
 
 def test_a_budget_and_a_threshold_are_an_error(wav):

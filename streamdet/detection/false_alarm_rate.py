@@ -7,6 +7,10 @@ generalised Pareto distribution (Coles, *An Introduction to Statistical Modeling
 
     rate(x) = rate(u) * (1 + shape * (x - u) / scale) ** (-1 / shape)
 
+With a prior for the rates, ``x - u`` is measured in its tail instead of logits: by the logarithm of
+the prior's rate at u over that at x. A source without data of its own then has the prior's rates at
+all levels, and each source the shape of its own tail as data come in.
+
 The likelihood is that of binned counts, each level with its own exposure, because levels above the
 threshold in force are not observed while it is in force. (Probability-weighted moments, Hosking &
 Wallis 1987, are simpler, but assume that all levels are observed equally long.) A prior keeps the
@@ -31,7 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamdet.detection import background
-from streamdet.detection.background import BackgroundConfig, BackgroundState
+from streamdet.detection.background import BackgroundConfig, BackgroundState, Prior
 
 DAY_S = 86_400.0
 _LEAST_EXPOSURE_S = 1.0
@@ -40,6 +44,7 @@ _ROUNDS, _NODES = 4, 15
 """Grids of shapes and scales, and the nodes of each along one axis."""
 _LEAST_RATE = 1e-12
 """Events per second; below this, rates are the same."""
+_LEAST_DEPTH = 0.02
 _MIXTURE_STEPS = 30
 
 
@@ -53,7 +58,9 @@ class TailConfig:
     above it do all scores come from the second stage.
 
     The shape is at most ``shape_limit`` from 0, with a standard deviation of ``shape_sd`` before
-    any data. The scale is ``scale`` logits, times or divided by e within a standard deviation.
+    any data. The scale is ``scale``, times or divided by e within a standard deviation, in logits
+    or, if there are ``depths``, in these: for each level, how far it lies in the prior's tail
+    (`measure_depths`).
     """
 
     lowest: float = background.LOWEST
@@ -63,11 +70,19 @@ class TailConfig:
     shape_limit: float = 0.5
     shape_sd: float = 0.1
     scale: float = 1.0
+    depths: tuple[float, ...] | None = None
+
+    def excesses(self, start: int) -> np.ndarray:
+        """How far the levels from ``start`` on lie above it."""
+        if self.depths is None:
+            return background.STEP * np.arange(background.COUNT - start)
+        return np.array(self.depths[start:]) - self.depths[start]
 
 
 class TailFit(NamedTuple):
     """The tail starts at the logit ``start`` with ``rate`` events per second. ``shape`` and
-    ``scale`` (logits) are means of the posterior. ``events``: how many it was fitted to."""
+    ``scale`` (as in `TailConfig`) are means of the posterior. ``events``: how many it was fitted
+    to."""
 
     start: float
     rate: float
@@ -82,6 +97,14 @@ class RateCurve(NamedTuple):
 
     rates: np.ndarray
     tail: TailFit | None
+
+
+def measure_depths(prior: Prior) -> tuple[float, ...]:
+    """How far each level lies in the tail of a prior: minus the logarithm of its rate, rising by
+    at least _LEAST_DEPTH from level to level, so that no level is out of reach."""
+    depths = -np.log(np.maximum(prior.rates, _LEAST_RATE))
+    steps = np.maximum(np.diff(depths, prepend=depths[0]), _LEAST_DEPTH)
+    return tuple(np.cumsum(steps).tolist())
 
 
 def estimate_rates(
@@ -121,12 +144,12 @@ def sample_rates(
     starts, peaks, counted = _count_peaks(state)
     start = _tail_start(tail, starts, counted)
     rng = np.random.default_rng(seed)
-    posterior = _tail_posterior(tail, peaks[start:], state.exposure[start:])
+    excess = tail.excesses(start)
+    posterior = _tail_posterior(tail, excess, peaks[start:], state.exposure[start:])
     points = posterior.points[rng.choice(len(posterior.weights), count, p=posterior.weights)]
     # anywhere between the nodes, so that the quantiles are not those of the grid
     points = points + posterior.spacing * (rng.random(points.shape) - 0.5)
     shape = np.clip(points[:, :1], -tail.shape_limit, tail.shape_limit)
-    excess = background.STEP * np.arange(background.COUNT - start)
     survival = _survival(excess, shape, np.exp(points[:, 1:]))
     observed_s = np.maximum(_bins(survival) @ state.exposure[start:], _LEAST_EXPOSURE_S)
     tail_rates = rng.standard_gamma(float(peaks[start:].sum()) + 0.5, count) / observed_s
@@ -203,10 +226,10 @@ def _fit_tail(
     these levels, and the seconds in which it was observed.
     """
     events = float(peaks.sum())
-    posterior = _tail_posterior(tail, peaks, exposure, shots)
+    excess = tail.excesses(start)
+    posterior = _tail_posterior(tail, excess, peaks, exposure, shots)
     shape, log_scale = map(float, posterior.weights @ posterior.points)
     scale = math.exp(log_scale)
-    excess = background.STEP * np.arange(len(peaks))
     if shots is None:
         survival = _survival(excess, np.array([[shape]]), np.array([[scale]]))[0]
         rates = survival * events / max(float(_bins(survival) @ exposure), 1e-300)
@@ -230,11 +253,14 @@ class _TailPosterior(NamedTuple):
 
 
 def _tail_posterior(
-    tail: TailConfig, peaks: np.ndarray, exposure: np.ndarray, shots: np.ndarray | None = None
+    tail: TailConfig,
+    excess: np.ndarray,
+    peaks: np.ndarray,
+    exposure: np.ndarray,
+    shots: np.ndarray | None = None,
 ) -> _TailPosterior:
     """The posterior of the tail's shape and scale, from ``peaks``, ``exposure`` and ``shots`` as in
     `_fit_tail`."""
-    excess = background.STEP * np.arange(len(peaks))
     low = np.array([-tail.shape_limit, math.log(tail.scale) - 3.0])
     high = np.array([tail.shape_limit, math.log(tail.scale) + 2.0])
     first, last = low, high

@@ -23,7 +23,7 @@ from streamdet.detection.background import (
     review,
 )
 from streamdet.detection.event import Detection
-from streamdet.detection.false_alarm_rate import DAY_S, TailConfig
+from streamdet.detection.false_alarm_rate import DAY_S, TailConfig, measure_depths
 from streamdet.detection.frames import FrameGrid
 from streamdet.detection.operating_point import choose_threshold
 from streamdet.model.bundle import Bundle
@@ -51,12 +51,12 @@ def set_up_budget(
     frame_s = bundle.frontend.hop * bundle.model.stride / bundle.frontend.sample_rate
     verifier = bundle.verifier if verify else None
     only_first = bundle.verifier is not None and not verify
-    tail = TailConfig()
-    if verifier is not None:
-        tail = TailConfig(lowest=float(logit(verifier.candidate_threshold)))
     prior = background_format.read_prior(
         bundle.card, choose_threshold(bundle, verify=verify), first_stage=only_first
     )
+    tail = TailConfig(depths=measure_depths(prior))
+    if verifier is not None:
+        tail = replace(tail, lowest=float(logit(verifier.candidate_threshold)))
     config = ThresholdConfig(budget, BackgroundConfig(frame_s, half_life_s), tail)
     shots = background_format.read_shots(bundle.card, first_stage=only_first)
     return BudgetSetup(config, prior, bundle.sha256 + ("/first" if only_first else ""), shots)
