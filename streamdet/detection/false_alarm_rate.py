@@ -58,9 +58,9 @@ class TailConfig:
     above it do all scores come from the second stage.
 
     The shape is at most ``shape_limit`` from 0, with a standard deviation of ``shape_sd`` before
-    any data. The scale is ``scale``, times or divided by e within a standard deviation, in logits
-    or, if there are ``depths``, in these: for each level, how far it lies in the prior's tail
-    (`measure_depths`).
+    any data. The logarithm of the scale is that of ``scale``, with a standard deviation of
+    ``scale_sd``. The scale is in logits or, if there are ``depths``, in these: for each level, how
+    far it lies in the prior's tail (`measure_depths`).
     """
 
     lowest: float = background.LOWEST
@@ -70,6 +70,7 @@ class TailConfig:
     shape_limit: float = 0.5
     shape_sd: float = 0.1
     scale: float = 1.0
+    scale_sd: float = 1.0
     depths: tuple[float, ...] | None = None
 
     def excesses(self, start: int) -> np.ndarray:
@@ -296,7 +297,7 @@ def _posterior(
     seen = peaks > 0.0
     log_likelihood = np.log(np.maximum(bins[:, seen], 1e-300)) @ peaks[seen]
     log_likelihood -= float(peaks.sum()) * np.log(np.maximum(bins @ exposure, 1e-300))
-    offset = log_scale - math.log(tail.scale)
+    offset = (log_scale - math.log(tail.scale)) / tail.scale_sd
     log_posterior = log_likelihood - 0.5 * ((shape / tail.shape_sd) ** 2 + offset**2)[:, 0]
     weights = np.exp(log_posterior - log_posterior.max())
     return weights / weights.sum()

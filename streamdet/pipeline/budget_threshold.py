@@ -54,7 +54,8 @@ def set_up_budget(
     prior = background_format.read_prior(
         bundle.card, choose_threshold(bundle, verify=verify), first_stage=only_first
     )
-    tail = TailConfig(depths=measure_depths(prior))
+    # Tails of places differ less from the prior than tails in general differ from each other.
+    tail = TailConfig(depths=measure_depths(prior), shape_sd=0.05, scale_sd=0.5)
     if verifier is not None:
         tail = replace(tail, lowest=float(logit(verifier.candidate_threshold)))
     config = ThresholdConfig(budget, BackgroundConfig(frame_s, half_life_s), tail)
