@@ -5,7 +5,7 @@ import random
 import sqlite3
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -44,8 +44,11 @@ def store(tmp_path):
     store.close()
 
 
-def test_a_stored_event_is_read_back_unchanged(store):
-    record = record_of(1)
+@pytest.mark.parametrize(
+    "stages", [{}, {"verified": True, "stage_score": 0.71}, {"verified": False, "stage_score": 0.6}]
+)
+def test_a_stored_event_is_read_back_unchanged(store, stages):
+    record = Event.from_record({**record_of(1), **stages}).record()
     store.add(record, [(-0.1, 0.01), (0.0, 0.9)], "incident")
     (stored,) = StoreReader(store.path).events(EventFilter())
     assert stored.event.record() == record
@@ -190,6 +193,22 @@ def test_a_file_of_a_later_version_is_refused_and_not_changed(tmp_path):
     with pytest.raises(StoreError, match="later version"):
         StoreReader(path)
     assert [p.name for p in tmp_path.glob("*damaged*")] == []
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path, monkeypatch):
+    path = tmp_path / "events.db"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        connection, _ = sqlite.open_database(path)
+        schema.migrate(connection)
+        connection.close()
+    record = Event.from_record(
+        {**record_of(1), "channel": "2", "verified": True, "stage_score": 0.5}
+    ).record()
+    with closing(EventStore(path)) as store:
+        store.add(record)
+    (stored,) = StoreReader(path).events(EventFilter())
+    assert stored.event.record() == record
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):

@@ -268,7 +268,8 @@ _SELECT = (
     "SELECT e.id, e.source, e.onset_s, e.offset_s, e.onset_sample, e.sample_rate, e.rounds, "
     "e.score, e.threshold, e.level_dbfs, e.labels, m.name, m.version, m.sha256, e.seq, e.at_s, "
     "e.dated, e.curve, e.incident, e.verdict, e.cause, e.note, e.reviewer, e.reviewed_s, "
-    "e.channel, c.event IS NOT NULL, coalesce(c.onset_s, 0), coalesce(c.redacted, 0) "
+    "e.channel, e.verified, e.stage_score, c.event IS NOT NULL, coalesce(c.onset_s, 0), "
+    "coalesce(c.redacted, 0) "
     "FROM events e JOIN models m ON m.key = e.model LEFT JOIN clips c ON c.event = e.id"
 )
 
@@ -276,11 +277,12 @@ _SELECT = (
 def _stored(row: tuple[Any, ...]) -> StoredEvent:
     (event_id, source, _, offset_s, onset, rate, rounds, score, threshold, level, labels, name,
      version, sha, seq, at_s, dated, curve, incident, verdict, cause, note, reviewer, reviewed_s,
-     channel, clip, clip_onset_s, redacted) = row  # fmt: skip
+     channel, verified, stage_score, clip, clip_onset_s, redacted) = row  # fmt: skip
     offset = None if offset_s is None else round(offset_s * rate)
     detection = Detection(
         "onset" if offset is None else "final", onset, offset, offset or onset, rounds, score,
         threshold, level, json.loads(labels), channel,
+        None if verified is None else bool(verified), stage_score,
     )  # fmt: skip
     model, unix_s = ModelId(name, version, sha), at_s if dated else None
     return StoredEvent(

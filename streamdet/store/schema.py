@@ -54,8 +54,12 @@ CREATE TABLE pictures (event TEXT PRIMARY KEY, onset_s REAL NOT NULL, hop_s REAL
 """
 
 _CHANNEL = "ALTER TABLE events ADD COLUMN channel TEXT"
+_STAGES = """
+ALTER TABLE events ADD COLUMN verified INTEGER;
+ALTER TABLE events ADD COLUMN stage_score REAL;
+"""
 
-MIGRATIONS = (_FIRST, _CHANNEL)
+MIGRATIONS = (_FIRST, _CHANNEL, _STAGES)
 """Number i takes a file from version i to i + 1. A released migration is never changed."""
 
 

@@ -282,10 +282,12 @@ class EventStore:
 
 _RECORD_COLUMNS = (
     "id", "source", "onset_s", "offset_s", "onset_sample", "sample_rate", "rounds", "score",
-    "threshold", "level_dbfs", "channel",
+    "threshold", "level_dbfs", "channel", "verified", "stage_score",
 )  # fmt: skip
 _COLUMNS = (*_RECORD_COLUMNS, "at_s", "dated", "labels", "curve", "incident", "model")
-_UPDATED_COLUMNS = ("offset_s", "rounds", "score", "level_dbfs", "labels", "channel")
+_UPDATED_COLUMNS = (
+    "offset_s", "rounds", "score", "level_dbfs", "labels", "channel", "verified", "stage_score",
+)  # fmt: skip
 _UPSERT = (
     f"INSERT INTO events ({', '.join(_COLUMNS)}) "  # noqa: S608 - constant names
     f"VALUES ({', '.join(':' + name for name in _COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
