@@ -1,0 +1,1 @@
+"""Where a shot was fired, from its arrival times at several sensors."""
