@@ -93,7 +93,7 @@ def test_the_ellipse_holds_the_place_as_often_as_it_says():
 
 
 def test_two_incidents_at_once_are_kept_apart():
-    sensors = np.concatenate([SENSORS, SENSORS + [3_000.0, 0.0, 0.0]])
+    sensors = np.concatenate([SENSORS, SENSORS + np.array([3_000.0, 0.0, 0.0])])
     one = arrivals_from((100.0, 100.0), noise_s=0.002)
     other = [
         a._replace(sensor=a.sensor + 5, time_s=a.time_s + 0.1)

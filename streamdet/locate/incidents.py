@@ -3,8 +3,8 @@
 Every place of a grid, with every arrival as reference, implies a time of the shot. The place where
 most sensors have an arrival at the implied time wins (source scanning: Kao & Shan, *Geophysical
 Journal International* 157, 2004). Its arrivals are refined by least squares, and those that do not
-fit are dropped. They are then taken away, with the later shots of a burst and the echoes at the same
-sensors, and what is left is scanned again.
+fit are dropped. They are then taken away, with the later shots of a burst and the echoes at the
+same sensors, and what is left is scanned again.
 
 Two arrivals can be of one shot only if they are no further apart than sound travels between the
 sensors, so arrivals fall into groups that are scanned on their own.
