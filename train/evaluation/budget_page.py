@@ -22,7 +22,6 @@ from train.evaluation.budgets import (
     BUDGETS,
     FIXED,
     NAMED,
-    WITHOUT,
     PlaceOutcome,
     StreamLengths,
     measure_places,
@@ -108,10 +107,10 @@ def _make_head(report: BudgetReport) -> list[str]:
         "",
         f"Made by `python -m train budgets --split {report.split}`.",
         "",
-        "Each place has one stream to adapt on and another to measure on. Both hold ten shots an "
-        "hour, at 0, 6, 12 and 20 dB. No labels and no verdicts are used for adaptation, so shots "
-        f"that are missed count as background. `{WITHOUT.strip()}` adapts to the same stream "
-        f"without them. A day repeats that stream {report.passes} times. `start` is before any "
+        "Each place has one stream to adapt on and another to measure on. The second has ten shots "
+        "an hour, at 0, 6, 12 and 20 dB. The first has one, at 0 dB, or as many as the setting "
+        "says. No labels and no verdicts are used for adaptation, so shots that are missed count "
+        f"as background. A day repeats that stream {report.passes} times. `start` is before any "
         "adaptation, and `then adapting` goes on adapting while it is measured; all other settings "
         f"keep their threshold. {named} are the thresholds of the card, for any place.",
         "",

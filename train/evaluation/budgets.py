@@ -1,9 +1,9 @@
 """Do budgets of false alarms hold? Streams of places, judged by fixed thresholds and by budgets.
 
 Each place (`train.data.places`) has a stream to adapt on and another one to measure on. The first
-is used as it is, with shots that nobody has labelled, and once more without shots. An event of the
-second is a false alarm if it touches no true event, with the collar of all metrics. Intervals are
-Poisson (Garwood, *Fiducial limits for the Poisson distribution*, Biometrika 28, 1936); they take
+has a shot an hour that nobody has labelled. It is used once more with ten and once without shots.
+An event of the second is a false alarm if it touches no true event, with the collar of all metrics.
+Intervals are Poisson (Garwood, *Fiducial limits for the Poisson distribution*, Biometrika 28, 1936); they take
 false alarms to be independent, but a clip that raises one raises it whenever the stream repeats it.
 """
 
@@ -32,7 +32,12 @@ from train.evaluation.stream_scores import ScoredStream, hash_recipe, replay, sc
 
 FIXED = 0.873
 BUDGETS = ("1/hour", "1/day")
-WITHOUT = " without shots"
+ADAPTATION = {
+    "": 1.0,
+    f" with {places.SHOTS_H:g} shots an hour": places.SHOTS_H,
+    " without shots": 0.0,
+}
+"""What is added to the names of settings for the shots an hour in the stream to adapt on."""
 NAMED = {"sensitive": "1/hour", "balanced": "1/day", "strict": "1/week"}
 FIRST_S = 600.0
 
@@ -85,13 +90,12 @@ def measure_places(
     measured = []
     for place in (known[name] for name in names or known):
         pieces = [(place, lengths.adaptation)]
-        shots, none = (
-            open_stream(bundle, corpus, split, cache, pieces, 1, shots_h)
-            for shots_h in (places.SHOTS_H, 0.0)
-        )
+        adaptation = {
+            name: open_stream(bundle, corpus, split, cache, pieces, 1, shots_h)
+            for name, shots_h in ADAPTATION.items()
+        }
         pieces = [(place, lengths.evaluation)]
         evaluation = open_stream(bundle, corpus, split, cache, pieces, 2, places.SHOTS_H)
-        adaptation = {"": shots, WITHOUT: none}
         outcomes, curves = measure_place(bundle, scorer, adaptation, evaluation, lengths.passes)
         report(f"{split}: {place.name} measured")
         material = places.describe_material(corpus, split, place)
@@ -216,9 +220,9 @@ def count_rates(bundle: Bundle, scorer: WindowScorer | None, stream: ScoredStrea
 
 
 def format_time(seconds: float) -> str:
-    """Whole minutes or hours, such as ``10 min`` or ``24 h``."""
+    """Minutes, or hours from an hour on, such as ``10 min`` or ``24 h``."""
     minutes = round(seconds / 60.0)
-    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+    return f"{round(seconds / 3600.0)} h" if minutes >= 60 else f"{minutes} min"
 
 
 def _describe(source: BudgetThreshold) -> Adapted:
