@@ -3,8 +3,9 @@
 Each place (`train.data.places`) has a stream to adapt on and another one to measure on. The first
 has a shot an hour that nobody has labelled. It is used once more with ten and once without shots.
 An event of the second is a false alarm if it touches no true event, with the collar of all metrics.
-Intervals are Poisson (Garwood, *Fiducial limits for the Poisson distribution*, Biometrika 28, 1936); they take
-false alarms to be independent, but a clip that raises one raises it whenever the stream repeats it.
+Intervals are Poisson (Garwood, *Fiducial limits for the Poisson distribution*, Biometrika 28,
+1936); they take false alarms to be independent, but a clip that raises one raises it whenever the
+stream repeats it.
 """
 
 from __future__ import annotations
