@@ -211,4 +211,10 @@ def test_a_verifier_is_trained_and_exported_with_its_first_stage(
     assert bundle.operating_points["sensitive"].stage_threshold is not None
     assert {"background", "stage_background"} <= set(bundle.card)
     assert isinstance(bundle.model, ModelConfig)
+    assert bundle.has_graphs
+    again = verifier_export.attach_verifier(
+        bundle, config, "test", tmp_path / "verifier", corpus, tmp_path / "val", tmp_path / "again"
+    )
+    assert again.verifier is not None
+    assert again.verifier.candidate_threshold == bundle.verifier.candidate_threshold
     assert "verifier_calibration" in bundle.card

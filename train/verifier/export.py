@@ -32,15 +32,16 @@ def attach_verifier(
     """Write a bundle of a calibrated first stage and the verifier of a run, and load it.
 
     ``trained_with`` is the command that the card names. The bundle has the name and version of
-    ``first``. Candidate threshold and calibration follow from the scenes in ``val``, operating
-    points also from the ambience of the corpus. Raises TrainError if the two stages have different
-    frames.
+    ``first``, whose own verifier is replaced if it has one. Candidate threshold and calibration
+    follow from the scenes in ``val``, operating points also from the ambience of the corpus. Raises
+    TrainError if the two stages have different frames.
     """
     frame = (first.frontend, first.model.stride)
     if frame != (verifier.frontend, verifier.model.stride):
         raise TrainError(f"{verifier.name}: its frames are not those of {first.name}")
     grid = make_frame_grid(first)
-    threshold = calibration.choose_candidate_threshold(grid, score_scenes(first, val))
+    files = score_scenes(first, val, verify=False)
+    threshold = calibration.choose_candidate_threshold(grid, files)
     raw = load_exported_params(verifier, run)
     draft = replace(first, verifier=Verifier(verifier.model, raw, threshold))
     kinds = group_by_kind(score_scenes(draft, val)).values()
