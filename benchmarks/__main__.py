@@ -29,6 +29,7 @@ NAMES = (
     "files",
     "verification",
     "budgets",
+    "locate",
     "batch",
     "frontier",
     "review",

@@ -257,6 +257,26 @@ def _format_verification(found: Result) -> str:
     )
 
 
+def _format_locate(found: Result) -> str:
+    if "missing" in found:
+        return str(found["missing"])
+    keys = (
+        "tests", "three_sensors_agree", "within_15_m", "within_25_m", "median_m", "inside_ellipse",
+    )  # fmt: skip
+    rows = [(name, *(row[k] for k in keys)) for name, row in found.items()]
+    header = (
+        "recordings", "tests", "three sensors agree", "within 15 m", "within 25 m", "median, m",
+        "inside the 95 % ellipse",
+    )  # fmt: skip
+    return "\n\n".join(
+        (
+            "Live-fire tests in a city, located from the recordings alone. The detector was trained "
+            "on the recordings of FP1 to FP5.",
+            format_table(header, rows),
+        )
+    )
+
+
 def _format_budgets(found: Result) -> str:
     keys = ("stream", "share_of_core", "percent")
     rows = [tuple(r[k] for k in keys) for r in found["streams"]]
@@ -378,6 +398,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "streams": ("Streams on a core", _format_streams),
     "files": ("Files", _format_files),
     "verification": ("Verification", _format_verification),
+    "locate": ("Places of shots", _format_locate),
     "budgets": ("Budgets of false alarms", _format_budgets),
     "parts": ("A second of sound, part by part", _format_parts),
     "roofline": ("Roofline", _format_roofline),

@@ -11,6 +11,7 @@ from streamdet.locate.arrival import pick_arrival
 from streamdet.locate.geometry import GeoPosition, distances, speed_of_sound, to_geo, to_local
 from streamdet.locate.incidents import Arrival, LocateConfig, find_incidents
 from streamdet.locate.multilateration import solve
+from streamdet.locate.sensors import SensorError, read_sites
 
 SENSORS = np.array([
     [0.0, 0.0, 5.0], [400.0, 30.0, 8.0], [380.0, 420.0, 3.0], [-20.0, 390.0, 6.0],
@@ -195,3 +196,48 @@ def test_where_there_is_no_sound_the_onset_stands():
     pick = pick_arrival(np.zeros(16_000, np.float32), 16_000, 0.4)
     assert pick.time_s == 0.4
     assert pick.sigma_s > 0.05
+
+
+def test_sensors_are_read_with_local_or_geographic_positions(tmp_path):
+    path = tmp_path / "sensors.csv"
+    path.write_text(
+        "test,sensor,path,start_utc,x_m,y_m,z_m\n"
+        "a,north,n.ogg,2018-12-19T00:49:27.500Z,1,2,3\n"
+        "a,south,s.ogg,2018-12-19T00:49:27Z,-1,-2,\n"
+        "b,north,m.ogg,2018-12-19T01:49:27,10,20,30\n"
+    )
+    sites = read_sites(path)
+    assert set(sites) == {"a", "b"}
+    assert sites["a"].positions["north"].tolist() == [1.0, 2.0, 3.0]
+    assert sites["a"].positions["south"].tolist() == [-1.0, -2.0, 0.0]
+    first, second = sites["a"].recordings
+    assert first.path == tmp_path / "n.ogg"
+    assert first.start_s - second.start_s == pytest.approx(0.5)
+    path.write_text("sensor,lat,lon,height_m\ngate,52.5,13.4,30\nroof,52.5009,13.4,40\n")
+    (site,) = read_sites(path).values()
+    assert site.origin == GeoPosition(52.5, 13.4, 30.0)
+    assert site.positions["roof"] == pytest.approx([0.0, 100.14, 10.0], abs=0.05)
+    assert site.recordings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("sensor,x\na,1\n", "x_m and y_m, or lat and lon"),
+        ("x_m,y_m\n1,2\n", "column sensor"),
+        ("sensor,x_m,y_m\n", "no sensors"),
+        ("sensor,x_m,y_m\na,1,2\na,300,2\n", "line 3: a has another position"),
+        ("sensor,x_m,y_m\na,1,near\n", "line 2: y_m 'near' is not a number"),
+        ("sensor,x_m,y_m\na,1,nan\n", "line 2: y_m 'nan' is not a number"),
+        ("sensor,x_m,y_m\n,1,2\n", "line 2: the sensor has no name"),
+        ("sensor,lat,lon\na,52,13\nb,95,13\n", "line 3: latitude 95"),
+        ("sensor,x_m,y_m,path,start_utc\na,1,2,a.wav,noon\n", "start_utc 'noon' is not a time"),
+    ],
+)
+def test_a_bad_file_of_sensors_is_one_line(tmp_path, text, problem):
+    path = tmp_path / "sensors.csv"
+    path.write_text(text)
+    with pytest.raises(SensorError, match=problem) as error:
+        read_sites(path)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
