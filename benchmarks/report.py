@@ -270,8 +270,8 @@ def _format_locate(found: Result) -> str:
     )  # fmt: skip
     return "\n\n".join(
         (
-            "Live-fire tests in a city, located from the recordings alone. The detector learned from "
-            "those of FP1 to FP5.",
+            "Live-fire tests in a city, located from the recordings alone. The detector learned "
+            "from those of FP1 to FP5.",
             format_table(header, rows),
         )
     )
