@@ -16,6 +16,7 @@ from streamdet.cli import (
     events,
     file,
     listen,
+    locate,
     model,
     review,
     scan,
@@ -38,6 +39,7 @@ app.command("file")(file.file)
 app.command("scan")(scan.scan)
 app.command("compare")(compare.compare)
 app.command("listen")(listen.listen)
+app.command("locate")(locate.locate)
 app.command("review")(review.review)
 app.command("devices")(devices.devices)
 app.command("selftest")(selftest.selftest)

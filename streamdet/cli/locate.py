@@ -1,0 +1,196 @@
+"""`streamdet locate`: where shots were fired, from the recordings of several sensors."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamdet.cli import options
+from streamdet.cli.errors import BAD_INPUT, CommandError, exit_on_closed_pipe
+from streamdet.pipeline.platform import Platform
+
+if TYPE_CHECKING:
+    from streamdet.locate.incidents import Arrival, LocateConfig
+    from streamdet.locate.sensors import Recording, Site
+    from streamdet.pipeline.files import FilePipeline
+
+LOWEST_SCORE = 0.02
+
+
+class LocateFormat(StrEnum):
+    """The formats of located incidents."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+    geojson = "geojson"
+    kml = "kml"
+
+
+def locate(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...", help="Recordings to use, of those in the file of sensors."
+        ),
+    ] = None,
+    sensors: Annotated[
+        Path,
+        typer.Option(
+            metavar="CSV",
+            help="Sensors and recordings: the columns sensor, path, start_utc, and lat, lon and "
+            "height_m, or x_m, y_m and z_m in metres. Rows with different values in a column test "
+            "are separate.",
+        ),
+    ] = ...,  # pyright: ignore[reportArgumentType] - typer's mark of a required option
+    temperature: Annotated[
+        float,
+        typer.Option(metavar="C", min=-60.0, max=60.0, help="Air temperature in degrees Celsius."),
+    ] = 15.0,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=1.0,
+            help="Score from which on a sound counts as an arrival, if other sensors agree.",
+        ),
+    ] = LOWEST_SCORE,
+    model: options.ModelOption = None,
+    platform: options.PlatformOption = Platform.auto,
+    output_format: Annotated[
+        LocateFormat | None,
+        typer.Option(
+            "--format",
+            help="Format of stdout. geojson and kml need lat and lon.",
+            show_default="table if stdout is a terminal, else jsonl",
+        ),
+    ] = None,
+) -> None:
+    """Locate shots in recordings of several sensors with known positions and clocks.
+
+    Three sensors with an arrival at consistent times make an incident. Three with weak scores do
+    not; four do. The time is when the shot was fired. error_m is the larger half axis of the
+    ellipse that holds the place with a probability of 95 %.
+
+    Clocks must agree to a few milliseconds: sound travels 34 cm in one.
+
+    Examples:
+
+    \b
+      streamdet locate --sensors sensors.csv --temperature 4
+      streamdet locate --sensors sensors.csv --format geojson > shots.geojson
+      streamdet locate north.flac south.flac east.flac --sensors sensors.csv
+    """
+    from streamdet.locate.formats import MAPS, PositionError, format_incidents
+    from streamdet.locate.geometry import speed_of_sound
+    from streamdet.locate.incidents import LocateConfig
+    from streamdet.locate.sensors import SensorError, read_sites
+
+    chosen = output_format or (LocateFormat.table if sys.stdout.isatty() else LocateFormat.jsonl)
+    try:
+        sites = _select(read_sites(sensors), paths or [], sensors)
+    except SensorError as error:
+        raise CommandError(str(error)) from error
+    if chosen.value in MAPS and any(site.origin is None for site in sites.values()):
+        raise CommandError(f"--format {chosen}: {sensors} has no lat and lon, but x_m and y_m")
+    _require_scipy()
+    pipeline = _create_pipeline(model, threshold, platform, sites)
+    config = LocateConfig(speed=speed_of_sound(temperature))
+    records, faults = [], 0
+    for test, site in sites.items():
+        found, failed = _locate_site(pipeline, config, site, test)
+        records += found
+        faults += failed
+    with exit_on_closed_pipe():
+        try:
+            sys.stdout.write(format_incidents(records, chosen.value))
+        except PositionError as error:
+            raise CommandError(str(error)) from error
+    if not records:
+        typer.echo("streamdet: no incidents found", err=True)
+    if faults:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _select(sites: dict[str, Site], paths: list[Path], sensors: Path) -> dict[str, Site]:
+    """The sites with recordings, or with those at the ``paths`` only."""
+    from streamdet.locate.sensors import SensorError
+
+    wanted = {path.resolve(): path for path in paths}
+    known = {r.path.resolve() for site in sites.values() for r in site.recordings}
+    for path, given in wanted.items():
+        if path not in known:
+            raise SensorError(f"{given}: not among the recordings of {sensors}")
+    selected = {
+        test: site._replace(
+            recordings=[r for r in site.recordings if not wanted or r.path.resolve() in wanted]
+        )
+        for test, site in sites.items()
+    }
+    selected = {test: site for test, site in selected.items() if site.recordings}
+    if not selected:
+        raise SensorError(f"{sensors}: has no recordings. Add the columns path and start_utc")
+    return selected
+
+
+def _require_scipy() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("scipy") is None:
+        raise CommandError("locate needs SciPy: pip install 'streamdet[locate]'")
+
+
+def _create_pipeline(
+    model: Path | None, threshold: float, platform: Platform, sites: dict[str, Site]
+) -> FilePipeline:
+    from streamdet.audio.media import duration_s
+    from streamdet.detection.decision import DecisionConfig
+    from streamdet.pipeline import engine_choice
+    from streamdet.pipeline.files import FilePipeline
+    from streamdet.pipeline.jax_setup import configure_jax
+
+    bundle = options.load_bundle(model)
+    recordings = [r for site in sites.values() for r in site.recordings]
+    seconds = sum(duration_s(r.path) or 0.0 for r in recordings if r.path.is_file())
+    engine = options.create_on_platform(
+        lambda: engine_choice.file_engine(bundle, platform, seconds, configure_jax)
+    )
+    scorer = options.create_on_platform(lambda: engine_choice.scorer_for(bundle, engine))
+    return FilePipeline(engine, DecisionConfig(threshold), "mix", scorer, None)
+
+
+def _locate_site(
+    pipeline: FilePipeline, config: LocateConfig, site: Site, test: str
+) -> tuple[list[dict[str, Any]], int]:
+    """The records of a site's incidents, and how many recordings could not be read."""
+    import numpy as np
+
+    from streamdet.locate.incidents import find_incidents
+    from streamdet.locate.records import describe_incident
+
+    names = list(site.positions)
+    arrivals: list[Arrival] = []
+    faults = 0
+    for recording in site.recordings:
+        found = _find_arrivals(pipeline, recording, names.index(recording.sensor))
+        faults += found is None
+        arrivals += found or []
+    incidents = find_incidents(config, np.array(list(site.positions.values())), arrivals)
+    return [describe_incident(i, names, site.origin, test) for i in incidents], faults
+
+
+def _find_arrivals(
+    pipeline: FilePipeline, recording: Recording, sensor: int
+) -> list[Arrival] | None:
+    from streamdet.audio.source import SourceError
+    from streamdet.pipeline.arrivals import find_arrivals
+
+    try:
+        return find_arrivals(pipeline, recording.path, sensor, recording.start_s)
+    except SourceError as error:
+        typer.echo(f"streamdet: {error}", err=True)
+        return None
