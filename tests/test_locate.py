@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamdet.locate.arrival import pick_arrival
+from streamdet.locate.coverage import estimate_coverage, expected_errors, simulate_error
 from streamdet.locate.geometry import GeoPosition, distances, speed_of_sound, to_geo, to_local
 from streamdet.locate.incidents import Arrival, LocateConfig, find_incidents
 from streamdet.locate.multilateration import solve
@@ -241,3 +242,29 @@ def test_a_bad_file_of_sensors_is_one_line(tmp_path, text, problem):
         read_sites(path)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_the_expected_error_is_that_of_simulated_shots():
+    points = np.array([[200.0, 200.0, 5.0], [500.0, 100.0, 5.0], [-100.0, 150.0, 5.0]])
+    counts, errors = expected_errors(SENSORS, points, 0.005, SPEED, 1_000.0)
+    assert counts.tolist() == [5, 5, 5]
+    for point, error in zip(points, errors, strict=True):
+        simulated = simulate_error(SENSORS, point, 0.005, SPEED, 1_000.0, 200)
+        assert simulated == pytest.approx(error, rel=0.3)
+
+
+def test_a_plan_covers_all_places_in_range_and_knows_where_nothing_can_be_located():
+    coverage = estimate_coverage(SENSORS, 0.005, SPEED, 300.0, 25.0)
+    near = distances(SENSORS, coverage.points) <= 300.0
+    assert coverage.sensors.tolist() == near.sum(axis=1).tolist()
+    assert np.isinf(coverage.error_m[coverage.sensors < 3]).all()
+    assert np.isfinite(coverage.error_m).any()
+    assert math.prod(coverage.shape) == len(coverage.points)
+    line = SENSORS.copy()
+    line[:, 0] = 0.0
+    on_line = estimate_coverage(line, 0.005, SPEED, 300.0, 25.0)
+    x = on_line.points[:, 0]
+    assert np.isinf(on_line.error_m[np.abs(x) < 1e-9]).all() or np.abs(x).min() > 1.0
+    finer = estimate_coverage(SENSORS, 0.005, SPEED, 2_000.0, 0.5)
+    assert len(finer.points) < 45_000
+    assert finer.step_m > 0.5

@@ -121,3 +121,37 @@ def test_bad_input_is_one_line(site, args, sensors, problem):
     done = streamdet("locate", "--sensors", site / sensors, *args)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert problem in done.stderr
+
+
+def plan(site, *args, sensors="geo.csv"):
+    return streamdet("locate", "plan", "--sensors", site / sensors, "--range", "600", *args)
+
+
+def test_a_plan_says_where_shots_can_be_located_and_draws_it(site, tmp_path):
+    done = plan(site, "--timing-ms", "5", "--plot", tmp_path / "a.png", "--geojson", tmp_path / "a")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "in range of 3 or more" in text
+    ratio = float(text.split("simulated shots: ")[1].split()[0])
+    assert 0.7 < ratio < 1.3
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    features = json.loads((tmp_path / "a").read_text())["features"]
+    assert {f["properties"].get("sensor") for f in features} == {*SENSORS, None}
+    places = [f["properties"] for f in features if "error_m" in f["properties"]]
+    assert min(p["sensors"] for p in places) == 3
+    assert min(p["error_m"] for p in places) < 5.0
+
+
+@pytest.mark.parametrize(
+    ("args", "sensors", "problem"),
+    [
+        (("--geojson", "x.json"), "local.csv", b"has no lat and lon"),
+        (("--plot", "/nowhere/x.png"), "local.csv", b"/nowhere/x.png"),
+        (("--timing-ms", "0"), "geo.csv", b"--timing-ms"),
+        ((), "none.csv", b"No such file"),
+    ],
+)
+def test_bad_input_of_a_plan_is_one_line(site, args, sensors, problem):
+    done = plan(site, *args, sensors=sensors)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert problem in done.stderr

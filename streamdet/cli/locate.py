@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from streamdet.cli import options
 from streamdet.cli.errors import BAD_INPUT, CommandError, exit_on_closed_pipe
+from streamdet.cli.locate_plan import plan
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
@@ -19,6 +21,25 @@ if TYPE_CHECKING:
     from streamdet.pipeline.files import FilePipeline
 
 LOWEST_SCORE = 0.02
+
+
+class _FilesByDefault(TyperGroup):
+    """A group whose command `files` need not be named."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Insert the name of the default command where no command is named."""
+        if args and args[0] not in (*self.commands, "--help", "-h"):
+            args = ["files", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_FilesByDefault,
+    no_args_is_help=True,
+    help="Locate shots with several sensors. Without a command's name, it is files: `streamdet "
+    "locate --sensors sensors.csv`.",
+)
+app.command("plan")(plan)
 
 
 class LocateFormat(StrEnum):
@@ -31,7 +52,8 @@ class LocateFormat(StrEnum):
     kml = "kml"
 
 
-def locate(
+@app.command("files")
+def files(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(

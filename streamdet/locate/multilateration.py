@@ -15,7 +15,7 @@ import numpy as np
 
 from streamdet.locate.geometry import distances
 
-_CHI2_95 = 5.991464547107979
+CHI2_95 = 5.991464547107979
 """The 95 % quantile of the chi-squared distribution with 2 degrees of freedom."""
 _LOSS_SCALE = 1.5
 """Residuals beyond this many standard deviations count linearly, not squared."""
@@ -50,7 +50,7 @@ class Fix(NamedTuple):
     def ellipse(self) -> Ellipse:
         """The ellipse that holds the true place with a probability of 95 %."""
         values, vectors = np.linalg.eigh(self.covariance)
-        minor, major = (math.sqrt(max(0.0, v) * _CHI2_95) for v in values)
+        minor, major = (math.sqrt(max(0.0, v) * CHI2_95) for v in values)
         angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180.0
         return Ellipse(major, minor, angle)
 
