@@ -142,3 +142,11 @@ def test_the_notebook_runs_and_its_stored_outputs_are_current():
     assert texts == "".join("".join(o["text"]) for o in outputs if "text" in o)
     assert len(data) == sum("data" in o for o in outputs)
     assert ["image/png", "text/plain"] in data
+
+
+def test_the_public_names_are_listed_before_they_are_imported():
+    listed = "import streamdet; print(*dir(streamdet))"
+    done = subprocess.run(
+        [sys.executable, "-c", listed], capture_output=True, text=True, check=True
+    )
+    assert {"detect", "Detector", "SourceError", "__version__"} <= set(done.stdout.split())
