@@ -144,7 +144,8 @@ def test_a_process_that_dies_loses_no_file(tmp_path, scene, stage):
     long = np.tile(scene, 60)
     for name in ("a", "b"):
         soundfile.write(tmp_path / f"{name}.wav", long, RATE, subtype="PCM_16")
-    process = start_scan(tmp_path, "--manifest", tmp_path / "m.db", "--jobs", 2, *BASE)
+    options = ("--manifest", tmp_path / "m.db", "--jobs", 2, "--platform", "cpu", *BASE)
+    process = start_scan(tmp_path, *options)
     workers = wait_for(lambda: len(children(process.pid)) == 2 and children(process.pid), 30)
     if stage:
         wait_for(lambda: stage(workers[0]))

@@ -105,7 +105,7 @@ def files(
     \b
       streamdet locate --sensors sensors.csv --temperature 4
       streamdet locate --sensors sensors.csv --format geojson > shots.geojson
-      streamdet locate north.flac south.flac east.flac --sensors sensors.csv
+      streamdet locate files north.flac south.flac east.flac --sensors sensors.csv
     """
     from streamdet.locate.formats import MAPS, PositionError, format_incidents
     from streamdet.locate.geometry import speed_of_sound

@@ -62,7 +62,10 @@ def plan(
     and the error that is not exceeded with a probability of 95 %, from the Cramér-Rao bound. The
     bound is checked by simulated shots.
 
-    Example: streamdet locate plan --sensors sensors.csv --timing-ms 5 --plot map.png
+    Examples:
+
+    \b
+      streamdet locate plan --sensors sensors.csv --timing-ms 5 --plot map.png
     """
     from streamdet.locate.coverage import estimate_coverage
     from streamdet.locate.geometry import speed_of_sound
