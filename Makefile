@@ -31,7 +31,7 @@ bench: $(FULL)
 $(BASE): requirements-base.lock pyproject.toml
 	@echo "Creating a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing streamdet and its base packages (about 770 MB; less than a minute with a fast mirror)"
+	@echo "Installing streamdet and its base packages (about 860 MB; a minute with a fast mirror)"
 	@$(PIP) --require-hashes -r requirements-base.lock
 	@$(PIP) --no-deps --editable .
 	@touch $(BASE)

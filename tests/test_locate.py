@@ -233,6 +233,14 @@ def test_sensors_are_read_with_local_or_geographic_positions(tmp_path):
         ("sensor,x_m,y_m\n,1,2\n", "line 2: the sensor has no name"),
         ("sensor,lat,lon\na,52,13\nb,95,13\n", "line 3: latitude 95"),
         ("sensor,x_m,y_m,path,start_utc\na,1,2,a.wav,noon\n", "start_utc 'noon' is not a time"),
+        ("sensor,x_m,y_m,path\na,1,2,a.wav\n", "needs the column start_utc"),
+        ("sensor,x_m,y_m\na,1,2\nb,1,2.1\n", "line 3: b has the position of a"),
+        ("sensor,lat,lon\na,50,8\nb,50,80\n", "line 3: b is 51.. km from a"),
+        (
+            "sensor,x_m,y_m,path,start_utc\na,1,2,a.wav,2026-01-01T00:00:00Z\n"
+            "b,9,2,a.wav,2026-01-01T00:00:00Z\n",
+            "line 3: a.wav is in a line above",
+        ),
     ],
 )
 def test_a_bad_file_of_sensors_is_one_line(tmp_path, text, problem):

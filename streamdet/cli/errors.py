@@ -21,10 +21,10 @@ EXIT_CODE_BY_REASON: dict[Reason, int] = {
 EXIT_CODE_MEANINGS: dict[int, str] = {
     0: "Success, also if no gunshot was found, and after `listen` was stopped by a signal.",
     NOT_DETECTED: "`selftest`: the test sound was not detected.",
-    BAD_INPUT: "Invalid option, configuration or input. `file`, `scan` and `tune`: at least one "
-    "file could not be read.",
-    DAMAGED: "`file`, `scan` and `tune`: at least one file is damaged or truncated. Its readable "
-    "part was analysed.",
+    BAD_INPUT: "Invalid option, configuration or input. `file`, `scan`, `tune` and `locate`: at "
+    "least one file could not be read.",
+    DAMAGED: "`file`, `scan`, `tune` and `locate`: at least one file is damaged or truncated. Its "
+    "readable part was analysed.",
     UNAVAILABLE: "No such device or stream, or PortAudio is not installed.",
     LOST: "`listen`: a required source was lost and did not come back within give_up_s.",
     BUSY: "The audio device is in use by another program.",

@@ -11,13 +11,18 @@ import typer
 from typer.core import TyperGroup
 
 from streamdet.cli import options
-from streamdet.cli.errors import BAD_INPUT, CommandError, exit_on_closed_pipe
+from streamdet.cli.errors import (
+    BAD_INPUT,
+    EXIT_CODE_BY_REASON,
+    CommandError,
+    exit_on_closed_pipe,
+)
 from streamdet.cli.locate_plan import plan
 from streamdet.pipeline.platform import Platform
 
 if TYPE_CHECKING:
     from streamdet.locate.incidents import Arrival, LocateConfig
-    from streamdet.locate.sensors import Recording, Site
+    from streamdet.locate.sensors import Site
     from streamdet.pipeline.files import FilePipeline
 
 LOWEST_SCORE = 0.02
@@ -56,9 +61,7 @@ class LocateFormat(StrEnum):
 def files(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[FILE]...", help="Recordings to use, of those in the file of sensors."
-        ),
+        typer.Argument(metavar="FILE", help="Recordings to use, of those in the file of sensors."),
     ] = None,
     sensors: Annotated[
         Path,
@@ -69,6 +72,15 @@ def files(
             "are separate.",
         ),
     ] = ...,  # pyright: ignore[reportArgumentType] - typer's mark of a required option
+    timing_ms: Annotated[
+        float,
+        typer.Option(
+            metavar="MS",
+            min=0.1,
+            max=1_000.0,
+            help="Standard deviation of an arrival time in milliseconds: clock, wind and detours.",
+        ),
+    ] = 20.0,
     temperature: Annotated[
         float,
         typer.Option(metavar="C", min=-60.0, max=60.0, help="Air temperature in degrees Celsius."),
@@ -76,6 +88,7 @@ def files(
     threshold: Annotated[
         float,
         typer.Option(
+            metavar="P",
             min=0.001,
             max=1.0,
             help="Score from which on a sound counts as an arrival, if other sensors agree.",
@@ -115,18 +128,19 @@ def files(
     chosen = output_format or (LocateFormat.table if sys.stdout.isatty() else LocateFormat.jsonl)
     try:
         sites = _select(read_sites(sensors), paths or [], sensors)
+        _check_sites(sites, sensors)
     except SensorError as error:
         raise CommandError(str(error)) from error
     if chosen.value in MAPS and any(site.origin is None for site in sites.values()):
         raise CommandError(f"--format {chosen}: {sensors} has no lat and lon, but x_m and y_m")
     _require_scipy()
     pipeline = _create_pipeline(model, threshold, platform, sites)
-    config = LocateConfig(speed=speed_of_sound(temperature))
-    records, faults = [], 0
+    config = LocateConfig(speed=speed_of_sound(temperature), path_sigma_s=timing_ms / 1_000.0)
+    records, code = [], 0
     for test, site in sites.items():
         found, failed = _locate_site(pipeline, config, site, test)
         records += found
-        faults += failed
+        code = failed if code in (0, failed) else BAD_INPUT
     with exit_on_closed_pipe():
         try:
             sys.stdout.write(format_incidents(records, chosen.value))
@@ -134,8 +148,8 @@ def files(
             raise CommandError(str(error)) from error
     if not records:
         typer.echo("streamdet: no incidents found", err=True)
-    if faults:
-        raise typer.Exit(BAD_INPUT)
+    if code:
+        raise typer.Exit(code)
 
 
 def _select(sites: dict[str, Site], paths: list[Path], sensors: Path) -> dict[str, Site]:
@@ -188,31 +202,42 @@ def _create_pipeline(
 def _locate_site(
     pipeline: FilePipeline, config: LocateConfig, site: Site, test: str
 ) -> tuple[list[dict[str, Any]], int]:
-    """The records of a site's incidents, and how many recordings could not be read."""
+    """The records of a site's incidents, and the exit code for recordings that could not be read
+    to their end."""
     import numpy as np
 
     from streamdet.locate.incidents import find_incidents
     from streamdet.locate.records import describe_incident
+    from streamdet.pipeline.arrivals import find_arrivals
 
     names = list(site.positions)
     arrivals: list[Arrival] = []
-    faults = 0
+    code = 0
     for recording in site.recordings:
-        found = _find_arrivals(pipeline, recording, names.index(recording.sensor))
-        faults += found is None
-        arrivals += found or []
+        sensor = names.index(recording.sensor)
+        found, fault = find_arrivals(pipeline, recording.path, sensor, recording.start_s)
+        arrivals += found
+        if fault is not None:
+            typer.echo(f"streamdet: {fault}", err=True)
+            failed = EXIT_CODE_BY_REASON[fault.reason]
+            code = failed if code in (0, failed) else BAD_INPUT
     incidents = find_incidents(config, np.array(list(site.positions.values())), arrivals)
-    return [describe_incident(i, names, site.origin, test) for i in incidents], faults
+    return [describe_incident(i, names, site.origin, test) for i in incidents], code
 
 
-def _find_arrivals(
-    pipeline: FilePipeline, recording: Recording, sensor: int
-) -> list[Arrival] | None:
-    from streamdet.audio.source import SourceError
-    from streamdet.pipeline.arrivals import find_arrivals
+def _check_sites(sites: dict[str, Site], sensors: Path) -> None:
+    """Raise SensorError if no site can locate a shot."""
+    import numpy as np
 
-    try:
-        return find_arrivals(pipeline, recording.path, sensor, recording.start_s)
-    except SourceError as error:
-        typer.echo(f"streamdet: {error}", err=True)
-        return None
+    from streamdet.locate.multilateration import check_geometry
+    from streamdet.locate.sensors import SensorError
+
+    problem = None
+    for site in sites.values():
+        used = {recording.sensor for recording in site.recordings}
+        try:
+            check_geometry(np.array([site.positions[name] for name in sorted(used)]))
+            return
+        except ValueError as error:
+            problem = error
+    raise SensorError(f"{sensors}: {problem}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamdet.cli import file_report
 from streamdet.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def plan(
     timing_ms: Annotated[
         float,
         typer.Option(
+            metavar="MS",
             min=0.1,
             max=1_000.0,
-            help="Standard deviation of an arrival time in milliseconds: clock, path and wind.",
+            help="Standard deviation of an arrival time in milliseconds: clock, wind and detours.",
         ),
-    ] = 10.0,
+    ] = 20.0,
     reach: Annotated[
         float,
         typer.Option(
@@ -53,7 +55,9 @@ def plan(
     plot: Annotated[Path | None, typer.Option(help="Draw a map, PNG or SVG (extra plots).")] = None,
     geojson: Annotated[
         Path | None,
-        typer.Option(help="Write the error of every place. The sensors need lat and lon."),
+        typer.Option(
+            metavar="FILE", help="Write the error of every place. The sensors need lat and lon."
+        ),
     ] = None,
 ) -> None:
     """Show where sensors would locate shots, and how exactly, before they are hung up.
@@ -69,10 +73,12 @@ def plan(
     """
     from streamdet.locate.coverage import estimate_coverage
     from streamdet.locate.geometry import speed_of_sound
+    from streamdet.locate.multilateration import check_geometry
     from streamdet.locate.sensors import SensorError, read_sites
 
+    _check_outputs(plot, geojson)
     try:
-        sites = read_sites(sensors)
+        sites = read_sites(sensors, recordings=False)
     except SensorError as error:
         raise CommandError(str(error)) from error
     if len(sites) > 1:
@@ -83,17 +89,31 @@ def plan(
     import numpy as np
 
     positions = np.array(list(site.positions.values()))
+    try:
+        check_geometry(positions)
+    except ValueError as error:
+        raise CommandError(f"{sensors}: {error}") from error
     sigma_s, speed = timing_ms / 1_000.0, speed_of_sound(temperature)
     coverage = estimate_coverage(positions, sigma_s, speed, reach, step)
     for line in _summarise(coverage):
         typer.echo(line)
     ratio = _check_bound(positions, coverage, sigma_s, speed, reach)
     if ratio is not None:
-        typer.echo(f"simulated shots: {ratio:.2f} times the expected error (median of {_CHECKED})")
+        typer.echo(f"simulated shots at {_CHECKED} places: {ratio:.2f} times these errors")
     if geojson is not None and site.origin is not None:
         _write(geojson, json.dumps(_to_geojson(coverage, site, site.origin)) + "\n")
     if plot is not None:
         _draw(plot, coverage, site)
+
+
+def _check_outputs(plot: Path | None, geojson: Path | None) -> None:
+    """Raise CommandError for a file that can't be written."""
+    if plot is not None:
+        file_report.check_plot_format(plot)
+        file_report.require_plots()
+        file_report.check_writable("--plot", plot)
+    if geojson is not None:
+        file_report.check_writable("--geojson", geojson)
 
 
 def _summarise(coverage: Coverage) -> list[str]:
@@ -173,12 +193,9 @@ def _to_geojson(coverage: Coverage, site: Site, origin: GeoPosition) -> dict:
 
 
 def _draw(path: Path, coverage: Coverage, site: Site) -> None:
-    try:
-        from matplotlib.colors import LogNorm
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise CommandError("--plot needs Matplotlib: pip install 'streamdet[plots]'") from error
     import numpy as np
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
 
     columns, rows = coverage.shape
     error = np.where(np.isfinite(coverage.error_m), coverage.error_m, np.nan)
@@ -193,13 +210,16 @@ def _draw(path: Path, coverage: Coverage, site: Site) -> None:
     for name, position in site.positions.items():
         at = (float(position[0]), float(position[1]))
         axes.plot(*at, "^", color="black", markeredgecolor="white", markersize=9)
-        axes.annotate(name, at, xytext=(6, 6), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            name, at, xytext=(8, 8), textcoords="offset points", fontsize=8,
+            bbox={"boxstyle": "round,pad=0.15", "color": "white", "alpha": 0.8},
+        )  # fmt: skip
     axes.set_xlabel("metres east")
     axes.set_ylabel("metres north")
     try:
         figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as problem:
-        raise CommandError(f"{path}: {problem}") from problem
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -85,4 +85,7 @@ def _duration(seconds: float) -> str:
 
 
 def _no_records(folder: Path) -> str:
-    return f"{folder}: no backgrounds. Set false_alarms for a source and run `streamdet listen`"
+    return (
+        f"{folder}: no backgrounds yet. `streamdet listen` saves them 10 minutes after its start "
+        "and at its end"
+    )

@@ -32,6 +32,7 @@ def format_table(records: Sequence[Record]) -> str:
     for record in records:
         place = "  ".join(f"{record[name]:>12}" for name in names)
         note = f"  or {len(record['others'])} other places" if record["others"] else ""
+        note += f"  {record['test']}" if "test" in record else ""
         lines.append(
             f"{record['time']:<24}  {place}  {record['error_m']:>6}  {len(record['sensors']):>7}"
             f"  {_rms_ms(record):>6.1f}{note}"
@@ -45,15 +46,16 @@ def format_json_lines(records: Sequence[Record]) -> str:
 
 
 def format_csv(records: Sequence[Record]) -> str:
-    """A row for each incident; ``sensors`` are names separated by spaces."""
+    """A row for each incident; ``sensors`` are names separated by spaces, ``others`` a number."""
     output = io.StringIO()
     place = ["lat", "lon"] if records and "lat" in records[0] else ["x_m", "y_m"]
     columns = ["test", "time", *place, "error_m", "major_m", "minor_m", "bearing_deg", "rms_ms",
-               "sensors"]  # fmt: skip
+               "sensors", "others"]  # fmt: skip
     writer = csv.DictWriter(output, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for record in records:
         row = {**record, **record["ellipse"], "sensors": " ".join(record["sensors"])}
+        row["others"] = len(record["others"])
         writer.writerow({**row, "rms_ms": round(_rms_ms(record), 1)})
     return output.getvalue()
 
@@ -80,7 +82,8 @@ def format_kml(records: Sequence[Record]) -> str:
     document = ElementTree.SubElement(root, "Document")
     for record in records:
         mark = ElementTree.SubElement(document, "Placemark")
-        ElementTree.SubElement(mark, "name").text = record["time"]
+        name = " ".join(filter(None, (record.get("test"), record["time"])))
+        ElementTree.SubElement(mark, "name").text = name
         ElementTree.SubElement(
             mark, "description"
         ).text = f"{len(record['sensors'])} sensors, within {record['error_m']} m (95 %)"

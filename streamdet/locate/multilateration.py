@@ -71,7 +71,7 @@ def solve(
     """
     from scipy.optimize import least_squares
 
-    _check_geometry(positions)
+    check_geometry(positions)
     height = float(positions[:, 2].mean()) if height_m is None else height_m
     first = float(times_s.min())
 
@@ -113,7 +113,9 @@ def _covariance(jacobian: np.ndarray) -> np.ndarray:
     return np.linalg.pinv(jacobian.T @ jacobian)[:2, :2]
 
 
-def _check_geometry(positions: np.ndarray) -> None:
+def check_geometry(positions: np.ndarray) -> None:
+    """Raise ValueError if ``(n, 3)`` positions can't locate a shot: fewer than three, or on one
+    line, where left and right can't be told apart."""
     if len(positions) < 3:
         raise ValueError(f"{len(positions)} sensors can't locate a shot; three can")
     flat = positions[:, :2] - positions[:, :2].mean(axis=0)

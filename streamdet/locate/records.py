@@ -41,7 +41,7 @@ def describe_incident(
             names[a.sensor]: {
                 "time": format_time(a.time_s),
                 "score": round(a.score, 4),
-                "residual_ms": round(residual_s * 1_000.0, 1),
+                "residual_ms": round(residual_s * 1_000.0, 1) + 0.0,  # no -0.0
             }
             for a, residual_s in residuals
         },

@@ -20,7 +20,7 @@ import numpy as np
 from streamdet.locate.geometry import GeoPosition, to_local
 
 _LOCAL, _GEO = ("x_m", "y_m"), ("lat", "lon")
-_SAME_POSITION_M = 1.0
+_SAME_POSITION_M, _FARTHEST_M = 1.0, 50_000.0
 
 
 class SensorError(ValueError):
@@ -45,11 +45,12 @@ class Site(NamedTuple):
     recordings: list[Recording]
 
 
-def read_sites(path: Path) -> dict[str, Site]:
-    """Read sensors, and their recordings if there are any, by test. Without a column ``test`` there
-    is one site, whose key is empty.
+def read_sites(path: Path, *, recordings: bool = True) -> dict[str, Site]:
+    """Read sensors, and their ``recordings`` if there are any, by test. Without a column ``test``
+    there is one site, whose key is empty.
 
-    Raises SensorError, also for a sensor with two positions in one test.
+    Raises SensorError, also for a sensor with two positions in one test, for two sensors at one
+    position, and for those too far from the first one.
     """
     rows = _read_rows(path)
     header = set(rows[0][1])
@@ -58,6 +59,8 @@ def read_sites(path: Path) -> dict[str, Site]:
         raise SensorError(f"{path}: needs the columns x_m and y_m, or lat and lon")
     if "sensor" not in header:
         raise SensorError(f"{path}: needs the column sensor")
+    if recordings and "path" in header and "start_utc" not in header:
+        raise SensorError(f"{path}: needs the column start_utc for the recordings")
     origin = _geo_position(path, *rows[0]) if geo else None
     sites: dict[str, Site] = {}
     for line, row in rows:
@@ -66,13 +69,26 @@ def read_sites(path: Path) -> dict[str, Site]:
             raise SensorError(f"{path} line {line}: the sensor has no name")
         site = sites.setdefault(row.get("test", ""), Site({}, origin, []))
         position = _position(path, line, row, origin)
-        known = site.positions.setdefault(name, position)
-        if np.linalg.norm(known - position) > _SAME_POSITION_M:
-            raise SensorError(f"{path} line {line}: {name} has another position in a line above")
-        if row.get("path"):
-            start_s = _start(path, line, row)
-            site.recordings.append(Recording(name, path.parent / row["path"], start_s))
+        _check_position(path, line, name, position, site)
+        site.positions.setdefault(name, position)
+        if recordings and row.get("path"):
+            file, start_s = path.parent / row["path"], _start(path, line, row)
+            if any(file == other.path for other in site.recordings):
+                raise SensorError(f"{path} line {line}: {row['path']} is in a line above")
+            site.recordings.append(Recording(name, file, start_s))
     return sites
+
+
+def _check_position(path: Path, line: int, name: str, position: np.ndarray, site: Site) -> None:
+    """Raise SensorError if a position does not go with those of the lines above."""
+    for other, known in site.positions.items():
+        off_m = float(np.linalg.norm(known - position))
+        if other == name and off_m > _SAME_POSITION_M:
+            raise SensorError(f"{path} line {line}: {name} has another position in a line above")
+        if other != name and off_m <= _SAME_POSITION_M:
+            raise SensorError(f"{path} line {line}: {name} has the position of {other}")
+        if off_m > _FARTHEST_M:
+            raise SensorError(f"{path} line {line}: {name} is {off_m / 1e3:.0f} km from {other}")
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
