@@ -30,6 +30,7 @@ NAMES = (
     "verification",
     "budgets",
     "locate",
+    "city",
     "batch",
     "frontier",
     "review",

@@ -277,6 +277,16 @@ def _format_locate(found: Result) -> str:
     )
 
 
+def _format_city(found: Result) -> str:
+    return (
+        f"An hour of a simulated city with {found['sensors']:,} sensors, 10,000 impulsive sounds "
+        f"and {found['shots']} shots: {found['arrivals']:,} arrivals in {format_value(found['seconds'])} "
+        f"s and {format_value(found['peak_mb'])} MB. {found['found']} shots are found, "
+        f"{format_value(found['median_error_m'])} m off in the median, and "
+        f"{found['false_incidents']} other incidents."
+    )
+
+
 def _format_budgets(found: Result) -> str:
     keys = ("stream", "share_of_core", "percent")
     rows = [tuple(r[k] for k in keys) for r in found["streams"]]
@@ -399,6 +409,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "files": ("Files", _format_files),
     "verification": ("Verification", _format_verification),
     "locate": ("Places of shots", _format_locate),
+    "city": ("Places of shots in a city", _format_city),
     "budgets": ("Budgets of false alarms", _format_budgets),
     "parts": ("A second of sound, part by part", _format_parts),
     "roofline": ("Roofline", _format_roofline),

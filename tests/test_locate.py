@@ -127,13 +127,15 @@ def test_false_alarms_of_single_sensors_make_no_incident(times, seed):
     assert find_incidents(CONFIG, SENSORS, arrivals) == []
 
 
-def test_three_weak_arrivals_are_no_incident_and_four_are():
-    weak = arrivals_from((200.0, 200.0), noise_s=0.002, score=0.05)
+def test_weak_arrivals_are_an_incident_if_enough_agree():
+    weak = arrivals_from((200.0, 200.0), noise_s=0.002, score=0.4)
     assert len(located(weak).arrivals) == 5
-    assert len(located(weak[:4]).arrivals) == 4
-    assert find_incidents(CONFIG, SENSORS, weak[:3]) == []
-    strong = [a._replace(score=0.9) for a in weak[:3]]
+    assert find_incidents(CONFIG, SENSORS, weak[:4]) == []
+    strong = [a._replace(score=0.6) for a in weak[:3]]
     assert len(located(strong).arrivals) == 3
+    faint = [a._replace(score=0.05) for a in weak]
+    assert find_incidents(CONFIG, SENSORS, faint) == []
+    assert len(located([*faint[:4], weak[4]._replace(score=0.95)]).arrivals) == 5
 
 
 def test_what_three_sensors_cannot_tell_apart_is_said():

@@ -107,8 +107,8 @@ def files(
 ) -> None:
     """Locate shots in recordings of several sensors with known positions and clocks.
 
-    Three sensors with an arrival at consistent times make an incident. Three with weak scores do
-    not; four do. The time is when the shot was fired. error_m is the larger half axis of the
+    Three sensors with an arrival at consistent times make an incident if their scores together make
+    a shot probable. The time is when the shot was fired. error_m is the larger half axis of the
     ellipse that holds the place with a probability of 95 %.
 
     Clocks must agree to a few milliseconds: sound travels 34 cm in one.

@@ -14,6 +14,7 @@ All functions are pure. Times are seconds on a clock that all sensors share.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,9 +40,10 @@ class LocateConfig:
 
     In the end, no arrival may be more than ``most_sigmas`` standard deviations off.
 
-    A shot needs ``need`` sensors. With three, which fit many places, two of them need scores of
-    ``threshold``; with more, coincidence is enough. Further arrivals at a sensor count as echoes
-    for ``echo_s``, and as later shots of the burst for ``burst_s`` if they fit the place.
+    A shot needs ``need`` sensors, and the scores of its arrivals, taken as independent
+    probabilities, must give a probability of ``least_probability`` together: no single one needs to
+    be high if several agree. Further arrivals at a sensor count as echoes for ``echo_s``, and as
+    later shots of the burst for ``burst_s`` if they fit the place.
     """
 
     speed: float = 331.3
@@ -53,7 +55,7 @@ class LocateConfig:
     path_sigma_s: float = 0.02
     most_sigmas: float = 3.0
     need: int = 3
-    threshold: float = 0.5
+    least_probability: float = 0.9
     echo_s: float = 0.8
     burst_s: float = 10.0
 
@@ -120,16 +122,14 @@ def _group(
     groups: dict[int, list[Arrival]] = {}
     for i, arrival in enumerate(ordered):
         groups.setdefault(root(i), []).append(arrival)
-    for group in groups.values():
-        if len({arrival.sensor for arrival in group}) >= config.need:
-            yield group
+    yield from groups.values()
 
 
 def _find_one(
     config: LocateConfig, positions: np.ndarray, arrivals: list[Arrival]
 ) -> Incident | None:
     """The shot that most sensors agree on."""
-    if len({arrival.sensor for arrival in arrivals}) < config.need:
+    if not _is_enough(config, arrivals):
         return None
     places = _make_grid(config, positions[[a.sensor for a in arrivals]])
     support, implied_s = _scan(config, positions, arrivals, places)
@@ -140,6 +140,15 @@ def _find_one(
         return None
     fix, used = located
     return Incident(fix, used, _find_later(config, positions, arrivals, fix, used))
+
+
+def _is_enough(config: LocateConfig, arrivals: Sequence[Arrival]) -> bool:
+    """Whether enough sensors have arrivals, and these high enough scores together."""
+    best: dict[int, float] = {}
+    for arrival in arrivals:
+        best[arrival.sensor] = max(arrival.score, best.get(arrival.sensor, 0.0))
+    none_is_a_shot = math.prod(1.0 - score for score in best.values())
+    return len(best) >= config.need and 1.0 - none_is_a_shot >= config.least_probability
 
 
 def _make_grid(config: LocateConfig, positions: np.ndarray) -> np.ndarray:
@@ -214,10 +223,9 @@ def _fit(
         if not solved:
             return None
         fix, arrivals = min(solved, key=lambda pair: pair[0].cost)
-    if fix is None:
+    if fix is None or not _is_enough(config, arrivals):
         return None
-    confident = sum(a.score >= config.threshold for a in arrivals)
-    return (fix, tuple(arrivals)) if len(arrivals) > 3 or confident >= 2 else None
+    return fix, tuple(arrivals)
 
 
 def _solve(
