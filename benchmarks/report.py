@@ -278,12 +278,12 @@ def _format_locate(found: Result) -> str:
 
 
 def _format_city(found: Result) -> str:
+    seconds, memory = format_value(found["seconds"]), format_value(found["peak_mb"])
     return (
         f"An hour of a simulated city with {found['sensors']:,} sensors, 10,000 impulsive sounds "
-        f"and {found['shots']} shots: {found['arrivals']:,} arrivals in {format_value(found['seconds'])} "
-        f"s and {format_value(found['peak_mb'])} MB. {found['found']} shots are found, "
-        f"{format_value(found['median_error_m'])} m off in the median, and "
-        f"{found['false_incidents']} other incidents."
+        f"and {found['shots']} shots: {found['arrivals']:,} arrivals in {seconds} s and {memory} "
+        f"MB. {found['found']} shots are found, {format_value(found['median_error_m'])} m off in "
+        f"the median, and {found['false_incidents']} other incidents."
     )
 
 
