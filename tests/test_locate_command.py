@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_a_plan_says_where_shots_can_be_located_and_draws_it(site, tmp_path):
 @pytest.mark.parametrize(
     ("args", "sensors", "problem"),
     [
-        (("--geojson", "x.json"), "local.csv", b"has no lat and lon"),
+        (("--geojson", "refused.json"), "local.csv", b"has no lat and lon"),
         (("--plot", "/nowhere/x.png"), "local.csv", b"/nowhere/x.png"),
         (("--plot", "map.xyz"), "local.csv", b"Use .png or .svg"),
         ((), "line.csv", b"on one line"),
@@ -172,3 +173,4 @@ def test_bad_input_of_a_plan_is_one_line(site, args, sensors, problem):
     done = plan(site, *args, sensors=sensors)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert problem in done.stderr
+    assert not Path("refused.json").exists()

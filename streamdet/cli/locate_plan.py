@@ -52,7 +52,9 @@ def plan(
         float,
         typer.Option(metavar="C", min=-60.0, max=60.0, help="Air temperature in degrees Celsius."),
     ] = 15.0,
-    plot: Annotated[Path | None, typer.Option(help="Draw a map, PNG or SVG (extra plots).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a map, PNG or SVG (extra plots).")
+    ] = None,
     geojson: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +62,7 @@ def plan(
         ),
     ] = None,
 ) -> None:
-    """Show where sensors would locate shots, and how exactly, before they are hung up.
+    """Show where sensors would locate shots, and how exactly, before they are mounted.
 
     Prints the share of the area in range of a sensor where three and four sensors are in range,
     and the error that is not exceeded with a probability of 95 %, from the Cramér-Rao bound. The
@@ -76,7 +78,6 @@ def plan(
     from streamdet.locate.multilateration import check_geometry
     from streamdet.locate.sensors import SensorError, read_sites
 
-    _check_outputs(plot, geojson)
     try:
         sites = read_sites(sensors, recordings=False)
     except SensorError as error:
@@ -93,6 +94,7 @@ def plan(
         check_geometry(positions)
     except ValueError as error:
         raise CommandError(f"{sensors}: {error}") from error
+    _check_outputs(plot, geojson)
     sigma_s, speed = timing_ms / 1_000.0, speed_of_sound(temperature)
     coverage = estimate_coverage(positions, sigma_s, speed, reach, step)
     for line in _summarise(coverage):
