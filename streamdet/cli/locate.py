@@ -136,11 +136,12 @@ def files(
     _require_scipy()
     pipeline = _create_pipeline(model, threshold, platform, sites)
     config = LocateConfig(speed=speed_of_sound(temperature), path_sigma_s=timing_ms / 1_000.0)
-    records, code = [], 0
+    records: list[dict[str, Any]] = []
+    codes: set[int] = set()
     for test, site in sites.items():
         found, failed = _locate_site(pipeline, config, site, test)
         records += found
-        code = failed if code in (0, failed) else BAD_INPUT
+        codes |= failed
     with exit_on_closed_pipe():
         try:
             sys.stdout.write(format_incidents(records, chosen.value))
@@ -148,8 +149,8 @@ def files(
             raise CommandError(str(error)) from error
     if not records:
         typer.echo("streamdet: no incidents found", err=True)
-    if code:
-        raise typer.Exit(code)
+    if codes:
+        raise typer.Exit(codes.pop() if len(codes) == 1 else BAD_INPUT)
 
 
 def _select(sites: dict[str, Site], paths: list[Path], sensors: Path) -> dict[str, Site]:
@@ -201,8 +202,8 @@ def _create_pipeline(
 
 def _locate_site(
     pipeline: FilePipeline, config: LocateConfig, site: Site, test: str
-) -> tuple[list[dict[str, Any]], int]:
-    """The records of a site's incidents, and the exit code for recordings that could not be read
+) -> tuple[list[dict[str, Any]], set[int]]:
+    """The records of a site's incidents, and the exit codes for recordings that could not be read
     to their end."""
     import numpy as np
 
@@ -212,17 +213,16 @@ def _locate_site(
 
     names = list(site.positions)
     arrivals: list[Arrival] = []
-    code = 0
+    codes: set[int] = set()
     for recording in site.recordings:
         sensor = names.index(recording.sensor)
         found, fault = find_arrivals(pipeline, recording.path, sensor, recording.start_s)
         arrivals += found
         if fault is not None:
             typer.echo(f"streamdet: {fault}", err=True)
-            failed = EXIT_CODE_BY_REASON[fault.reason]
-            code = failed if code in (0, failed) else BAD_INPUT
+            codes.add(EXIT_CODE_BY_REASON[fault.reason])
     incidents = find_incidents(config, np.array(list(site.positions.values())), arrivals)
-    return [describe_incident(i, names, site.origin, test) for i in incidents], code
+    return [describe_incident(i, names, site.origin, test) for i in incidents], codes
 
 
 def _check_sites(sites: dict[str, Site], sensors: Path) -> None:
