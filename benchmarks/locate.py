@@ -1,8 +1,8 @@
 """Places of real live-fire tests from the recordings of city sensors, without the published times.
 
 Every event from a score of 0.02 on counts as an arrival. The recordings are those of
-../shared/locate; the tables of error by number of sensors and by signal-to-noise ratio include the
-tests whose recordings the detector was trained on (FP1 to FP5).
+../shared/locate. The rows by number of recordings include the tests that the detector was trained
+on (FP1 to FP5).
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 
 from benchmarks.measure import ONE_CORE, ROOT, print_json, round_digits
-from streamdet.audio import media
 from streamdet.detection.decision import DecisionConfig
-from streamdet.locate.arrival import pick_arrival
 from streamdet.locate.geometry import speed_of_sound
 from streamdet.locate.incidents import Arrival, Incident, LocateConfig, find_incidents
 from streamdet.locate.sensors import Recording, Site, read_sites
 from streamdet.model import bundle
 from streamdet.pipeline import engine_choice
+from streamdet.pipeline.arrivals import find_arrivals
 from streamdet.pipeline.files import FilePipeline
 from streamdet.pipeline.platform import Platform
 
@@ -79,14 +76,9 @@ class ArrivalFinder:
 
     def find(self, recording: Recording, sensor: int) -> list[Arrival]:
         """The arrivals of one recording."""
-        samples, rate = soundfile.read(recording.path, dtype="float32")
-        found = []
-        with closing(media.open_media(recording.path, 0.0, None, None)) as source:
-            for event in self._pipeline.analyse(source, recording.path.name):
-                pick = pick_arrival(samples, rate, event.event.onset_s)
-                score = event.event.detection.score
-                time_s = recording.start_s + pick.time_s
-                found.append(Arrival(sensor, time_s, pick.sigma_s, score))
+        found, fault = find_arrivals(self._pipeline, recording.path, sensor, recording.start_s)
+        if fault is not None:
+            raise fault
         return found
 
 

@@ -120,7 +120,7 @@ def files(
       streamdet locate --sensors sensors.csv --format geojson > shots.geojson
       streamdet locate files north.flac south.flac east.flac --sensors sensors.csv
     """
-    from streamdet.locate.formats import MAPS, PositionError, format_incidents
+    from streamdet.locate.formats import FORMATS, MAPS
     from streamdet.locate.geometry import speed_of_sound
     from streamdet.locate.incidents import LocateConfig
     from streamdet.locate.sensors import SensorError, read_sites
@@ -143,10 +143,7 @@ def files(
         records += found
         codes |= failed
     with exit_on_closed_pipe():
-        try:
-            sys.stdout.write(format_incidents(records, chosen.value))
-        except PositionError as error:
-            raise CommandError(str(error)) from error
+        sys.stdout.write(FORMATS[chosen.value](records))
     if not records:
         typer.echo("streamdet: no incidents found", err=True)
     if codes:

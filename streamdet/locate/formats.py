@@ -10,15 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
+from streamdet.locate.geometry import GeoPosition, to_geo
+
 _KML = "http://www.opengis.net/kml/2.2"
 _ELLIPSE_POINTS = 36
-_METRES_A_DEGREE = 111_320.0
 
 Record = dict[str, Any]
-
-
-class PositionError(ValueError):
-    """A format for maps was asked for, and the sensors have local coordinates."""
 
 
 def format_table(records: Sequence[Record]) -> str:
@@ -61,18 +60,16 @@ def format_csv(records: Sequence[Record]) -> str:
 
 
 def format_geojson(records: Sequence[Record]) -> str:
-    """A point and the 95 % ellipse of each incident. Raises PositionError."""
+    """A point and the 95 % ellipse of each incident, which needs ``lat`` and ``lon``."""
     features = []
     for record in records:
-        properties = {k: v for k, v in record.items() if k not in ("schema", "lat", "lon")}
-        shapes = (
-            {"type": "Point", "coordinates": [record["lat"], record["lon"]][::-1]},
-            {"type": "Polygon", "coordinates": [_outline(record)]},
-        )
-        for kind, shape in zip(("place", "ellipse"), shapes, strict=True):
-            properties = {"kind": kind, **properties}
-            properties["kind"] = kind
-            features.append({"type": "Feature", "geometry": shape, "properties": properties})
+        about = {k: v for k, v in record.items() if k not in ("schema", "lat", "lon")}
+        point = {"type": "Point", "coordinates": [record["lon"], record["lat"]]}
+        ellipse = {"type": "Polygon", "coordinates": [_outline(record)]}
+        features += [
+            {"type": "Feature", "geometry": shape, "properties": {"kind": kind, **about}}
+            for kind, shape in (("place", point), ("ellipse", ellipse))
+        ]
     return json.dumps({"type": "FeatureCollection", "features": features}) + "\n"
 
 
@@ -113,13 +110,6 @@ MAPS = ("geojson", "kml")
 """The formats that need latitudes and longitudes."""
 
 
-def format_incidents(records: Sequence[Record], name: str) -> str:
-    """The text of a format. Raises PositionError for a map of local coordinates."""
-    if name in MAPS and any("lat" not in record for record in records):
-        raise PositionError(f"{name} needs sensors with lat and lon; these have x_m and y_m")
-    return FORMATS[name](records)
-
-
 def _rms_ms(record: Record) -> float:
     squares = [sensor["residual_ms"] ** 2 for sensor in record["sensors"].values()]
     return math.sqrt(sum(squares) / len(squares))
@@ -129,7 +119,7 @@ def _outline(record: Record) -> list[list[float]]:
     """The ellipse as a closed ring of [lon, lat], counter-clockwise."""
     ellipse = record["ellipse"]
     bearing = math.radians(ellipse["bearing_deg"])
-    lat, lon = record["lat"], record["lon"]
+    place = GeoPosition(record["lat"], record["lon"])
     ring = []
     for i in range(_ELLIPSE_POINTS):
         angle = 2.0 * math.pi * i / _ELLIPSE_POINTS
@@ -137,6 +127,6 @@ def _outline(record: Record) -> list[list[float]]:
         across = ellipse["minor_m"] * math.sin(angle)
         east = along * math.sin(bearing) - across * math.cos(bearing)
         north = along * math.cos(bearing) + across * math.sin(bearing)
-        width = _METRES_A_DEGREE * math.cos(math.radians(lat))
-        ring.append([round(lon + east / width, 7), round(lat + north / _METRES_A_DEGREE, 7)])
+        geo = to_geo(np.array([east, north, 0.0]), place)
+        ring.append([round(geo.lon, 7), round(geo.lat, 7)])
     return [*ring, ring[0]]

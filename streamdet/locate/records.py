@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from streamdet.detection.event import format_utc
 from streamdet.locate.geometry import GeoPosition, to_geo
 from streamdet.locate.incidents import Incident
 
@@ -29,7 +29,7 @@ def describe_incident(
     return {
         "schema": SCHEMA,
         **({"test": test} if test else {}),
-        "time": format_time(fix.time_s),
+        "time": format_utc(fix.time_s),
         **_place(fix.x_m, fix.y_m, origin),
         "error_m": round(ellipse.major_m, 1),
         "ellipse": {
@@ -39,7 +39,7 @@ def describe_incident(
         },
         "sensors": {
             names[a.sensor]: {
-                "time": format_time(a.time_s),
+                "time": format_utc(a.time_s),
                 "score": round(a.score, 4),
                 "residual_ms": round(residual_s * 1_000.0, 1) + 0.0,  # no -0.0
             }
@@ -48,12 +48,6 @@ def describe_incident(
         "later_arrivals": len(incident.later),
         "others": [_place(x, y, origin) for x, y in fix.others],
     }
-
-
-def format_time(unix_s: float) -> str:
-    """ISO 8601 in UTC, to a millisecond."""
-    time = datetime.datetime.fromtimestamp(round(unix_s, 3), datetime.UTC)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _place(x_m: float, y_m: float, origin: GeoPosition | None) -> dict[str, float]:

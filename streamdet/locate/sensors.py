@@ -11,12 +11,12 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from streamdet.detection.event import parse_utc
 from streamdet.locate.geometry import GeoPosition, to_local
 
 _LOCAL, _GEO = ("x_m", "y_m"), ("lat", "lon")
@@ -146,11 +146,8 @@ def _number(path: Path, line: int, row: Mapping[str, str], name: str) -> float:
 def _start(path: Path, line: int, row: Mapping[str, str]) -> float:
     text = row.get("start_utc", "")
     try:
-        start = datetime.fromisoformat(text)
+        return parse_utc(text)
     except ValueError as error:
         raise SensorError(
             f"{path} line {line}: start_utc {text!r} is not a time such as 2026-01-31T12:00:00.000Z"
         ) from error
-    if start.tzinfo is None:
-        start = start.replace(tzinfo=UTC)
-    return start.timestamp()
