@@ -59,10 +59,6 @@ class LocateFormat(StrEnum):
 
 @app.command("files")
 def files(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE", help="Recordings to use, of those in the file of sensors."),
-    ] = None,
     sensors: Annotated[
         Path,
         typer.Option(
@@ -71,20 +67,13 @@ def files(
             "height_m, or x_m, y_m and z_m in metres. Rows with different values in a column test "
             "are separate.",
         ),
-    ] = ...,  # pyright: ignore[reportArgumentType] - typer's mark of a required option
-    timing_ms: Annotated[
-        float,
-        typer.Option(
-            metavar="MS",
-            min=0.1,
-            max=1_000.0,
-            help="Standard deviation of an arrival time in milliseconds: clock, wind and detours.",
-        ),
-    ] = 20.0,
-    temperature: Annotated[
-        float,
-        typer.Option(metavar="C", min=-60.0, max=60.0, help="Air temperature in degrees Celsius."),
-    ] = 15.0,
+    ],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Recordings to use, of those in the file of sensors."),
+    ] = None,
+    timing_ms: options.TimingOption = 20.0,
+    temperature: options.TemperatureOption = 15.0,
     threshold: Annotated[
         float,
         typer.Option(

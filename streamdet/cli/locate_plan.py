@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamdet.cli import file_report
+from streamdet.cli import file_report, options
 from streamdet.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -30,15 +30,7 @@ def plan(
             "metres.",
         ),
     ],
-    timing_ms: Annotated[
-        float,
-        typer.Option(
-            metavar="MS",
-            min=0.1,
-            max=1_000.0,
-            help="Standard deviation of an arrival time in milliseconds: clock, wind and detours.",
-        ),
-    ] = 20.0,
+    timing_ms: options.TimingOption = 20.0,
     reach: Annotated[
         float,
         typer.Option(
@@ -48,10 +40,7 @@ def plan(
     step: Annotated[
         float, typer.Option(metavar="M", min=0.5, help="Distance of the places that are tried.")
     ] = 20.0,
-    temperature: Annotated[
-        float,
-        typer.Option(metavar="C", min=-60.0, max=60.0, help="Air temperature in degrees Celsius."),
-    ] = 15.0,
+    temperature: options.TemperatureOption = 15.0,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a map, PNG or SVG (extra plots).")
     ] = None,

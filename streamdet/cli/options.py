@@ -89,6 +89,19 @@ PlatformOption = Annotated[
         "taggers.",
     ),
 ]
+TimingOption = Annotated[
+    float,
+    typer.Option(
+        metavar="MS",
+        min=0.1,
+        max=1_000.0,
+        help="Standard deviation of an arrival time in milliseconds: clock, wind and detours.",
+    ),
+]
+TemperatureOption = Annotated[
+    float,
+    typer.Option(metavar="C", min=-60.0, max=60.0, help="Air temperature in degrees Celsius."),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
