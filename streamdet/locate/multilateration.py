@@ -115,10 +115,10 @@ def _covariance(jacobian: np.ndarray) -> np.ndarray:
 
 def check_geometry(positions: np.ndarray) -> None:
     """Raise ValueError if ``(n, 3)`` positions can't locate a shot: fewer than three, or on one
-    line, where left and right can't be told apart."""
+    line, where each place has a mirror image that fits as well."""
     if len(positions) < 3:
         raise ValueError(f"{len(positions)} sensors can't locate a shot; three can")
     flat = positions[:, :2] - positions[:, :2].mean(axis=0)
     sizes = np.linalg.svd(flat, compute_uv=False)
     if sizes[1] < 1e-3 * max(sizes[0], 1.0):
-        raise ValueError("the sensors are on one line, so left and right of it can't be told apart")
+        raise ValueError("the sensors are on one line: a shot could be on either side of it")
