@@ -34,8 +34,8 @@ def to_local(position: GeoPosition, origin: GeoPosition) -> np.ndarray:
     """East, north and up of a position in metres from ``origin``, (3,) float64.
 
     Uses the radii of curvature of the ellipsoid at the origin. At 50 degrees of latitude a place
-    1 km east and north of it is off by 0.2 m, one of 10 km by 20 m. Raises ValueError for a latitude or a longitude
-    out of range.
+    1 km east and north of it is off by 0.2 m, one of 10 km by 20 m. Raises ValueError for a
+    latitude or a longitude out of range.
     """
     _check(position)
     north_m, east_m = _degree_lengths(origin)
